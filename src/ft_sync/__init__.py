@@ -1,0 +1,29 @@
+"""ftsync carries OpenAI fine-tuning jobs into Weights & Biases, complete and checked."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ft_sync.api import job_details, list_jobs, preview, sync
+    from ft_sync.models import SyncReport
+
+__version__ = "0.1.0"
+
+__all__ = ["SyncReport", "__version__", "job_details", "list_jobs", "preview", "sync"]
+
+_HOMES = {
+    "SyncReport": "ft_sync.models",
+    "job_details": "ft_sync.api",
+    "list_jobs": "ft_sync.api",
+    "preview": "ft_sync.api",
+    "sync": "ft_sync.api",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: `ftsync --version` needs none of them."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

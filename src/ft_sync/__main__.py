@@ -1,0 +1,5 @@
+"""`python -m ft_sync` is `ftsync`."""
+
+from ft_sync.cli import main
+
+main()

@@ -1,0 +1,176 @@
+"""The Python API: what the command line does, as functions; arguments are named as in wandb's `WandbLogger.sync`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ft_sync import engine, overview, wiring
+from ft_sync.engine import Preview, Request, Selection
+from ft_sync.errors import ConfigError
+from ft_sync.follow import Patience
+from ft_sync.models import JobId, SyncReport
+from ft_sync.plan import Rule
+from ft_sync.settings import load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import openai
+
+    from ft_sync.events import Event, Observer
+    from ft_sync.overview import Detail, Standing
+    from ft_sync.ports import JobSource, RunSink
+    from ft_sync.settings import Settings
+
+
+def sync(  # noqa: PLR0913 - one argument for each flag
+    fine_tune_job_id: str | Iterable[str] | None = None,
+    openai_client: openai.OpenAI | None = None,
+    num_fine_tunes: int | None = None,
+    project: str | None = None,
+    entity: str | None = None,
+    *,
+    overwrite: bool = False,
+    wait_for_job_success: bool | None = None,
+    log_datasets: bool | None = None,
+    model_artifact_name: str | None = None,
+    model_artifact_type: str | None = None,
+    renew: bool = False,
+    poll_interval: float | None = None,
+    timeout: float | None = None,
+    observer: Observer | None = None,
+    **kwargs_wandb_init: Any,  # noqa: ANN401 - handed to wandb.init as it is
+) -> SyncReport:
+    """Bring fine-tuning jobs into W&B and check that they arrived.
+
+    Args:
+        fine_tune_job_id: One job or several; without it and without `num_fine_tunes`, every job.
+        openai_client: Made from the environment if not given.
+        num_fine_tunes: The N newest jobs.
+        project: `OpenAI-Fine-Tune` unless configured.
+        entity: The account's default unless configured.
+        overwrite: Write again what is already complete.
+        wait_for_job_success: Wait for unfinished jobs (the default) instead of skipping them.
+        log_datasets: Log training and validation files with their tables (the default).
+        model_artifact_name: `model_metadata` unless configured.
+        model_artifact_type: `model` unless configured.
+        renew: Write again what is out of date or was logged by wandb's `WandbLogger`.
+        poll_interval: Seconds between asking for unfinished jobs, 60 unless configured.
+        timeout: Seconds to wait at most; for ever unless configured.
+        observer: Called with each event of `ft_sync.events`, from the calling thread.
+        **kwargs_wandb_init: Further arguments of `wandb.init`.
+
+    Returns:
+        The outcome of every selected job. A job that fails is an outcome, not an exception.
+
+    Raises:
+        ConfigError: An argument or a setting cannot be used as given.
+        AuthError: One of the services refuses its key, or there is none.
+        Unavailable: One of the services could not be asked at all.
+    """
+    settings = load(
+        {
+            "project": project,
+            "entity": entity,
+            "wait": wait_for_job_success,
+            "log_datasets": log_datasets,
+            "model_artifact_name": model_artifact_name,
+            "model_artifact_type": model_artifact_type,
+            "poll_interval": poll_interval,
+            "timeout": timeout,
+            **_settings_in(kwargs_wandb_init),
+        }
+    )
+    request = _request(settings, fine_tune_job_id, num_fine_tunes, renew=renew, overwrite=overwrite)
+    source, sink = _connect(settings, openai_client, kwargs_wandb_init)
+    return engine.sync(source, sink, wiring.SystemClock(), request, observer or _ignore)
+
+
+def preview(  # noqa: PLR0913 - one argument for each flag
+    fine_tune_job_id: str | Iterable[str] | None = None,
+    openai_client: openai.OpenAI | None = None,
+    num_fine_tunes: int | None = None,
+    project: str | None = None,
+    entity: str | None = None,
+    *,
+    overwrite: bool = False,
+    wait_for_job_success: bool | None = None,
+    renew: bool = False,
+    **kwargs_wandb_init: Any,  # noqa: ANN401 - handed to wandb.init as it is
+) -> Preview:
+    """Return what `sync` with these arguments would do; writes nothing."""
+    settings = load(
+        {
+            "project": project,
+            "entity": entity,
+            "wait": wait_for_job_success,
+            **_settings_in(kwargs_wandb_init),
+        }
+    )
+    request = _request(settings, fine_tune_job_id, num_fine_tunes, renew=renew, overwrite=overwrite)
+    source, sink = _connect(settings, openai_client, kwargs_wandb_init)
+    return engine.preview(source, sink, request)
+
+
+def list_jobs(
+    limit: int | None = None,
+    openai_client: openai.OpenAI | None = None,
+    project: str | None = None,
+    entity: str | None = None,
+    *,
+    mode: str | None = None,
+) -> Iterator[Standing]:
+    """Yield jobs newest first with what W&B holds of them; no page is asked for before it is needed."""
+    settings = load({"project": project, "entity": entity, "mode": mode})
+    source, sink = _connect(settings, openai_client, {})
+    return overview.standings(source, sink, limit=limit)
+
+
+def job_details(
+    job_ids: Iterable[str],
+    openai_client: openai.OpenAI | None = None,
+    project: str | None = None,
+    entity: str | None = None,
+    *,
+    mode: str | None = None,
+) -> Iterator[Detail]:
+    """Yield each job in depth, in the given order; raises at the first that cannot be had."""
+    settings = load({"project": project, "entity": entity, "mode": mode})
+    source, sink = _connect(settings, openai_client, {})
+    return (overview.detail(source, sink, JobId(job_id)) for job_id in job_ids)
+
+
+def _settings_in(init: dict[str, Any]) -> dict[str, Any]:
+    """Take out of the arguments of `wandb.init` those that decide more than the run."""
+    return {name: init.pop(name) for name in ("mode", "dir") if name in init}
+
+
+def _request(
+    settings: Settings,
+    fine_tune_job_id: str | Iterable[str] | None,
+    num_fine_tunes: int | None,
+    *,
+    renew: bool,
+    overwrite: bool,
+) -> Request:
+    ids = [fine_tune_job_id] if isinstance(fine_tune_job_id, str) else list(fine_tune_job_id or ())
+    if ids and num_fine_tunes is not None:
+        raise ConfigError("named jobs and a number of newest jobs exclude each other", hint="give --job or --last")
+    if num_fine_tunes is not None and num_fine_tunes < 1:
+        raise ConfigError(f"the number of newest jobs is {num_fine_tunes}", hint="give 1 or more")
+    return Request(
+        Selection(tuple(JobId(job_id) for job_id in ids), num_fine_tunes),
+        Rule(wait=settings.wait, renew=renew, overwrite=overwrite),
+        Patience(settings.poll_interval, settings.timeout),
+        log_datasets=settings.log_datasets,
+    )
+
+
+def _connect(settings: Settings, client: openai.OpenAI | None, init: dict[str, Any]) -> tuple[JobSource, RunSink]:
+    # The sink first: it refuses bad arguments before anything is asked of a service.
+    sink = wiring.sink(settings, init)
+    return wiring.source(client), sink
+
+
+def _ignore(event: Event) -> None:
+    """Observe nothing."""

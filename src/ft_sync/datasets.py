@@ -1,0 +1,238 @@
+"""JSONL training files -> format + table rows, one line in memory at a time; pure but for the path handed over."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+Cell: TypeAlias = str | int
+
+TABLE_ROWS = 10_000
+"""W&B cuts a run's tables there."""
+
+LOOKED_AT = 100
+"""Examples that decide the format: a file holds one format throughout."""
+
+LINES_NAMED = 20
+"""Broken lines that are named one by one."""
+
+SHOWN_OF_A_URL = 80
+"""Characters: a data URI holds a whole picture."""
+
+CHAT_KEYS = frozenset({"messages", "tools", "parallel_tool_calls", "functions", "function_call"})
+
+
+class DatasetFormat(StrEnum):
+    """What one example of a file is."""
+
+    CHAT = "chat"
+    PREFERENCE = "preference"
+    REINFORCEMENT = "reinforcement"
+    COMPLETION = "completion"
+    OTHER = "other"
+
+
+COLUMNS: Mapping[DatasetFormat, tuple[str, ...]] = {
+    DatasetFormat.CHAT: ("index", "system", "user", "assistant", "conversation", "turns", "tools", "raw"),
+    DatasetFormat.PREFERENCE: ("index", "prompt", "preferred", "non_preferred", "raw"),
+    DatasetFormat.REINFORCEMENT: ("index", "system", "prompt", "reference", "raw"),
+    DatasetFormat.COMPLETION: ("index", "prompt", "completion", "raw"),
+    DatasetFormat.OTHER: ("index", "raw"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSummary:
+    """What a file holds.
+
+    Attributes:
+        examples: Readable lines in the whole file.
+        rows: Of these, the ones in the table.
+        broken_lines: 1-based numbers of the first unreadable lines.
+        broken: Number of all unreadable lines.
+    """
+
+    format: DatasetFormat
+    examples: int
+    rows: int
+    broken_lines: tuple[int, ...] = ()
+    broken: int = 0
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the file holds more examples than the table."""
+        return self.rows < self.examples
+
+
+@dataclass
+class Dataset:
+    """A file being read: exhaust `rows()`, then ask for the `summary`."""
+
+    path: Path
+    format: DatasetFormat
+    limit: int
+    _examples: int = field(default=0, init=False)
+    _broken_lines: list[int] = field(default_factory=list, init=False)
+    _broken: int = field(default=0, init=False)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The table's columns, the same for every file of the format."""
+        return COLUMNS[self.format]
+
+    def rows(self) -> Iterator[tuple[Cell, ...]]:
+        """Yield a row an example, `limit` at most, and go on counting to the end of the file."""
+        self._examples = self._broken = 0
+        self._broken_lines.clear()
+        for number, line in _lines(self.path):
+            example = _example(line)
+            if example is None:
+                self._broken += 1
+                if len(self._broken_lines) < LINES_NAMED:
+                    self._broken_lines.append(number)
+                continue
+            if self._examples < self.limit:
+                yield (self._examples, *_cells(self.format, example), line.decode())
+            self._examples += 1
+
+    @property
+    def summary(self) -> DatasetSummary:
+        """What was read by the last `rows()`."""
+        rows = min(self._examples, self.limit)
+        return DatasetSummary(self.format, self._examples, rows, tuple(self._broken_lines), self._broken)
+
+
+def read(path: Path, *, limit: int = TABLE_ROWS) -> Dataset:
+    """Open a training file; its format is told by its first readable examples."""
+    examples = (example for _, line in _lines(path) if (example := _example(line)) is not None)
+    formats = {_format(example) for example in islice(examples, LOOKED_AT)}
+    if formats == {DatasetFormat.CHAT, DatasetFormat.REINFORCEMENT}:
+        formats = {DatasetFormat.REINFORCEMENT}  # reference fields are optional
+    return Dataset(path, formats.pop() if len(formats) == 1 else DatasetFormat.OTHER, limit)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are not blank with their 1-based numbers; only a newline byte ends a line of JSONL."""
+    with path.open("rb") as content:
+        for number, line in enumerate(content, start=1):
+            text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            if text := text.strip():
+                yield number, text
+
+
+def _example(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _format(example: Mapping[str, Any]) -> DatasetFormat:
+    if "preferred_output" in example and "non_preferred_output" in example:
+        return DatasetFormat.PREFERENCE
+    if isinstance(messages := example.get("messages"), list):
+        last = _messages(messages)[-1:]
+        answered = bool(last) and last[0].get("role") == "assistant"
+        return DatasetFormat.CHAT if answered and CHAT_KEYS.issuperset(example) else DatasetFormat.REINFORCEMENT
+    if "prompt" in example and "completion" in example:
+        return DatasetFormat.COMPLETION
+    return DatasetFormat.OTHER
+
+
+def _cells(kind: DatasetFormat, example: Mapping[str, Any]) -> tuple[Cell, ...]:
+    """Return the cells between the index and the raw JSON."""
+    match kind:
+        case DatasetFormat.CHAT:
+            messages = _messages(example.get("messages"))
+            return (
+                _last(messages, "system", "developer"),
+                _last(messages, "user"),
+                _last(messages, "assistant"),
+                _conversation(messages),
+                len(messages),
+                _tool_names(example),
+            )
+        case DatasetFormat.PREFERENCE:
+            given = example.get("input")
+            prompt = _messages(given.get("messages")) if isinstance(given, dict) else []
+            answers = (
+                _conversation(_messages(example.get(key))) for key in ("preferred_output", "non_preferred_output")
+            )
+            return (_conversation(prompt), *answers)
+        case DatasetFormat.REINFORCEMENT:
+            messages = _messages(example.get("messages"))
+            asked = [one for one in messages if one.get("role") not in {"system", "developer"}]
+            reference = {key: value for key, value in example.items() if key not in CHAT_KEYS}
+            return (_last(messages, "system", "developer"), _conversation(asked), _json(reference) if reference else "")
+        case DatasetFormat.COMPLETION:
+            return _text(example.get("prompt")), _text(example.get("completion"))
+        case _:
+            return ()
+
+
+def _messages(value: object) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _last(messages: list[dict[str, Any]], *roles: str) -> str:
+    return next((_said(one) for one in reversed(messages) if one.get("role") in roles), "")
+
+
+def _conversation(messages: list[dict[str, Any]]) -> str:
+    return "\n\n".join(f"{_speaker(one)}: {_said(one)}" for one in messages)
+
+
+def _speaker(message: Mapping[str, Any]) -> str:
+    speaker = _text(message.get("role")) or "?"
+    if name := message.get("name") or message.get("tool_call_id"):
+        speaker += f" {_text(name)}"
+    return f"{speaker} (weight 0)" if message.get("weight") == 0 else speaker
+
+
+def _said(message: Mapping[str, Any]) -> str:
+    """Return what a message says and calls, as a person would read it."""
+    calls = [call.get("function") for call in _messages(message.get("tool_calls"))]
+    calls.append(message.get("function_call"))  # before tools there were functions
+    said = [_text(message.get("content")), _text(message.get("refusal"))]
+    said += [f"→ {call.get('name')}({_text(call.get('arguments'))})" for call in calls if isinstance(call, dict)]
+    return "\n".join(filter(None, said))
+
+
+def _tool_names(example: Mapping[str, Any]) -> str:
+    tools = [tool.get("function") for tool in _messages(example.get("tools"))] + _messages(example.get("functions"))
+    return ", ".join(str(tool.get("name")) for tool in tools if isinstance(tool, dict))
+
+
+def _text(value: object) -> str:
+    """Return any content as text: a string, parts, nothing, or what nobody expected."""
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case list():
+            return "\n".join(_part(part) for part in value)
+        case _:
+            return _json(value)
+
+
+def _part(part: object) -> str:
+    match part:
+        case {"text": str(text)}:
+            return text
+        case {"image_url": {"url": str(url)}} | {"image_url": str(url)}:
+            return f"[image: {url if len(url) <= SHOWN_OF_A_URL else url[:SHOWN_OF_A_URL] + '…'}]"
+        case _:
+            return _json(part)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

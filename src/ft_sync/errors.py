@@ -1,0 +1,64 @@
+"""What can go wrong, as values: a sentence, the data behind it and a hint; exit codes belong to the command line.
+
+::
+
+    FtSyncError
+    ├── ConfigError      a flag, a setting or an argument is wrong
+    ├── AuthError        a key is refused, or may not do this
+    │   └── NotLoggedIn  there is no key
+    ├── NotFound         the service answered: there is no such thing
+    ├── Unavailable      the service could not be asked; later may work
+    ├── BadData          the service answered with something unreadable
+    ├── SinkRejected     W&B was told, and does not hold what it was told
+    └── Unexpected       a bug of ours that cost one job; its cause is chained
+
+"Not found" and "could not ask" are different answers, so nothing ever turns an `Unavailable` into a `NotFound`.
+"""
+
+from __future__ import annotations
+
+
+class FtSyncError(Exception):
+    """Base of every error that ftsync raises on purpose.
+
+    Args:
+        message: One sentence: what failed, and where.
+        hint: What to do next, preferably the next command to type.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(FtSyncError):
+    """A flag, setting or argument cannot be used as given."""
+
+
+class AuthError(FtSyncError):
+    """A key is refused, or does not allow this."""
+
+
+class NotLoggedIn(AuthError):  # noqa: N818 - names a state of the user
+    """There is no key to ask with."""
+
+
+class NotFound(FtSyncError):  # noqa: N818 - the field says "not found", not "not found error"
+    """The service was asked and has no such job, file or run."""
+
+
+class Unavailable(FtSyncError):  # noqa: N818 - names a state of the service
+    """The service could not be asked, or asked us to come back later."""
+
+
+class BadData(FtSyncError):  # noqa: N818 - names what was received
+    """The service answered with something that cannot be read."""
+
+
+class SinkRejected(FtSyncError):  # noqa: N818 - names what W&B did
+    """W&B does not hold what it was sent."""
+
+
+class Unexpected(FtSyncError):  # noqa: N818 - names what happened
+    """A bug met while one job was being written: it costs that job, not the others."""

@@ -1,0 +1,71 @@
+"""What the engine reports while it works: facts as values, for whoever watches; it never waits for an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ft_sync.models import Job, JobId, JobOutcome, Plan, Write
+
+Phase: TypeAlias = Literal["reading", "metrics", "datasets", "model", "verifying"]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The jobs are listed and W&B has been asked; said once, before anything is written."""
+
+    plans: tuple[Plan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A job's turn has come."""
+
+    plan: Write
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """The job has entered a phase."""
+
+    job_id: JobId
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Said after each poll for each job that is waited for.
+
+    Attributes:
+        step: The newest step reported by a metrics event; None before the first.
+        total_steps: Of the whole job; None where the service does not say.
+        metrics: Those of the newest step.
+    """
+
+    job: Job
+    step: int | None = None
+    total_steps: int | None = None
+    metrics: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something that did not stop the job but that its owner should know."""
+
+    job_id: JobId
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A job has its outcome; said once for each selected job."""
+
+    outcome: JobOutcome
+
+
+Event: TypeAlias = Planned | Started | Advanced | Waiting | Noted | Settled
+Observer: TypeAlias = Callable[[Event], None]

@@ -1,0 +1,356 @@
+"""The words of ftsync as frozen types: the job side speaks OpenAI's words, the run side W&B's.
+
+Job side
+    `Job`           a fine-tuning job as the API lists it
+    `JobEvent`      one entry of its event log, a message or a metrics event
+    `Checkpoint`    a model saved on the way, with its metrics
+    `ResultFile`    a file of metrics that the service wrote for the job
+    `TrainingFile`  a training or validation file (its description, not its bytes)
+    `JobSnapshot`   a job with everything the service knows of it
+
+Run side
+    `MetricRow`     one step of the run's history
+    `RunRecord`     what the run should hold
+    `RunState`      what a run in W&B holds now
+    `Mark`          what a complete run says of itself, in `summary.ftsync`
+
+Between
+    `Plan`          what is to be done for a job, and why: `Create | Replace | Wait | Skip`
+    `JobOutcome`    what became of it: `Synced | Skipped | Failed`
+    `SyncReport`    the outcomes of one sync
+
+Times are UTC-aware datetimes; row times are Unix seconds, W&B's unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, NewType, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime, timedelta
+
+    from ft_sync.errors import FtSyncError
+
+JobId = NewType("JobId", str)
+FileId = NewType("FileId", str)
+RunId = NewType("RunId", str)
+
+JobStatus = NewType("JobStatus", str)
+"""OpenAI's status word, kept as served: services add words of their own (`paused`, `pending`, …)."""
+
+SUCCEEDED = JobStatus("succeeded")
+UNSUCCESSFUL = frozenset({JobStatus("failed"), JobStatus("cancelled")})
+FINISHED = UNSUCCESSFUL | {SUCCEEDED}
+
+Split: TypeAlias = Literal["train", "valid"]
+JsonObject: TypeAlias = "Mapping[str, Any]"
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why a job failed, as the service says it."""
+
+    code: str | None
+    message: str | None
+    param: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A fine-tuning job as the API lists it; `raw` is the object exactly as served."""
+
+    id: JobId
+    status: JobStatus
+    base_model: str | None = None
+    method: str | None = None
+    fine_tuned_model: str | None = None
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+    estimated_finish: datetime | None = None
+    trained_tokens: int | None = None
+    seed: int | None = None
+    suffix: str | None = None
+    organization_id: str | None = None
+    hyperparameters: JsonObject = field(default_factory=dict)
+    training_file: FileId | None = None
+    validation_file: FileId | None = None
+    result_files: tuple[FileId, ...] = ()
+    error: JobError | None = None
+    metadata: JsonObject = field(default_factory=dict)
+    raw: JsonObject = field(default_factory=dict)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the job will not change any more."""
+        return self.status in FINISHED
+
+    @property
+    def duration(self) -> timedelta | None:
+        """From creation to the end, queueing included; None while either is unknown."""
+        if self.created_at is None or self.finished_at is None:
+            return None
+        return self.finished_at - self.created_at
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """One entry of the job's event log."""
+
+    id: str
+    created_at: datetime | None
+    level: str
+    message: str
+    type: str
+    data: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model saved during training; `metrics` holds those at `step`."""
+
+    id: str
+    model: str | None
+    step: int | None
+    created_at: datetime | None
+    metrics: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFile:
+    """A metrics file with its bytes as served (CSV, plain or base64; weights on some services)."""
+
+    id: FileId
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFile:
+    """The description of a training or validation file; `size` is in bytes, `raw` the file object as served."""
+
+    id: FileId
+    split: Split
+    filename: str | None = None
+    size: int | None = None
+    created_at: datetime | None = None
+    raw: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file's bytes on disk: their number and their SHA-256 in hex."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobSnapshot:
+    """Everything the service knows of a job; events oldest first, `notes` name what could not be had."""
+
+    job: Job
+    events: tuple[JobEvent, ...] = ()
+    checkpoints: tuple[Checkpoint, ...] = ()
+    result_files: tuple[ResultFile, ...] = ()
+    training_files: tuple[TrainingFile, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """The metrics of one training step; `time` is the Unix second at which the step was reported."""
+
+    step: int
+    metrics: Mapping[str, float]
+    time: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What the run of a job should hold.
+
+    Attributes:
+        config: The run's config, JSON values only.
+        summary: The run's summary but for the mark, JSON values only.
+        rows: The history, one row a step, ascending.
+        files: The datasets to link as inputs.
+        model_metadata: The content of `model_metadata.json`; None when the job made no model.
+        digest: Identifies the job object that this record was made of, see `convert.digest`.
+        notes: What the reader of the run should know was missing or left out.
+    """
+
+    job_id: JobId
+    config: JsonObject
+    summary: JsonObject
+    tags: tuple[str, ...]
+    rows: tuple[MetricRow, ...]
+    files: tuple[TrainingFile, ...]
+    model_metadata: JsonObject | None
+    digest: str
+    notes: tuple[str, ...] = ()
+
+
+class Origin(StrEnum):
+    """Who made a run."""
+
+    FTSYNC = "ftsync"
+    NATIVE = "OpenAI's own integration"
+    WANDB_LOGGER = "wandb's WandbLogger"
+    OTHER = "something else"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a complete run says of itself, as `summary.ftsync`, written last.
+
+    Attributes:
+        version: The ftsync version that wrote the run.
+        digest: Of the job object the run was made from.
+        rows: Number of history rows written.
+        time: When, ISO 8601 UTC.
+    """
+
+    version: str
+    digest: str
+    rows: int
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """What a run in W&B holds now; `rows` is None where counting them is not possible (offline)."""
+
+    run_id: RunId
+    job_id: JobId
+    origin: Origin
+    state: str
+    status: str | None = None
+    mark: Mark | None = None
+    rows: int | None = None
+    url: str | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run says that it is complete and holds the rows it speaks of."""
+        if self.mark is None:
+            # The predecessor has no mark; it writes the status last.
+            return self.origin is Origin.WANDB_LOGGER and self.status == SUCCEEDED
+        return self.rows is None or self.rows >= self.mark.rows
+
+
+class SyncState(StrEnum):
+    """Whether W&B holds a job."""
+
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"
+    ABSENT = "absent"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Write a run where none is."""
+
+    job: Job
+    run_id: RunId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Write a new run, and delete `replaced` once the new one is verified."""
+
+    job: Job
+    run_id: RunId
+    replaced: tuple[RunState, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait until the job ends, then plan again."""
+
+    job: Job
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Leave the job alone; `leftovers` are runs of it that no longer count, from a rewrite that was cut off."""
+
+    job: Job
+    reason: str
+    url: str | None = None
+    leftovers: tuple[RunState, ...] = ()
+    unfinished: bool = False
+
+
+Write: TypeAlias = Create | Replace
+Plan: TypeAlias = Write | Wait | Skip
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """The job's run is in W&B, verified."""
+
+    job_id: JobId
+    status: JobStatus
+    run_id: RunId
+    rows: int
+    reason: str
+    url: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Nothing was written for this job; `unfinished` when that is because it has not ended."""
+
+    job_id: JobId
+    reason: str
+    status: JobStatus | None = None
+    url: str | None = None
+    unfinished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """This job could not be synced; what W&B holds of it counts as incomplete."""
+
+    job_id: JobId
+    error: FtSyncError
+
+
+JobOutcome: TypeAlias = Synced | Skipped | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """The outcome of every selected job.
+
+    Attributes:
+        outcomes: One for each selected job, in the order in which they were settled.
+        ended_badly: Jobs that were waited for and ended failed or cancelled.
+        timed_out: Jobs still unfinished when the time to wait was over.
+    """
+
+    outcomes: tuple[JobOutcome, ...]
+    ended_badly: tuple[JobId, ...] = ()
+    timed_out: tuple[JobId, ...] = ()
+
+    @property
+    def synced(self) -> tuple[Synced, ...]:
+        """The jobs that were written and verified."""
+        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Synced))
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """The jobs for which nothing had to be, or could be, done."""
+        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Skipped))
+
+    @property
+    def failed(self) -> tuple[Failed, ...]:
+        """The jobs that could not be synced."""
+        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Failed))

@@ -1,0 +1,97 @@
+"""Where jobs stand: the listing and one job in depth, joined with what W&B holds; reads only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ft_sync.errors import NotLoggedIn
+from ft_sync.models import RunState, SyncState
+from ft_sync.plan import Rule, current, plan, sync_state
+from ft_sync.results import flatten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ft_sync.models import Job, JobEvent, JobId, Plan
+    from ft_sync.ports import JobSource, RunSink
+
+JOBS_A_QUESTION = 100
+"""Jobs that W&B is asked about at once: a page of the listing."""
+
+EVENTS_READ = 100
+"""Newest events that a status looks at: one request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A job and the run of it that counts.
+
+    Attributes:
+        sync: Unknown when nobody is logged in to W&B.
+        plan: What a sync would do; None when that is unknown.
+    """
+
+    job: Job
+    sync: SyncState
+    run: RunState | None = None
+    plan: Plan | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One job in depth.
+
+    Attributes:
+        events: The newest, oldest first.
+        step: The newest step reported; None before the first.
+        total_steps: None where the service does not say.
+        metrics: Those of the newest step.
+    """
+
+    standing: Standing
+    events: tuple[JobEvent, ...]
+    step: int | None
+    total_steps: int | None
+    metrics: Mapping[str, float]
+
+
+def standings(source: JobSource, sink: RunSink, *, limit: int | None = None) -> Iterator[Standing]:
+    """Yield jobs newest first with what W&B holds of them, a page at a time."""
+    page: list[Job] = []
+    for job in source.jobs(limit=limit):
+        page.append(job)
+        if len(page) == JOBS_A_QUESTION:
+            yield from _stand(page, sink)
+            page = []
+    if page:
+        yield from _stand(page, sink)
+
+
+def detail(source: JobSource, sink: RunSink, job_id: JobId) -> Detail:
+    """Return one job in depth."""
+    job = source.job(job_id)
+    (standing,) = _stand([job], sink)
+    events = source.events(job_id, limit=EVENTS_READ)
+    reported = [event for event in events if event.type == "metrics" and isinstance(event.data.get("step"), int)]
+    newest = reported[-1].data if reported else {}
+    total = newest.get("total_steps")
+    return Detail(
+        standing,
+        events,
+        step=newest.get("step"),
+        total_steps=total if isinstance(total, int) else None,
+        metrics=flatten(newest),
+    )
+
+
+def _stand(jobs: Sequence[Job], sink: RunSink) -> Iterator[Standing]:
+    try:
+        states = sink.states([job.id for job in jobs])
+    except NotLoggedIn:
+        # Reading one's jobs needs no W&B account; saying that they are absent would be a guess.
+        yield from (Standing(job, SyncState.UNKNOWN) for job in jobs)
+        return
+    for job in jobs:
+        runs = states.get(job.id, ())
+        yield Standing(job, sync_state(runs), current(runs) if runs else None, plan(job, runs, Rule()))

@@ -1,0 +1,96 @@
+"""What the engine asks of the two services and of time; adapters implement these, the engine knows nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from ft_sync.datasets import DatasetSummary
+    from ft_sync.models import (
+        Download,
+        FileId,
+        Job,
+        JobEvent,
+        JobId,
+        JobSnapshot,
+        MetricRow,
+        RunRecord,
+        RunState,
+        TrainingFile,
+        Write,
+    )
+
+
+class JobSource(Protocol):
+    """Where fine-tuning jobs come from.
+
+    Every method raises `AuthError`, `Unavailable` or `BadData` when it could not get an answer, and `NotFound` only
+    when the service said so.
+    """
+
+    def jobs(self, *, limit: int | None = None) -> Iterator[Job]:
+        """Yield jobs newest first, asking for pages as they are consumed; `limit` jobs at most."""
+
+    def job(self, job_id: JobId) -> Job:
+        """Return one job."""
+
+    def snapshot(self, job: Job) -> JobSnapshot:
+        """Return everything the service knows of the job; what it refuses to give is named in the notes."""
+
+    def events(self, job_id: JobId, *, after: str | None = None, limit: int | None = None) -> tuple[JobEvent, ...]:
+        """Return, oldest first, the events newer than the event `after`, at most the `limit` newest."""
+
+    def download(self, file_id: FileId, to: Path) -> Download:
+        """Stream a file's content to disk."""
+
+
+class RunWriter(Protocol):
+    """One run being written."""
+
+    @property
+    def url(self) -> str | None:
+        """Where to look at the run: a URL, or a folder for an offline run."""
+
+    def log(self, row: MetricRow) -> None:
+        """Append a row to the history; steps ascend."""
+
+    def use_dataset(self, file: TrainingFile, content: Path, download: Download) -> DatasetSummary:
+        """Make a training or validation file an input of the run, with its table."""
+
+    def log_model(self, record: RunRecord) -> None:
+        """Log the model's metadata as an output of the run."""
+
+    def complete(self, record: RunRecord) -> None:
+        """Write the summary and, last of all, the mark."""
+
+
+class RunSink(Protocol):
+    """Where runs go."""
+
+    def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
+        """Return the runs that W&B holds for each job, asked in bulk; jobs without a run are left out.
+
+        Raises:
+            AuthError: W&B refuses the key, or there is none.
+            Unavailable: W&B could not be asked; that is never an empty answer.
+        """
+
+    def open(self, plan: Write, record: RunRecord) -> AbstractContextManager[RunWriter]:
+        """Open the run; leaving normally marks it finished, leaving by an exception marks it failed."""
+
+    def delete(self, run: RunState) -> None:
+        """Delete a run that a verified one has replaced."""
+
+
+class Clock(Protocol):
+    """Time, so that waiting can be tested without it passing."""
+
+    def now(self) -> float:
+        """Return a monotonic time in seconds."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""

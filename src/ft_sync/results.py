@@ -1,0 +1,373 @@
+"""Result-file bytes + metric events + checkpoints -> metric rows; pure: no I/O, and no number is lost silently.
+
+The three tell of the same steps, and each lacks something: result files lose digits and full validations,
+events get deleted, checkpoints are few. So all of them are read and merged by step.
+"""
+
+from __future__ import annotations
+
+import binascii
+import csv
+import io
+import math
+import re
+from bisect import bisect_left
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import count
+from typing import TYPE_CHECKING
+
+from ft_sync.errors import BadData
+from ft_sync.models import MetricRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from ft_sync.models import Checkpoint, JobEvent, JsonObject, ResultFile
+
+ALIASES = {
+    "train_accuracy": "train_mean_token_accuracy",
+    "validation_mean_token_accuracy": "valid_mean_token_accuracy",
+    "scores/train_reward_mean": "train_mean_reward",
+    "scores/valid_reward_mean": "full_valid_mean_reward",
+}
+"""A metric's other spellings, in older files, Azure's documentation and nested events -> its name here."""
+
+FILE_DECIMALS = 5
+"""Decimals of older result files, in which a very small loss reads 0.0."""
+
+MAX_STEP = 2**53
+"""Above this a float no longer tells one step from the next."""
+
+_BOM = b"\xef\xbb\xbf"
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
+_LONGEST_WORD = 60  # bytes; a longer first line without a comma is not the header of a CSV file
+_SHOWN = 5  # names or line numbers in one note
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """Rows, one a step, steps ascending, and notes on what was left out of them."""
+
+    rows: tuple[MetricRow, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged(Parsed):
+    """The rows of all sources together, with times."""
+
+
+def decode(content: bytes) -> str:
+    r"""Return a result file's text, its lines ending in ``\n``.
+
+    OpenAI has served these files base64-encoded since 2024; older ones and those of other services are plain.
+
+    Raises:
+        BadData: The content is not text. Some services list the model's weights as a result file.
+    """
+    packed = b"".join(content.removeprefix(_BOM).split())
+    if _BASE64.fullmatch(packed):
+        text = _as_text(_unpack(packed))
+        if text is not None and ("," in text or "\n" in text):
+            return text
+        if len(content.split(maxsplit=1)[0]) > _LONGEST_WORD:
+            raise BadData("it is binary, not a table of metrics")
+    text = _as_text(content)
+    if text is None:
+        raise BadData("it is binary, not a table of metrics")
+    return text
+
+
+def parse(text: str) -> Parsed:
+    """Read a result file's CSV.
+
+    Numeric columns keep their names (but see `ALIASES`) and numbers their full precision. Rows of one step
+    become one, where the later number stands. Without a usable column of steps, rows are numbered from 1.
+    """
+    notes = _Notes()
+    lines = _lines(text, notes)
+    if len(lines) < 2:  # noqa: PLR2004 - a header and a row
+        notes.add("it has no rows below its header" if lines else "it is empty")
+        return Parsed((), notes.sentences())
+    (_, header), *body = lines
+    names = _names(header)
+    step_column = _step_column(header, body)
+    if step_column is None:
+        notes.add("it has no usable column of steps: its rows are numbered from 1")
+    rows: defaultdict[int, dict[str, float]] = defaultdict(dict)
+    for position, (line, cells) in enumerate(body, 1):
+        if len(cells) < len(names) or any(cells[len(names) :]):
+            notes.add("lines with more or fewer cells than the header", line)
+        step = position if step_column is None else _step_in(cells, step_column)
+        metrics = dict(_numbers(names, cells, step_column, notes))
+        if step is not None and step >= 0:
+            rows[step].update(metrics)
+        elif metrics:
+            notes.add("lines left out, without a step or with a negative one", line)
+    return Parsed(_metric_rows(rows, {}), notes.sentences())
+
+
+def flatten(data: JsonObject) -> dict[str, float]:
+    """Return the finite numbers of a metrics event under flat names, in the spelling of Azure's result files.
+
+    Supervised events are flat already. Reinforcement ones nest: the path becomes the name, and a grader in a
+    list goes by its type and name, as in ``scores/graders/python/my grader/train_reward_mean``.
+    """
+    flat: dict[str, float] = {}
+    pending: deque[tuple[str, object]] = deque(
+        (key, value) for key, value in data.items() if key not in {"step", "total_steps"}
+    )
+    while pending:
+        path, value = pending.popleft()
+        if isinstance(value, Mapping):
+            pending.extend((f"{path}/{key}", below) for key, below in value.items())
+        elif isinstance(value, list):
+            pending.extend(_entries(path, value))
+        elif (number := _finite(value)) is not None:
+            # Breadth first: where a number comes both flat and nested, the flat one stands.
+            flat.setdefault(ALIASES.get(path, path), number)
+    return flat
+
+
+def merge(
+    result_files: Iterable[ResultFile],
+    events: Iterable[JobEvent],
+    checkpoints: Iterable[Checkpoint],
+    *,
+    started: float | None = None,
+    finished: float | None = None,
+) -> Merged:
+    """Merge all sources into one row a step.
+
+    Files count before events and events before checkpoints, but a later source's number takes the place of an
+    earlier one when it is the same number with more digits. A file that cannot be read costs only itself.
+
+    Args:
+        result_files: As served.
+        events: Oldest first. Metrics events alone count, and their times are the times of their steps.
+        checkpoints: In any order.
+        started: Unix second at which the job was created; earlier rows than the first event's lie after it.
+        finished: Unix second at which the job ended; later rows than the last event's lie before it.
+    """
+    notes = _Notes()
+    rows: dict[int, dict[str, float]] = {}
+    for file in result_files:
+        parsed = _read(file)
+        for note in parsed.notes:
+            notes.add(f"result file {file.id}: {note}")
+        _add(rows, {row.step: row.metrics for row in parsed.rows})
+    told = [event for event in events if event.type == "metrics"]
+    _add(rows, _by_step(((event.data.get("step"), event.data) for event in told), "metrics event", notes))
+    _add(rows, _by_step(((saved.step, saved.metrics) for saved in checkpoints), "checkpoint", notes))
+    known: dict[int, float] = {}
+    for event in told:
+        step = _whole(event.data.get("step"))
+        if step in rows and event.created_at is not None:
+            known[step] = event.created_at.timestamp()
+    return Merged(_metric_rows(rows, _times(sorted(rows), known, started, finished)), notes.sentences())
+
+
+class _Notes:
+    """What was left out, one sentence for each kind, with the first few names or lines it is about."""
+
+    def __init__(self) -> None:
+        self._things: defaultdict[str, dict[object, None]] = defaultdict(dict)
+
+    def add(self, sentence: str, thing: object = None) -> None:
+        things = self._things[sentence]
+        if thing is not None:
+            things[thing] = None
+
+    def sentences(self) -> tuple[str, ...]:
+        return tuple(
+            f"{sentence}: {self._listed(things)}" if things else sentence for sentence, things in self._things.items()
+        )
+
+    @staticmethod
+    def _listed(things: Mapping[object, None]) -> str:
+        shown = [str(thing)[:_LONGEST_WORD] or "(no name)" for thing in things][:_SHOWN]
+        more = len(things) - len(shown)
+        return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _read(file: ResultFile) -> Parsed:
+    try:
+        return parse(decode(file.content))
+    except BadData as error:
+        return Parsed((), (error.message,))
+
+
+def _unpack(packed: bytes) -> bytes:
+    """Decode base64, also where the padding is missing or the end was cut off."""
+    symbols = packed.rstrip(b"=")
+    if len(symbols) % 4 == 1:  # a lone symbol is less than a byte
+        symbols = symbols[:-1]
+    return binascii.a2b_base64(symbols + b"=" * (-len(symbols) % 4))
+
+
+def _as_text(content: bytes) -> str | None:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+    return None if _CONTROL.search(text) else text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _lines(text: str, notes: _Notes) -> list[tuple[int, list[str]]]:
+    """Return the cells of each line that is not blank, and its 1-based number in the file."""
+    reader = csv.reader(io.StringIO(text, newline=""))
+    lines: list[tuple[int, list[str]]] = []
+    try:
+        for cells in reader:
+            if len(cells) > 1 or any(map(str.strip, cells)):
+                lines.append((reader.line_num, cells))  # noqa: PERF401 - what was read before an error is kept
+    except csv.Error as error:  # such as a quote that never closes: its cell outgrows the limit
+        notes.add(f"it cannot be read beyond line {reader.line_num}: {error}")
+    if len(lines) > 1 and not text.endswith("\n") and len(lines[-1][1]) < len(lines[0][1]):
+        lines[-1][1].pop()  # the file was cut in this cell: its 0.1 may have been 0.173
+    return lines
+
+
+def _names(header: Sequence[str]) -> list[str]:
+    """Return the columns' names; a name that is taken gets a number, so that no column hides another."""
+    served = [name.strip() for name in header]
+    names: list[str] = []
+    for name in served:
+        alias = ALIASES.get(name, name)
+        wanted = name if alias in served else alias  # a file with both spellings keeps both
+        numbered = (f"{wanted}.{number}" for number in count(1))
+        names.append(wanted if wanted not in names else next(name for name in numbered if name not in names))
+    return names
+
+
+def _step_column(header: Sequence[str], body: Sequence[tuple[int, Sequence[str]]]) -> int | None:
+    """Return the position of the column of steps, if there is one with a step in it."""
+    for column, name in enumerate(header):
+        if name.strip().casefold() == "step" and any(_step_in(cells, column) is not None for _, cells in body):
+            return column
+    return None
+
+
+def _step_in(cells: Sequence[str], column: int) -> int | None:
+    return _whole(_number(cells[column])) if column < len(cells) else None
+
+
+def _numbers(
+    names: Sequence[str], cells: Sequence[str], step_column: int | None, notes: _Notes
+) -> Iterator[tuple[str, float]]:
+    """Yield the metrics of a line and note the cells that are something else; blank cells are nothing."""
+    for column, (name, cell) in enumerate(zip(names, cells, strict=False)):
+        if column == step_column or not cell.strip():
+            continue
+        number = _number(cell)
+        if number is None:
+            notes.add("columns with text, which is left out", name)
+        elif not math.isfinite(number):
+            notes.add("columns with NaN or infinity, which is left out", name)
+        elif not name:
+            notes.add("columns left out for want of a name", column + 1)
+        else:
+            yield name, number
+
+
+def _number(cell: str) -> float | None:
+    """Read a cell; None when it is not a number."""
+    try:
+        return None if "_" in cell else float(cell)  # 1_000 is a number in Python alone
+    except ValueError:
+        return None
+
+
+def _finite(value: object) -> float | None:
+    """Return a JSON number as a float; None for anything else, booleans included."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # JSON has integers of any size
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _whole(value: object) -> int | None:
+    """Return a number as a step: ``1.0`` is step 1, and 1.5 is none."""
+    number = _finite(value)
+    return int(number) if number is not None and number.is_integer() and abs(number) <= MAX_STEP else None
+
+
+def _entries(path: str, values: Iterable[object]) -> Iterator[tuple[str, object]]:
+    """Yield a list's entries under the type and name they carry, or else under their position."""
+    for position, value in enumerate(values):
+        if isinstance(value, Mapping):
+            labels = [str(value[key]) for key in ("type", "name") if value.get(key)] or [str(position)]
+            below = {key: entry for key, entry in value.items() if key not in {"type", "name"}}
+            yield "/".join((path, *labels)), below
+        else:
+            yield f"{path}/{position}", value
+
+
+def _by_step(entries: Iterable[tuple[object, JsonObject]], what: str, notes: _Notes) -> dict[int, dict[str, float]]:
+    """Sort metrics by step, the later entry standing."""
+    rows: defaultdict[int, dict[str, float]] = defaultdict(dict)
+    for position, (served, data) in enumerate(entries, 1):
+        metrics = flatten(data)
+        step = _whole(served)
+        if step is not None and step >= 0:
+            rows[step].update(metrics)
+        elif metrics:
+            notes.add(f"{what}s left out, without a step or with a negative one", f"no. {position}")
+    return rows
+
+
+def _add(rows: dict[int, dict[str, float]], more: Mapping[int, Mapping[str, float]]) -> None:
+    """Add what the rows lack, and digits where they have fewer."""
+    for step, metrics in more.items():
+        row = rows.setdefault(step, {})
+        for name, number in metrics.items():
+            if name not in row or (number != row[name] and _refines(number, row[name])):
+                row[name] = number
+
+
+def _refines(fine: float, coarse: float) -> bool:
+    """Whether `fine` is the number that `coarse` was rounded from."""
+    if coarse == 0:
+        return round(fine, FILE_DECIMALS) == 0
+    digits = _digits(coarse)
+    return _digits(fine) > digits and float(f"{fine:.{digits - 1}e}") == coarse
+
+
+def _digits(number: float) -> int:
+    """Return how many significant digits the shortest text has that reads back as this number."""
+    return len(Decimal(repr(number)).normalize().as_tuple().digits)
+
+
+def _times(
+    steps: Sequence[int], known: Mapping[int, float], started: float | None, finished: float | None
+) -> dict[int, float]:
+    """Return each step's Unix second: known, or on the line between its neighbours; empty if nothing is known."""
+    if not steps:
+        return {}
+    fixed = dict(known)
+    if started is not None:
+        fixed.setdefault(0, min([started, *known.values()]))
+    if finished is not None:
+        fixed.setdefault(steps[-1], max([finished, *known.values()]))
+    anchors = sorted(fixed.items())
+    return {step: _time_at(step, anchors) for step in steps} if anchors else {}
+
+
+def _time_at(step: int, anchors: Sequence[tuple[int, float]]) -> float:
+    after = min(bisect_left(anchors, (step, -math.inf)), len(anchors) - 1)
+    later_step, later = anchors[after]
+    if after == 0 or step >= later_step:
+        return later
+    earlier_step, earlier = anchors[after - 1]
+    return earlier + (later - earlier) * (step - earlier_step) / (later_step - earlier_step)
+
+
+def _metric_rows(rows: Mapping[int, Mapping[str, float]], times: Mapping[int, float]) -> tuple[MetricRow, ...]:
+    return tuple(MetricRow(step, rows[step], times.get(step)) for step in sorted(rows) if rows[step])

@@ -1,0 +1,219 @@
+"""The routes: a `World` in the words of OpenAI's fine-tuning and files API; it knows no sockets."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+
+from ft_sync.sandbox.world import SampleFile, SampleJob, World
+
+CHUNK: Final = 64 * 1024
+MAX_LIMIT: Final = 100
+MAX_FILES: Final = 10_000
+BASE_MODEL_CREATED: Final = int(datetime(2025, 4, 14, tzinfo=UTC).timestamp())
+BASE_MODEL_SHUTDOWN: Final = "2027-01-14"
+
+
+class ApiError(Exception):
+    """A refusal in OpenAI's shape."""
+
+    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.param = param
+        self.code = code
+
+    def response(self) -> Response:
+        """The answer that carries it."""
+        error = {
+            "message": str(self),
+            "type": "invalid_request_error",
+            "param": self.param,
+            "code": self.code,
+        }
+        return JSONResponse({"error": error}, status_code=self.status)
+
+
+def create_app(world: World, *, api_key: str, clock: Callable[[], float]) -> Starlette:
+    """Serve a world under `/v1`.
+
+    Args:
+        world: May change while it is served.
+        api_key: The bearer token that every request must carry.
+        clock: Unix seconds; live jobs unfold by it.
+    """
+    api = _Api(world, api_key=api_key, clock=clock)
+    routes = {
+        "/fine_tuning/jobs": api.list_jobs,
+        "/fine_tuning/jobs/{job_id}": api.retrieve_job,
+        "/fine_tuning/jobs/{job_id}/events": api.list_events,
+        "/fine_tuning/jobs/{job_id}/checkpoints": api.list_checkpoints,
+        "/files": api.list_files,
+        "/files/{file_id}": api.retrieve_file,
+        "/files/{file_id}/content": api.file_content,
+        "/models": api.list_models,
+    }
+    return Starlette(
+        routes=[
+            Mount("/v1", routes=[Route(path, api.authorized(route)) for path, route in routes.items()]),
+        ],
+        exception_handlers={ApiError: _refuse, HTTPException: _refuse_route},
+    )
+
+
+class _Api:
+    """The routes over one world."""
+
+    def __init__(self, world: World, *, api_key: str, clock: Callable[[], float]) -> None:
+        self._world = world
+        self._authorization = f"Bearer {api_key}"
+        self._clock = clock
+
+    def authorized(self, route: Callable[[Request], Response]) -> Callable[[Request], Any]:
+        """Ask for the key first.
+
+        The result is a coroutine function: Starlette would run a plain function in a thread, for nothing.
+        """
+
+        async def checked(request: Request) -> Response:
+            if request.headers.get("authorization") != self._authorization:
+                raise ApiError(401, "Incorrect API key provided.", code="invalid_api_key")
+            return route(request)
+
+        return checked
+
+    def list_jobs(self, request: Request) -> Response:
+        now = self._clock()
+        wanted = {
+            name.removeprefix("metadata[").removesuffix("]"): value
+            for name, value in request.query_params.items()
+            if name.startswith("metadata[")
+        }
+        jobs = [job.job_at(now) for job in self._world.jobs]
+        found = [job for job in jobs if wanted.items() <= (job.get("metadata") or {}).items()]
+        return _page(request, found, default=20)
+
+    def retrieve_job(self, request: Request) -> Response:
+        return JSONResponse(self._job(request).job_at(self._clock()))
+
+    def list_events(self, request: Request) -> Response:
+        return _page(request, self._job(request).events_at(self._clock()), default=20)
+
+    def list_checkpoints(self, request: Request) -> Response:
+        return _page(request, self._job(request).checkpoints_at(self._clock()), default=10)
+
+    def list_files(self, request: Request) -> Response:
+        purpose = request.query_params.get("purpose")
+        files = [file for file in self._world.files(self._clock()) if purpose in {None, file.purpose}]
+        return _page(request, [file.as_json() for file in files], default=MAX_FILES, maximum=MAX_FILES)
+
+    def retrieve_file(self, request: Request) -> Response:
+        return JSONResponse(self._file(request).as_json())
+
+    def file_content(self, request: Request) -> Response:
+        content = self._file(request).served
+        return StreamingResponse(
+            _chunks(content),
+            headers={"content-length": str(len(content))},
+            media_type="application/octet-stream",
+        )
+
+    def list_models(self, _request: Request) -> Response:
+        now = self._clock()
+        jobs = [job.job_at(now) for job in self._world.jobs]
+        tuned = [
+            {
+                "id": job["fine_tuned_model"],
+                "object": "model",
+                "created": job["finished_at"],
+                "owned_by": job["organization_id"],
+            }
+            for job in jobs
+            if job["fine_tuned_model"]
+        ]
+        base = [
+            {
+                "id": model,
+                "object": "model",
+                "created": BASE_MODEL_CREATED,
+                "owned_by": "system",
+                "shutdown_date": BASE_MODEL_SHUTDOWN,
+            }
+            for model in sorted({job["model"] for job in jobs})
+        ]
+        return JSONResponse({"object": "list", "data": base + tuned})
+
+    def _job(self, request: Request) -> SampleJob:
+        job_id = request.path_params["job_id"]
+        job = self._world.job(job_id)
+        if job is None:
+            message = f"Could not find fine tune: {job_id}"
+            raise ApiError(404, message, param="fine_tune_id", code="fine_tune_not_found")
+        return job
+
+    def _file(self, request: Request) -> SampleFile:
+        file_id = request.path_params["file_id"]
+        file = self._world.file(file_id, self._clock())
+        if file is None:
+            raise ApiError(404, f"No such File object: {file_id}", param="id")
+        return file
+
+
+def _page(request: Request, items: Sequence[dict[str, Any]], *, default: int, maximum: int = MAX_LIMIT) -> Response:
+    """One page of a list that is newest first, as the query's `limit` and `after` ask for it."""
+    limit = _limit(request, default=default, maximum=maximum)
+    start = 0
+    after = request.query_params.get("after")
+    if after:
+        position = next((index for index, item in enumerate(items) if item["id"] == after), None)
+        if position is None:
+            raise ApiError(400, f"Nothing in this list has the id '{after}'.", param="after")
+        start = position + 1
+    data = items[start : start + limit]
+    return JSONResponse(
+        {
+            "object": "list",
+            "data": data,
+            "has_more": start + limit < len(items),
+            "first_id": data[0]["id"] if data else None,
+            "last_id": data[-1]["id"] if data else None,
+        }
+    )
+
+
+def _limit(request: Request, *, default: int, maximum: int) -> int:
+    text = request.query_params.get("limit")
+    if text is None:
+        return default
+    try:
+        limit = int(text)
+    except ValueError:
+        message = f"Invalid 'limit': expected an integer, but got '{text}' instead."
+        raise ApiError(400, message, param="limit", code="invalid_type") from None
+    if limit > maximum:
+        message = f"Invalid 'limit': expected a value <= {maximum}, but got {limit} instead."
+        raise ApiError(400, message, param="limit", code="integer_above_max_value")
+    if limit < 1:
+        message = f"Invalid 'limit': expected a value >= 1, but got {limit} instead."
+        raise ApiError(400, message, param="limit", code="integer_below_min_value")
+    return limit
+
+
+def _chunks(content: bytes) -> Iterator[bytes]:
+    return (content[start : start + CHUNK] for start in range(0, len(content), CHUNK))
+
+
+async def _refuse(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error.response()
+
+
+async def _refuse_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    message = f"Invalid URL ({request.method} {request.url.path})"
+    return ApiError(error.status_code, message, code="unknown_url").response()

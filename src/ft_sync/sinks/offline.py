@@ -1,0 +1,118 @@
+"""Runs as offline run folders in `./wandb`, to be uploaded by `wandb sync`; W&B's own reader tells what they hold."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import wandb
+from wandb.util import get_core_path
+
+from ft_sync.errors import ConfigError, SinkRejected, Unavailable
+from ft_sync.models import JobId, Origin, RunId, RunState
+from ft_sync.sinks.wandb import RunOptions, mark_from, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from ft_sync.models import RunRecord, Write
+    from ft_sync.sinks.wandb import WandbRun
+
+FOLDER = re.compile(r"offline-run-\d+_\d+-(?P<run_id>(?P<job_id>.+?)(-r\d+)?)")
+
+
+class OfflineSink:
+    """A `RunSink` in a folder; `root` is what wandb calls its root directory."""
+
+    def __init__(self, options: RunOptions, root: Path) -> None:
+        self._options = options
+        self._folder = Path(wandb.Settings(root_dir=str(root)).wandb_dir)
+        _require_writable(self._folder)
+
+    def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
+        """Return the offline runs of each job that lie in the folder."""
+        wanted = set(job_ids)
+        found: dict[JobId, list[RunState]] = defaultdict(list)
+        for state in self._states(wanted):
+            found[state.job_id].append(state)
+        return {job_id: tuple(states) for job_id, states in found.items()}
+
+    def open(self, plan: Write, record: RunRecord) -> AbstractContextManager[WandbRun]:
+        """Open a run in a folder of its own."""
+        return opened(plan, record, self._options)
+
+    def delete(self, run: RunState) -> None:
+        """Remove a run folder, unless it has been uploaded: the server would still hold the run."""
+        folder = Path(run.url or "")
+        if any(folder.glob("*.synced")):
+            raise SinkRejected(
+                f"{run.run_id} has already been uploaded",
+                hint=f"delete the run {run.run_id} in W&B, then {folder}",
+            )
+        shutil.rmtree(folder)
+
+    def _states(self, wanted: Collection[JobId]) -> Iterator[RunState]:
+        for folder in sorted(self._folder.glob("offline-run-*")):
+            named = FOLDER.fullmatch(folder.name)
+            if named is None:
+                continue
+            # A job whose own id ends like a revision is found by its whole name.
+            job_id = next((JobId(named[key]) for key in ("run_id", "job_id") if named[key] in wanted), None)
+            if job_id is None:
+                continue
+            held = _inspect(folder)
+            if held.get("project") != self._options.project or (held.get("entity") or None) != self._options.entity:
+                continue
+            summary: Mapping[str, Any] = held.get("summary") or {}
+            yield RunState(
+                run_id=RunId(named["run_id"]),
+                job_id=job_id,
+                origin=_origin(held),
+                state=str(held.get("state")),
+                status=summary.get("status"),
+                mark=mark_from(summary.get("ftsync")),
+                url=str(folder),
+            )
+
+
+def _origin(held: Mapping[str, Any]) -> Origin:
+    return Origin.FTSYNC if "fine_tune_job_id" in (held.get("config") or {}) else Origin.OTHER
+
+
+def _inspect(folder: Path) -> dict[str, Any]:
+    """Read a run folder with W&B's own reader; a log cut off by a crash reads as far as it goes."""
+    log = next(folder.glob("run-*.wandb"), None)
+    if log is None:
+        return {}  # killed before it wrote anything
+    # What `wandb leet inspect` runs; by itself that command spends most of a second importing.
+    inspect = [get_core_path(), "leet", "inspect", "--no-observability", "--summary", "--json"]
+    command = [*inspect, "--run-file", str(log), str(folder.parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
+    try:
+        held = json.loads(done.stdout)
+    except json.JSONDecodeError as error:
+        raise Unavailable(
+            f"the offline run in {folder} cannot be read",
+            hint="move the folder away and run the command again",
+        ) from error
+    return held if isinstance(held, dict) else {}
+
+
+def _require_writable(folder: Path) -> None:
+    # wandb itself would fall back to a temporary folder, where nobody looks for the runs.
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".ftsync-probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to {folder}: {error.strerror}",
+            hint="go to a writable folder or use --init dir=FOLDER",
+        ) from error

@@ -1,0 +1,77 @@
+"""Both services on loopback and a folder to work in: the whole environment that a command sees."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+import wandb
+
+from ft_sync.sandbox import API_KEY, Sandbox, World, serve
+from tests.wandb_backend import WandbBackend, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def world() -> World:
+    """The jobs and files that the sandbox serves; a test fills it."""
+    return World()
+
+
+@pytest.fixture
+def sandbox(world: World) -> Iterator[Sandbox]:
+    """An OpenAI-compatible server on loopback."""
+    with serve(world) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _backend() -> Iterator[WandbBackend]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def backend(_backend: WandbBackend) -> Iterator[WandbBackend]:
+    """A W&B server on loopback, shared by the tests of a process; each works in a `project` of its own."""
+    _backend.heal()
+    _backend.requests.clear()
+    _backend.unknown_fields.clear()
+    yield _backend
+    _backend.heal()
+    assert _backend.errors == []
+
+
+@pytest.fixture
+def project() -> str:
+    """A W&B project that no other test uses."""
+    return f"project-{os.getpid()}-{next(_numbers)}"
+
+
+@pytest.fixture
+def workspace(
+    tmp_path: Path, sandbox: Sandbox, backend: WandbBackend, project: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """An empty current folder, with the environment set for both services and nothing of the user's."""
+    for name in list(os.environ):
+        if name.startswith(("OPENAI_", "AZURE_", "WANDB_", "FTSYNC_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("OPENAI_BASE_URL", sandbox.url)
+    monkeypatch.setenv("OPENAI_API_KEY", API_KEY)
+    for name, value in backend.env(tmp_path / "home").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("WANDB_DIR", raising=False)
+    monkeypatch.setenv("WANDB_PROJECT", project)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    wandb.teardown()
+    yield work
+    wandb.teardown()

@@ -1,0 +1,130 @@
+"""What is decided for a job, given the runs that W&B holds."""
+
+from __future__ import annotations
+
+import pytest
+
+from ft_sync.models import (
+    Create,
+    JobError,
+    JobStatus,
+    Mark,
+    Origin,
+    Replace,
+    RunId,
+    RunState,
+    Skip,
+    SyncState,
+    Wait,
+)
+from ft_sync.plan import Rule, current, plan, sync_state
+from tests.builders import job
+from tests.fakes import complete_run
+
+SYNC = Rule()
+RESYNC = Rule(renew=True)
+OVERWRITE = Rule(overwrite=True)
+
+
+def run(origin: Origin, run_id: str = "ftjob-1", status: str | None = None, mark: Mark | None = None) -> RunState:
+    return RunState(RunId(run_id), job().id, origin, "finished", status, mark, 0, "url")
+
+
+def test_a_job_without_a_run_is_created_under_its_own_id() -> None:
+    assert plan(job(), (), SYNC) == Create(job(), RunId("ftjob-1"), "not in W&B yet")
+
+
+@pytest.mark.parametrize("status", ["running", "queued", "validating_files", "paused", "never-seen-before"])
+def test_a_job_in_any_unfinished_state_is_waited_for(status: str) -> None:
+    assert isinstance(plan(job(status=JobStatus(status)), (), SYNC), Wait)
+
+
+def test_an_unfinished_job_is_skipped_when_waiting_is_not_wanted() -> None:
+    step = plan(job(status=JobStatus("running")), (), Rule(wait=False))
+    assert isinstance(step, Skip)
+    assert step.unfinished
+
+
+def test_a_failed_job_is_skipped_with_the_reason_that_the_service_gives() -> None:
+    failed = job(status=JobStatus("failed"), error=JobError("invalid", "line 17 is broken"))
+    assert plan(failed, (), SYNC) == Skip(failed, "failed: line 17 is broken")
+
+
+@pytest.mark.parametrize("rule", [SYNC, RESYNC])
+def test_a_complete_run_is_left_alone(rule: Rule) -> None:
+    assert isinstance(plan(job(), (complete_run(job()),), rule), Skip)
+
+
+def test_overwrite_replaces_a_complete_run_under_a_new_id() -> None:
+    old = complete_run(job())
+    step = plan(job(), (old,), OVERWRITE)
+    assert isinstance(step, Replace)
+    assert (step.run_id, step.replaced) == (RunId("ftjob-1-r2"), (old,))
+
+
+def test_a_new_id_is_higher_than_every_id_used_before() -> None:
+    step = plan(job(), (complete_run(job(), "ftjob-1-r9"), complete_run(job(), "ftjob-1-r10")), OVERWRITE)
+    assert isinstance(step, Replace)
+    assert step.run_id == "ftjob-1-r11"
+
+
+def test_a_job_id_that_ends_like_a_revision_is_no_revision() -> None:
+    strange = job("ftjob-1-r7")
+    step = plan(strange, (complete_run(strange),), OVERWRITE)
+    assert isinstance(step, Replace)
+    assert step.run_id == "ftjob-1-r7-r2"
+
+
+def test_a_run_without_a_mark_is_written_again_by_sync() -> None:
+    assert isinstance(plan(job(), (run(Origin.FTSYNC),), SYNC), Replace)
+
+
+def test_a_run_with_fewer_rows_than_its_mark_says_is_written_again() -> None:
+    assert isinstance(plan(job(), (complete_run(job(), rows=1),), SYNC), Replace)
+
+
+def test_a_run_made_from_another_job_object_is_out_of_date_for_resync_only() -> None:
+    outdated = complete_run(job(trained_tokens=1))
+    assert isinstance(plan(job(), (outdated,), SYNC), Skip)
+    assert isinstance(plan(job(), (outdated,), RESYNC), Replace)
+
+
+def test_a_finished_run_of_the_predecessor_counts_for_sync_and_is_renewed_by_resync() -> None:
+    theirs = run(Origin.WANDB_LOGGER, status="succeeded")
+    assert isinstance(plan(job(), (theirs,), SYNC), Skip)
+    assert isinstance(plan(job(), (theirs,), RESYNC), Replace)
+
+
+def test_an_unfinished_run_of_the_predecessor_is_written_again_by_sync() -> None:
+    assert isinstance(plan(job(), (run(Origin.WANDB_LOGGER),), SYNC), Replace)
+
+
+@pytest.mark.parametrize("rule", [SYNC, RESYNC])
+def test_a_run_of_openais_own_integration_is_replaced_only_when_told(rule: Rule) -> None:
+    native = (run(Origin.NATIVE),)
+    assert isinstance(plan(job(), native, rule), Skip)
+    assert isinstance(plan(job(), native, OVERWRITE), Replace)
+
+
+@pytest.mark.parametrize("rule", [SYNC, RESYNC, OVERWRITE])
+def test_a_run_that_something_else_made_is_never_touched(rule: Rule) -> None:
+    assert isinstance(plan(job(), (run(Origin.OTHER),), rule), Skip)
+
+
+def test_runs_left_by_a_rewrite_that_was_cut_off_are_named_for_removal() -> None:
+    good, cut_off = complete_run(job()), run(Origin.FTSYNC, "ftjob-1-r2")
+    step = plan(job(), (good, cut_off), SYNC)
+    assert isinstance(step, Skip)
+    assert step.leftovers == (cut_off,)
+
+
+def test_the_newest_complete_run_is_the_one_that_counts() -> None:
+    old, new = complete_run(job()), complete_run(job(), "ftjob-1-r2")
+    assert current((old, new, run(Origin.FTSYNC, "ftjob-1-r3"))) == new
+
+
+def test_the_state_of_a_job_is_that_of_its_best_run() -> None:
+    incomplete = run(Origin.FTSYNC)
+    assert sync_state(()) is SyncState.ABSENT
+    assert sync_state((incomplete,)) is SyncState.INCOMPLETE
+    assert sync_state((incomplete, complete_run(job()))) is SyncState.COMPLETE
