@@ -76,7 +76,7 @@ def checkpoint(step: int | None = 10, **changes: Any) -> Checkpoint:
         "id": f"ftckpt-{step}",
         "model": f"ft:gpt-4.1-mini-2025-04-14:org::ftjob-1:ckpt-step-{step}",
         "step": step,
-        "created_at": at(step),
+        "created_at": at(step or 0),
         "metrics": {"full_valid_loss": 0.5},
     }
     return Checkpoint(**(fields | changes))

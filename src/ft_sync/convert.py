@@ -117,12 +117,14 @@ def _grader(raw: Mapping[str, Any]) -> object:
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what is unknown or empty; zero and False are known."""
-    return {key: value for key, value in values.items() if value not in (None, "", [], {})}
+    """Leave out what is unknown or empty, at any depth of objects; zero and False are known."""
+    known = {key: _known(value) if isinstance(value, dict) else value for key, value in values.items()}
+    return {key: value for key, value in known.items() if value not in (None, "", [], {})}
 
 
 def _tag(text: str) -> str:
-    return text[:MAX_TAG]
+    # Tags that start with openai/ tell runs of OpenAI's own integration, and a base model may be openai/gpt-oss-20b.
+    return text.removeprefix("openai/")[:MAX_TAG]
 
 
 def _iso(time: datetime | None) -> str | None:

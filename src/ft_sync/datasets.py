@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
@@ -18,7 +19,7 @@ TABLE_ROWS = 10_000
 """W&B cuts a run's tables there."""
 
 LOOKED_AT = 100
-"""Examples that decide the format: a file holds one format throughout."""
+"""Examples that vote on the format: a single odd one must not cost a file its columns."""
 
 LINES_NAMED = 20
 """Broken lines that are named one by one."""
@@ -27,6 +28,9 @@ SHOWN_OF_A_URL = 80
 """Characters: a data URI holds a whole picture."""
 
 CHAT_KEYS = frozenset({"messages", "tools", "parallel_tool_calls", "functions", "function_call"})
+
+INSTRUCTING = ("system", "developer")
+"""Roles whose messages come before the conversation; a tuple, since a role may be anything, hashable or not."""
 
 
 class DatasetFormat(StrEnum):
@@ -110,12 +114,10 @@ class Dataset:
 
 
 def read(path: Path, *, limit: int = TABLE_ROWS) -> Dataset:
-    """Open a training file; its format is told by its first readable examples."""
+    """Open a training file; its format is that of most of its first readable examples."""
     examples = (example for _, line in _lines(path) if (example := _example(line)) is not None)
-    formats = {_format(example) for example in islice(examples, LOOKED_AT)}
-    if formats == {DatasetFormat.CHAT, DatasetFormat.REINFORCEMENT}:
-        formats = {DatasetFormat.REINFORCEMENT}  # reference fields are optional
-    return Dataset(path, formats.pop() if len(formats) == 1 else DatasetFormat.OTHER, limit)
+    votes = Counter(_format(example) for example in islice(examples, LOOKED_AT))
+    return Dataset(path, max(votes, key=votes.__getitem__, default=DatasetFormat.OTHER), limit)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -153,7 +155,7 @@ def _cells(kind: DatasetFormat, example: Mapping[str, Any]) -> tuple[Cell, ...]:
         case DatasetFormat.CHAT:
             messages = _messages(example.get("messages"))
             return (
-                _last(messages, "system", "developer"),
+                _last(messages, *INSTRUCTING),
                 _last(messages, "user"),
                 _last(messages, "assistant"),
                 _conversation(messages),
@@ -169,9 +171,9 @@ def _cells(kind: DatasetFormat, example: Mapping[str, Any]) -> tuple[Cell, ...]:
             return (_conversation(prompt), *answers)
         case DatasetFormat.REINFORCEMENT:
             messages = _messages(example.get("messages"))
-            asked = [one for one in messages if one.get("role") not in {"system", "developer"}]
+            asked = [one for one in messages if one.get("role") not in INSTRUCTING]
             reference = {key: value for key, value in example.items() if key not in CHAT_KEYS}
-            return (_last(messages, "system", "developer"), _conversation(asked), _json(reference) if reference else "")
+            return (_last(messages, *INSTRUCTING), _conversation(asked), _json(reference) if reference else "")
         case DatasetFormat.COMPLETION:
             return _text(example.get("prompt")), _text(example.get("completion"))
         case _:
@@ -201,14 +203,15 @@ def _said(message: Mapping[str, Any]) -> str:
     """Return what a message says and calls, as a person would read it."""
     calls = [call.get("function") for call in _messages(message.get("tool_calls"))]
     calls.append(message.get("function_call"))  # before tools there were functions
-    said = [_text(message.get("content")), _text(message.get("refusal"))]
-    said += [f"→ {call.get('name')}({_text(call.get('arguments'))})" for call in calls if isinstance(call, dict)]
+    refusal = _text(message.get("refusal"))
+    said = [_text(message.get("content")), f"[refusal: {refusal}]" if refusal else ""]
+    said += [f"→ {_text(call.get('name'))}({_text(call.get('arguments'))})" for call in calls if isinstance(call, dict)]
     return "\n".join(filter(None, said))
 
 
 def _tool_names(example: Mapping[str, Any]) -> str:
     tools = [tool.get("function") for tool in _messages(example.get("tools"))] + _messages(example.get("functions"))
-    return ", ".join(str(tool.get("name")) for tool in tools if isinstance(tool, dict))
+    return ", ".join(filter(None, (_text(tool.get("name")) for tool in tools if isinstance(tool, dict))))
 
 
 def _text(value: object) -> str:
@@ -228,6 +231,8 @@ def _part(part: object) -> str:
     match part:
         case {"text": str(text)}:
             return text
+        case {"refusal": str(text)}:
+            return f"[refusal: {text}]"
         case {"image_url": {"url": str(url)}} | {"image_url": str(url)}:
             return f"[image: {url if len(url) <= SHOWN_OF_A_URL else url[:SHOWN_OF_A_URL] + '…'}]"
         case _:
@@ -235,4 +240,7 @@ def _part(part: object) -> str:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:  # parsed with a little more of the stack left
+        return "[nested too deeply to show]"

@@ -1,0 +1,91 @@
+"""The command line: the Typer app, and the one place where an error becomes an exit code."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from ft_sync import __version__
+from ft_sync.cli import demo, exits, list, render, status, sync  # noqa: A004 - named as the command
+from ft_sync.errors import ConfigError, FtSyncError, Unexpected
+
+app = typer.Typer(
+    name="ftsync",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=exits.EPILOG,
+)
+app.command("sync", epilog=exits.EPILOG, help=sync.SYNC_HELP)(sync.sync)
+app.command("resync", epilog=exits.EPILOG, help=sync.RESYNC_HELP)(sync.sync)
+app.command("list", epilog=exits.EPILOG)(list.list_jobs)
+app.command("status", epilog=exits.EPILOG)(status.status)
+app.command("demo", epilog=exits.EPILOG)(demo.demo)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run ftsync and exit: the console script."""
+    sys.exit(run(sys.argv[1:] if arguments is None else [*arguments]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    # Read from the words as given: they matter also for an error in the words.
+    as_json, debug = "--json" in arguments, "--debug" in arguments
+    if not {"-v", "--verbose"} & {*arguments}:
+        os.environ.setdefault("WANDB_SILENT", "true")
+    failure: FtSyncError
+    try:
+        code = app(arguments, prog_name="ftsync", standalone_mode=False)
+    except typer.TyperException as error:
+        if not error.message:
+            return exits.USAGE  # no command at all, and the help is on the screen
+        failure = _usage_error(error)
+    except FtSyncError as error:
+        failure = error
+        if debug:
+            traceback.print_exception(error)
+    except Exception as error:  # noqa: BLE001 - the boundary of the process
+        failure = Unexpected(f"{type(error).__name__}: {error}", hint="--debug shows the traceback; please report it")
+        if debug:
+            traceback.print_exception(error)
+    else:
+        if code == exits.INTERRUPTED:
+            render.tell("interrupted; run the same command again to carry on")
+        return code or exits.DONE
+    return _report(failure, as_json=as_json)
+
+
+def _usage_error(error: typer.TyperException) -> ConfigError:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "ftsync"
+    return ConfigError(error.format_message(), hint=f"`{command} --help` lists what fits")
+
+
+def _report(error: FtSyncError, *, as_json: bool) -> int:
+    """Say what went wrong, and what to do next."""
+    ending = exits.ending(error)
+    if as_json:
+        render.document({"error": exits.described(error)})
+    render.tell(f"ftsync: {ending.title}: {render.safe(error.message)}")
+    if error.hint:
+        render.tell(f"  next: {render.safe(error.hint)}")
+    return ending.exit_code
+
+
+def _version(value: bool) -> None:
+    if value:
+        render.emit(f"ftsync {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Carry OpenAI fine-tuning jobs into Weights & Biases, complete and checked."""

@@ -1,0 +1,74 @@
+"""The one table from what happened to the exit code, its name in JSON and its title."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ft_sync import errors
+
+if TYPE_CHECKING:
+    from ft_sync.errors import FtSyncError
+    from ft_sync.models import SyncReport
+
+DONE = 0
+UNEXPECTED = 1
+USAGE = 2
+INCOMPLETE = 3
+NOT_ALLOWED = 4
+UNAVAILABLE = 5
+ENDED_BADLY = 6
+STILL_RUNNING = 8
+INTERRUPTED = 130
+
+MEANINGS = {
+    DONE: "done, or nothing to do",
+    UNEXPECTED: "unexpected error: a bug",
+    USAGE: "usage or configuration",
+    INCOMPLETE: "incomplete: some jobs could not be synced, the rest are",
+    NOT_ALLOWED: "not authenticated or not allowed",
+    UNAVAILABLE: "a service is unreachable or rate-limiting: run again later",
+    ENDED_BADLY: "synced, but a job that was waited for ended failed or cancelled",
+    STILL_RUNNING: "still running when --timeout ran out, or status --exit-code on an unfinished job",
+    INTERRUPTED: "interrupted; running it again carries on",
+}
+
+EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in MEANINGS.items()) + "."
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an error ends the command: `code` is its name in JSON, `title` its name for people."""
+
+    exit_code: int
+    code: str
+    title: str
+
+
+ENDINGS: dict[type[FtSyncError], Ending] = {
+    errors.ConfigError: Ending(USAGE, "config", "cannot be used as given"),
+    errors.AuthError: Ending(NOT_ALLOWED, "auth", "not allowed"),
+    errors.NotLoggedIn: Ending(NOT_ALLOWED, "auth", "not logged in"),
+    errors.NotFound: Ending(INCOMPLETE, "not_found", "not found"),
+    errors.Unavailable: Ending(UNAVAILABLE, "unavailable", "service unavailable"),
+    errors.BadData: Ending(INCOMPLETE, "bad_data", "unreadable answer"),
+    errors.SinkRejected: Ending(INCOMPLETE, "rejected", "not accepted by W&B"),
+    errors.Unexpected: Ending(UNEXPECTED, "unexpected", "unexpected error"),
+}
+
+
+def ending(error: FtSyncError) -> Ending:
+    """Return how this error ends a command; a class without an entry ends it as its base does."""
+    return next(ENDINGS[kind] for kind in type(error).__mro__ if kind in ENDINGS)
+
+
+def of_report(report: SyncReport) -> int:
+    """Return the exit code of a sync."""
+    if report.failed:
+        if report.synced or report.skipped:
+            return INCOMPLETE
+        codes = {ending(failed.error).exit_code for failed in report.failed}
+        return codes.pop() if codes in ({NOT_ALLOWED}, {UNAVAILABLE}) else INCOMPLETE
+    if report.ended_badly:
+        return ENDED_BADLY
+    return STILL_RUNNING if report.timed_out else DONE

@@ -1,0 +1,158 @@
+"""The options that several commands share, and how their values are read."""
+
+import json
+import re
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from ft_sync.errors import ConfigError
+
+RUN_PANEL = "What is logged"
+WAIT_PANEL = "Waiting"
+OUTPUT_PANEL = "Output"
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+def duration(text: str) -> float:
+    """Read a number of seconds, or one with a unit: `90`, `90s`, `5m`, `1.5h`."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([smh]?)", text.strip())
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no duration; give seconds, or 30s, 5m, 2h")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+Jobs = Annotated[
+    list[str],
+    typer.Option(
+        "--job",
+        metavar="ID",
+        help="This job; repeat it for several; - reads ids from stdin, one a line. Without it: every job.",
+    ),
+]
+Last = Annotated[int | None, typer.Option(min=1, metavar="N", help="The N newest jobs.", show_default=False)]
+Project = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="W&B project (default OpenAI-Fine-Tune; env FTSYNC_PROJECT, WANDB_PROJECT)."
+    ),
+]
+Entity = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="W&B user or team (default the account's own; env FTSYNC_ENTITY, WANDB_ENTITY)."
+    ),
+]
+Offline = Annotated[
+    bool,
+    typer.Option("--offline", help="Runs are folders in ./wandb (like env FTSYNC_MODE=offline, WANDB_MODE=offline)."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write again what is already complete.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and why; write nothing.")]
+Wait = Annotated[
+    bool | None,
+    typer.Option(
+        "--wait/--no-wait",
+        help="Wait for unfinished jobs, or skip them (default wait; env FTSYNC_WAIT).",
+        show_default=False,
+        rich_help_panel=WAIT_PANEL,
+    ),
+]
+PollInterval = Annotated[
+    float | None,
+    typer.Option(
+        parser=duration,
+        metavar="SECONDS",
+        help="Ask for unfinished jobs this often; also 30s, 5m, 2h (default 60; env FTSYNC_POLL_INTERVAL).",
+        rich_help_panel=WAIT_PANEL,
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        parser=duration,
+        metavar="SECONDS",
+        help="Wait at most this long (default for ever; env FTSYNC_TIMEOUT).",
+        rich_help_panel=WAIT_PANEL,
+    ),
+]
+LogDatasets = Annotated[
+    bool | None,
+    typer.Option(
+        "--log-datasets/--no-log-datasets",
+        help="Log training and validation files (default log; env FTSYNC_LOG_DATASETS).",
+        show_default=False,
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+ModelArtifactName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Name of the model artifact (default model_metadata; env FTSYNC_MODEL_ARTIFACT_NAME).",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+ModelArtifactType = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TYPE",
+        help="Type of the model artifact (default model; env FTSYNC_MODEL_ARTIFACT_TYPE).",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+Init = Annotated[
+    list[str],
+    typer.Option(
+        "--init",
+        metavar="KEY=VALUE",
+        help="Argument of wandb.init, e.g. group=nightly; JSON if it parses as JSON, else text; repeatable.",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=OUTPUT_PANEL)]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Ids alone on stdout, no progress.", rich_help_panel=OUTPUT_PANEL)
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say more on stderr.", rich_help_panel=OUTPUT_PANEL)
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show the traceback of errors.", rich_help_panel=OUTPUT_PANEL)
+]
+NoColor = Annotated[
+    bool, typer.Option("--no-color", help="No colours (like env NO_COLOR).", rich_help_panel=OUTPUT_PANEL)
+]
+
+
+def job_ids(given: list[str]) -> list[str]:
+    """Return the named jobs, each once; `-` stands for those on stdin, one a line."""
+    ids: dict[str, None] = {}
+    for value in given:
+        named = [line.strip() for line in sys.stdin] if value == "-" else [value.strip()]
+        if value != "-" and not named[0]:
+            raise ConfigError("--job: the id is empty", hint="`ftsync list -q` prints the ids of your jobs")
+        ids |= dict.fromkeys(job_id for job_id in named if job_id)
+    return list(ids)
+
+
+def init_arguments(given: list[str], *, offline: bool) -> dict[str, Any]:
+    """Return the arguments of `wandb.init`; `--offline` is one of them."""
+    arguments: dict[str, Any] = {}
+    for item in given:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--init {item}: not KEY=VALUE", hint="for example --init group=nightly")
+        try:
+            arguments[key] = json.loads(value)
+        except json.JSONDecodeError:
+            arguments[key] = value
+    if offline:
+        if arguments.setdefault("mode", "offline") != "offline":
+            raise ConfigError(
+                f"--offline and --init mode={arguments['mode']} exclude each other", hint="give one of them"
+            )
+    return arguments

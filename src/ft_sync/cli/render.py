@@ -1,0 +1,148 @@
+"""How values become text on stdout and stderr: safe, in one place, without markup of others."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import unicodedata
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import timedelta
+    from typing import TextIO
+
+    from rich.console import Console
+
+NOTHING = "-"
+"""What stands for an absent value, so that columns keep their places."""
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+def safe(text: object) -> str:
+    r"""Return text that does nothing to a terminal: control and format characters are shown as `\x1b` and the like.
+
+    Besides the control characters proper these are the invisible ones that reorder what is read (bidi overrides) or
+    end a line, and lone surrogates, which cannot be encoded.
+    """
+    return "".join(
+        char if unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} else _escaped(char)
+        for char in str(text)
+    )
+
+
+def _escaped(char: str) -> str:
+    number = ord(char)
+    return f"\\x{number:02x}" if number <= 0xFF else f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"  # noqa: PLR2004
+
+
+def emit(text: str) -> None:
+    """Write data to stdout; a reader that has gone (`| head`) is nobody to tell, and no failure."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered would fail again when the interpreter flushes it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def lines(rows: Iterable[Sequence[object]]) -> None:
+    """Write one line a row, tab separated, for other programs."""
+    emit("".join("\t".join(NOTHING if cell is None else safe(cell) for cell in row) + "\n" for row in rows))
+
+
+def document(content: dict[str, Any]) -> None:
+    """Write one JSON document; all but ASCII is escaped, so it is safe in a terminal, too."""
+    emit(json.dumps({"schema": 1, **content}, indent=2) + "\n")
+
+
+def tell(text: str = "") -> None:
+    """Say something to the person who watches, on stderr."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, color: bool = True) -> None:
+    """Write a table for people; cells are text, never markup, and break rather than lose their end."""
+    from rich.table import Table  # noqa: PLC0415 - people only: `--help` and pipes do without
+    from rich.text import Text  # noqa: PLC0415
+
+    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for header in headers:
+        grid.add_column(header, overflow="fold", justify="right" if header in {"rows", "tokens"} else "left")
+    for row in rows:
+        grid.add_row(*(Text(NOTHING if cell is None else safe(cell), style=_style(cell)) for cell in row))
+    screen = console(sys.stdout, color=color)
+    with screen.capture() as captured:
+        screen.print(grid)
+    emit("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def console(stream: TextIO, *, color: bool) -> Console:
+    """Return a Rich console that reads nothing as markup, emoji or something to highlight."""
+    from rich.console import Console  # noqa: PLC0415 - as above
+
+    return Console(file=stream, markup=False, emoji=False, highlight=False, no_color=None if color else True)
+
+
+def is_screen(stream: TextIO) -> bool:
+    """Whether somebody looks at this stream in a terminal."""
+    return stream.isatty()
+
+
+def moment(time: datetime | None) -> str | None:
+    """Return a time as ISO 8601 in UTC, to the second."""
+    return None if time is None else f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def day_and_time(time: datetime | None) -> str | None:
+    """Return a time for people, in their own time zone."""
+    return None if time is None else f"{time.astimezone():%Y-%m-%d %H:%M}"
+
+
+def seconds(span: timedelta | None) -> int | None:
+    """Return a span in whole seconds."""
+    return None if span is None else round(span.total_seconds())
+
+
+def span(length: float | None) -> str | None:
+    """Return a number of seconds for people, in its two largest units."""
+    if length is None:
+        return None
+    whole = round(length)
+    if whole < MINUTE:
+        return f"{whole}s"
+    if whole < HOUR:
+        return f"{whole // MINUTE}m {whole % MINUTE:02}s"
+    if whole < DAY:
+        return f"{whole // HOUR}h {whole % HOUR // MINUTE:02}m"
+    return f"{whole // DAY}d {whole % DAY // HOUR}h"
+
+
+def figures(metrics: dict[str, float]) -> str:
+    """Return metrics for people, four digits each."""
+    return ", ".join(f"{safe(name)} {value:.4g}" for name, value in metrics.items())
+
+
+_STYLES = {
+    "synced": "green",
+    "succeeded": "green",
+    "complete": "green",
+    "failed": "red",
+    "unreadable": "red",
+    "cancelled": "yellow",
+    "incomplete": "yellow",
+    "running": "cyan",
+    "wait": "cyan",
+    "skipped": "dim",
+    "skip": "dim",
+    "absent": "dim",
+    "unknown": "dim",
+}
+
+
+def _style(cell: object) -> str:
+    return _STYLES.get(cell, "") if isinstance(cell, str) else ""

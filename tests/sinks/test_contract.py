@@ -1,0 +1,230 @@
+"""One contract for both sinks: what goes in can be read back by a reader that is not ours."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+import wandb
+
+from ft_sync import __version__
+from ft_sync.models import Create, Download, JobId, MetricRow, Origin, RunId, RunRecord
+from ft_sync.sinks.offline import OfflineSink
+from ft_sync.sinks.online import OnlineSink
+from ft_sync.sinks.wandb import RunOptions
+from tests.builders import job, record, training_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ft_sync.ports import RunSink
+    from tests.wandb_backend import WandbBackend
+
+LINES = b"".join(
+    [
+        b'{"prompt": "2+2?", "completion": "4"}\n',
+        b"broken\n",
+        '{"prompt": "\u05e9\u05dc\u05d5\u05dd", "completion": "\u2028"}\n'.encode(),
+    ]
+)
+ROWS = (
+    MetricRow(1, {"train_loss": 0.123456789012345, 'graders/a, "b"/c': 1.0}, 1_700_000_000.5),
+    MetricRow(3, {"train_loss": 1e-9}, 1_700_000_060.0),
+)
+
+
+class Reader(Protocol):
+    """Reads runs back, without a line of the code that wrote them."""
+
+    def history(self, run_id: str) -> list[dict[str, Any]]: ...
+    def config(self, run_id: str) -> Mapping[str, Any]: ...
+    def summary(self, run_id: str) -> Mapping[str, Any]: ...
+    def state(self, run_id: str) -> str: ...
+    def artifact_names(self, run_id: str) -> set[str]: ...
+
+
+@dataclass
+class OfflineReader:
+    """`wandb leet inspect`, W&B's own reader of run files."""
+
+    folder: Path
+
+    def history(self, run_id: str) -> list[dict[str, Any]]:
+        return [record["history"]["item"] for record in self._records(run_id) if record["type"] == "history"]
+
+    def config(self, run_id: str) -> Mapping[str, Any]:
+        return dict(self._summary(run_id)["config"])
+
+    def summary(self, run_id: str) -> Mapping[str, Any]:
+        return dict(self._summary(run_id)["summary"])
+
+    def state(self, run_id: str) -> str:
+        return str(self._summary(run_id)["state"])
+
+    def artifact_names(self, run_id: str) -> set[str]:
+        records = [record["artifact"] for record in self._records(run_id) if record["type"] == "artifact"]
+        return {record["name"] for record in records if record["type"] != "run_table"}
+
+    def _records(self, run_id: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._inspect(run_id).splitlines()]
+
+    def _summary(self, run_id: str) -> Any:  # noqa: ANN401 - JSON
+        return json.loads(self._inspect(run_id, "--summary"))
+
+    def _inspect(self, run_id: str, *flags: str) -> str:
+        (folder,) = self.folder.glob(f"offline-run-*-{run_id}")
+        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", *flags, str(folder)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@dataclass
+class OnlineReader:
+    """The public API."""
+
+    project: str
+
+    def history(self, run_id: str) -> list[dict[str, Any]]:
+        return list(self._run(run_id).scan_history(use_cache=False))
+
+    def config(self, run_id: str) -> Mapping[str, Any]:
+        return dict(self._run(run_id).config)
+
+    def summary(self, run_id: str) -> Mapping[str, Any]:
+        return dict(self._run(run_id).summary_metrics)
+
+    def state(self, run_id: str) -> str:
+        return str(self._run(run_id).state)
+
+    def artifact_names(self, run_id: str) -> set[str]:
+        run = self._run(run_id)
+        artifacts = [*run.logged_artifacts(), *run.used_artifacts()]
+        return {artifact.name.split(":")[0] for artifact in artifacts if artifact.type != "run_table"}
+
+    def _run(self, run_id: str) -> Any:  # noqa: ANN401 - untyped
+        return wandb.Api().run(f"{self.project}/{run_id}")
+
+
+@dataclass
+class Side:
+    """A sink and its reader."""
+
+    sink: RunSink
+    reader: Reader
+    mode: str
+
+
+@pytest.fixture(params=["offline", "online"])
+def side(request: pytest.FixtureRequest, workspace: Path, project: str) -> Side:
+    options = RunOptions(project, None, request.param, init={"dir": str(workspace), "tags": ["mine"]})
+    if request.param == "offline":
+        return Side(OfflineSink(options, workspace), OfflineReader(workspace / "wandb"), "offline")
+    return Side(OnlineSink(options), OnlineReader(project), "online")
+
+
+def step(run_id: str = "ftjob-1") -> Create:
+    return Create(job(), RunId(run_id), "test")
+
+
+def full_record(**changes: Any) -> RunRecord:  # noqa: ANN401 - a builder
+    changes = {"rows": ROWS, "model_metadata": {"fine_tuned_model": "ft:x"}} | changes
+    return record(config={"fine_tune_job_id": "ftjob-1", "model": "gpt", "hyperparameters": {"n": 3}}, **changes)
+
+
+def write(side: Side, run: RunRecord, run_id: str = "ftjob-1", content: Path | None = None) -> None:
+    with side.sink.open(step(run_id), run) as writer:
+        for row in run.rows:
+            writer.log(row)
+        if content is not None:
+            writer.use_dataset(training_file(), content, Download(len(LINES), hashlib.sha256(LINES).hexdigest()))
+        writer.log_model(run)
+        writer.complete(run)
+
+
+def test_rows_keep_their_step_their_time_and_every_digit(side: Side) -> None:
+    write(side, full_record())
+    rows = side.reader.history("ftjob-1")
+    assert [row["_step"] for row in rows] == [1, 3]
+    assert [row["_timestamp"] for row in rows] == [1_700_000_000.5, 1_700_000_060.0]
+    assert [row["train_loss"] for row in rows] == [0.123456789012345, 1e-9]
+    assert rows[0]['graders/a, "b"/c'] == 1.0
+
+
+def test_config_summary_and_mark_arrive(side: Side) -> None:
+    write(side, full_record())
+    assert side.reader.config("ftjob-1")["hyperparameters"] == {"n": 3}
+    summary = side.reader.summary("ftjob-1")
+    assert summary["status"] == "succeeded"
+    assert (summary["ftsync"]["version"], summary["ftsync"]["rows"]) == (__version__, 2)
+    assert side.reader.state("ftjob-1") == "finished"
+
+
+def test_a_dataset_adds_an_artifact_a_table_and_a_count_but_no_row(side: Side, tmp_path: Path) -> None:
+    content = tmp_path / "content"
+    content.write_bytes(LINES)
+    write(side, full_record(), content=content)
+    assert side.reader.artifact_names("ftjob-1") == {"train-file-train", "model_metadata"}
+    assert side.reader.config("ftjob-1")["n_train"] == 2
+    assert side.reader.summary("ftjob-1")["train_data"]["nrows"] == 2
+    assert [row["_timestamp"] for row in side.reader.history("ftjob-1")] == [1_700_000_000.5, 1_700_000_060.0]
+
+
+def test_a_complete_run_is_found_complete(side: Side) -> None:
+    write(side, full_record())
+    (state,) = side.sink.states([JobId("ftjob-1"), JobId("ftjob-2")])[JobId("ftjob-1")]
+    assert state.is_complete
+    assert (state.run_id, state.origin, state.status) == ("ftjob-1", Origin.FTSYNC, "succeeded")
+    assert state.mark is not None
+    assert state.mark.digest == full_record().digest
+
+
+def test_jobs_without_a_run_are_left_out(side: Side) -> None:
+    assert side.sink.states([JobId("ftjob-1")]) == {}
+
+
+def break_off(side: Side) -> None:
+    with side.sink.open(step(), full_record()) as writer:
+        writer.log(ROWS[0])
+        raise ZeroDivisionError
+
+
+def test_a_run_left_by_an_exception_is_failed_and_incomplete(side: Side) -> None:
+    with pytest.raises(ZeroDivisionError):
+        break_off(side)
+    (state,) = side.sink.states([JobId("ftjob-1")])[JobId("ftjob-1")]
+    assert not state.is_complete
+    assert state.origin is Origin.FTSYNC
+    assert side.reader.state("ftjob-1") == "failed"
+
+
+def test_a_rewritten_run_is_found_under_its_job(side: Side) -> None:
+    write(side, full_record())
+    write(side, full_record(), "ftjob-1-r2")
+    states = side.sink.states([JobId("ftjob-1")])[JobId("ftjob-1")]
+    assert {state.run_id for state in states} == {"ftjob-1", "ftjob-1-r2"}
+
+
+def test_a_deleted_run_is_gone(side: Side) -> None:
+    write(side, full_record())
+    (state,) = side.sink.states([JobId("ftjob-1")])[JobId("ftjob-1")]
+    side.sink.delete(state)
+    assert side.sink.states([JobId("ftjob-1")]) == {}
+
+
+def test_a_job_that_made_no_model_gets_no_model_artifact(side: Side) -> None:
+    write(side, full_record(model_metadata=None))
+    assert side.reader.artifact_names("ftjob-1") == set()
+
+
+def test_no_graphql_field_was_unknown_to_the_backend(side: Side, backend: WandbBackend, tmp_path: Path) -> None:
+    content = tmp_path / "content"
+    content.write_bytes(LINES)
+    write(side, full_record(), content=content)
+    side.sink.states([JobId("ftjob-1")])
+    assert backend.unknown_fields == set()
+    assert side.mode == "online" or backend.requests == []

@@ -1,0 +1,57 @@
+"""The arguments of `wandb.init`, and what is read back from servers and errors."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+import wandb
+
+from ft_sync.errors import ConfigError
+from ft_sync.models import Mark
+from ft_sync.sinks.wandb import SET_BY_US, check_init, mark_from
+
+
+@pytest.mark.parametrize("key", sorted(SET_BY_US))
+def test_what_ftsync_sets_itself_is_refused_with_the_flag_to_use(key: str) -> None:
+    with pytest.raises(ConfigError, match=key) as raised:
+        check_init({key: "x"})
+    assert raised.value.hint == SET_BY_US[key]
+
+
+def test_an_unknown_argument_names_the_nearest_known_ones() -> None:
+    with pytest.raises(ConfigError, match="tgas") as raised:
+        check_init({"tgas": ["x"]})
+    assert "tags" in (raised.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "init", [{"tags": ["a"]}, {"notes": "n"}, {"name": "x"}, {"config": {"a": 1}}, {"settings": {"console": "wrap"}}]
+)
+def test_what_wandb_takes_is_taken(init: dict[str, Any]) -> None:
+    check_init(init)
+
+
+@pytest.mark.parametrize("init", [{"config": "file.yaml"}, {"settings": 3}, {"mode": "disabled"}])
+def test_what_would_be_misunderstood_or_write_nothing_is_refused(init: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        check_init(init)
+
+
+def test_every_argument_that_ftsync_sets_is_one_of_wandbs() -> None:
+    assert set(SET_BY_US) <= set(inspect.signature(wandb.init).parameters)
+
+
+def test_the_private_way_to_log_an_input_offline_still_takes_what_we_give_it() -> None:
+    parameters = inspect.signature(wandb.Run._log_artifact).parameters
+    assert {"aliases", "is_user_created", "use_after_commit"} <= set(parameters)
+
+
+@pytest.mark.parametrize("other", [None, "text", 3, [], {}, {"digest": 1, "rows": 2}, {"digest": "d", "rows": "2"}])
+def test_anything_else_in_the_marks_place_is_no_mark(other: object) -> None:
+    assert mark_from(other) is None
+
+
+def test_a_mark_is_read_back() -> None:
+    assert mark_from({"version": "1", "digest": "d", "rows": 2, "time": "t"}) == Mark("1", "d", 2, "t")

@@ -1,0 +1,226 @@
+"""The OpenAI source through the real client over HTTP: paging, reading, and what each refusal becomes."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from typing import TYPE_CHECKING
+
+import httpx2
+import openai
+import pytest
+
+from ft_sync.errors import AuthError, BadData, FtSyncError, NotFound, NotLoggedIn, Unavailable
+from ft_sync.models import FileId, JobError, JobId
+from ft_sync.sandbox import API_KEY, Sandbox, World, samples
+from ft_sync.sources.openai import TRANSLATIONS, OpenAISource, connect, event_from, job_from, translate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def source(sandbox: Sandbox) -> OpenAISource:
+    return OpenAISource(openai.OpenAI(base_url=sandbox.url, api_key=API_KEY, max_retries=0, timeout=2))
+
+
+def full(world: World, count: int) -> list[str]:
+    """Fill the world with jobs and return their ids, newest first."""
+    world.add(*samples.many(count))
+    return [job.id for job in world.jobs]
+
+
+def test_all_jobs_of_all_pages_come_newest_first(source: OpenAISource, world: World) -> None:
+    ids = full(world, 230)
+    assert [job.id for job in source.jobs()] == ids
+
+
+def test_no_page_is_asked_for_before_it_is_needed(source: OpenAISource, world: World, sandbox: Sandbox) -> None:
+    full(world, 230)
+    jobs = source.jobs()
+    assert sandbox.requests == []
+    next(jobs)
+    assert len(sandbox.requests) == 1
+
+
+def test_a_limit_asks_for_no_more_than_that(source: OpenAISource, world: World, sandbox: Sandbox) -> None:
+    ids = full(world, 45)
+    assert [job.id for job in source.jobs(limit=5)] == ids[:5]
+    assert [request.query for request in sandbox.requests] == ["limit=5"]
+
+
+def test_a_job_that_did_not_fail_has_no_error(source: OpenAISource, world: World) -> None:
+    (job_id,) = full(world, 1)
+    assert source.job(JobId(job_id)).error is None
+
+
+def test_a_failed_job_says_why() -> None:
+    job = job_from({"id": "ftjob-1", "error": {"code": "invalid", "message": "line 17", "param": "training_file"}})
+    assert job.error == JobError("invalid", "line 17", "training_file")
+
+
+def test_hyperparameters_below_the_method_win_over_those_of_the_job() -> None:
+    job = job_from(
+        {
+            "id": "ftjob-1",
+            "hyperparameters": {"n_epochs": "auto", "seed": 1},
+            "method": {"type": "dpo", "dpo": {"hyperparameters": {"n_epochs": 3, "beta": 0.1}}},
+        }
+    )
+    assert (job.method, job.hyperparameters) == ("dpo", {"n_epochs": 3, "seed": 1, "beta": 0.1})
+
+
+@pytest.mark.parametrize("absurd", [None, [], {}, "text", -1, 1e300, True, {"type": ["x"]}])
+def test_fields_of_another_type_count_as_unknown(absurd: object) -> None:
+    names = inspect.signature(type(job_from({"id": "x"}))).parameters
+    raw = {**dict.fromkeys(names, absurd), "id": "ftjob-1", "model": None, "training_file": absurd, "error": absurd}
+    job = job_from(raw)
+    assert job.id == "ftjob-1"
+    assert job.created_at is None
+    event_from({"id": absurd, "created_at": absurd, "data": absurd, "level": absurd})
+
+
+def test_a_snapshot_holds_events_checkpoints_results_and_file_descriptions(source: OpenAISource, world: World) -> None:
+    (sample,) = [job for job in samples.finished_jobs() if job.id == "ftjob-1LdB563SfkhvH8pUo541MPmi"]
+    world.add(sample)
+    snapshot = source.snapshot(source.job(JobId(sample.id)))
+    assert len(snapshot.events) == len(sample.events)
+    times = [event.created_at for event in snapshot.events if event.created_at]
+    assert times == sorted(times)
+    assert len(snapshot.checkpoints) == 3
+    assert len(snapshot.result_files) == 1
+    assert [file.split for file in snapshot.training_files] == ["train", "valid"]
+    assert [file.filename for file in snapshot.training_files] == ["support.jsonl", "support-valid.jsonl"]
+    assert snapshot.notes == ()
+
+
+def test_only_events_after_a_known_one_are_returned(source: OpenAISource, world: World) -> None:
+    (job_id,) = full(world, 1)
+    events = source.events(JobId(job_id))
+    assert source.events(JobId(job_id), after=events[-3].id) == events[-2:]
+
+
+def test_a_service_without_events_and_checkpoints_still_gives_the_job(
+    source: OpenAISource, world: World, sandbox: Sandbox
+) -> None:
+    (job_id,) = full(world, 1)
+    sandbox.fail(r"/(events|checkpoints)$", status=404, body={"detail": "Not Found"})
+    snapshot = source.snapshot(source.job(JobId(job_id)))
+    assert snapshot.notes == ("this service keeps no events", "this service keeps no checkpoints")
+    assert snapshot.result_files
+
+
+def test_a_result_file_that_is_gone_is_a_note(source: OpenAISource, world: World, sandbox: Sandbox) -> None:
+    (job_id,) = full(world, 1)
+    job = source.job(JobId(job_id))
+    sandbox.fail(f"/files/{job.result_files[0]}", status=404)
+    snapshot = source.snapshot(job)
+    assert snapshot.result_files == ()
+    assert "could not be had" in snapshot.notes[0]
+
+
+def test_a_result_file_as_large_as_weights_is_not_read(source: OpenAISource, world: World, sandbox: Sandbox) -> None:
+    (job_id,) = full(world, 1)
+    job = source.job(JobId(job_id))
+    sandbox.fail(f"/files/{job.result_files[0]}$", status=200, body={"id": job.result_files[0], "bytes": 5_000_000_000})
+    snapshot = source.snapshot(job)
+    assert snapshot.result_files == ()
+    assert sandbox.count(f"/files/{job.result_files[0]}/content") == 0
+
+
+def test_a_download_reports_size_and_hash_of_the_served_bytes(
+    source: OpenAISource, world: World, tmp_path: Path
+) -> None:
+    content = '{"prompt": "é", "completion": "\u2028"}\n'.encode() * 5000
+    file = samples.dataset("big.jsonl", content)
+    world.add(file)
+    download = source.download(FileId(file.id), tmp_path / "content")
+    assert (tmp_path / "content").read_bytes() == content
+    assert (download.size, download.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_a_download_that_breaks_off_is_unavailable(
+    source: OpenAISource, world: World, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    file = samples.dataset("big.jsonl", b"x" * 200_000)
+    world.add(file)
+    sandbox.fail(f"/files/{file.id}/content", truncate=1000)
+    with pytest.raises(Unavailable, match=file.id):
+        source.download(FileId(file.id), tmp_path / "content")
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, BadData),
+        (401, AuthError),
+        (403, AuthError),
+        (404, NotFound),
+        (409, BadData),
+        (418, BadData),
+        (422, BadData),
+        (429, Unavailable),
+        (500, Unavailable),
+        (503, Unavailable),
+    ],
+)
+def test_each_status_becomes_one_error_that_says_what_to_do(
+    source: OpenAISource, sandbox: Sandbox, status: int, error: type[FtSyncError]
+) -> None:
+    sandbox.fail("/fine_tuning/jobs", status=status, body="<html>no</html>")
+    with pytest.raises(error, match="ftjob-1") as raised:
+        source.job(JobId("ftjob-1"))
+    assert type(raised.value) is error
+    assert raised.value.hint
+
+
+@pytest.mark.parametrize("body", ["not json", "[1]", "null", '"text"'])
+def test_an_answer_that_is_no_json_object_is_bad_data(source: OpenAISource, sandbox: Sandbox, body: str) -> None:
+    sandbox.fail("/fine_tuning/jobs", status=200, body=body, headers={"content-type": "application/json"})
+    with pytest.raises(BadData):
+        source.job(JobId("ftjob-1"))
+
+
+@pytest.mark.parametrize("page", [{}, {"data": None}, {"data": [1]}])
+def test_a_page_that_is_no_list_of_objects_is_bad_data(
+    source: OpenAISource, sandbox: Sandbox, page: dict[str, object]
+) -> None:
+    sandbox.fail("/fine_tuning/jobs", status=200, body=page)
+    with pytest.raises(BadData):
+        list(source.jobs())
+
+
+def test_a_service_that_ignores_the_cursor_does_not_page_for_ever(source: OpenAISource, sandbox: Sandbox) -> None:
+    sandbox.fail("/fine_tuning/jobs", status=200, body={"data": [{"id": "ftjob-1"}], "has_more": True})
+    assert len(list(source.jobs())) == 2
+
+
+def test_a_dropped_connection_and_a_hang_are_unavailable(sandbox: Sandbox) -> None:
+    source = OpenAISource(openai.OpenAI(base_url=sandbox.url, api_key=API_KEY, max_retries=0, timeout=0.2))
+    sandbox.fail("/fine_tuning/jobs/dropped", drop=True)
+    sandbox.fail("/fine_tuning/jobs/hangs", delay=0.6)
+    for job_id in ("dropped", "hangs"):
+        with pytest.raises(Unavailable):
+            source.job(JobId(job_id))
+
+
+def test_without_a_key_there_is_nothing_to_ask_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(NotLoggedIn, match="OPENAI_API_KEY"):
+        connect()
+
+
+def test_every_error_class_of_the_sdk_that_a_request_can_raise_is_translated() -> None:
+    handled = tuple(theirs for theirs, *_ in TRANSLATIONS)
+    of_requests = [
+        theirs
+        for theirs in list(vars(openai).values())
+        if isinstance(theirs, type) and issubclass(theirs, openai.APIError) and theirs is not openai.APIError
+    ]
+    assert of_requests
+    assert [theirs.__name__ for theirs in of_requests if not issubclass(theirs, handled)] == []
+
+
+def test_an_error_unknown_to_the_table_is_unavailable() -> None:
+    request = httpx2.Request("GET", "http://127.0.0.1/")
+    assert isinstance(translate(openai.APIError("odd", request, body=None), "the jobs"), Unavailable)

@@ -1,0 +1,210 @@
+"""What the run of a job should hold."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ft_sync import convert
+from ft_sync.convert import digest, record
+from ft_sync.models import FileId, JobError, JobStatus, MetricRow
+from tests.builders import CREATED, at, checkpoint, event, job, result_file, snapshot, training_file
+
+GRADER = {"type": "string_check", "name": "exact", "operation": "eq", "input": "{{sample.output_text}}"}
+
+
+def config(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - as the builder it hands them to
+    return dict(record(snapshot(job(**changes))).config)
+
+
+def summary(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - as the builder it hands them to
+    return dict(record(snapshot(job(**changes))).summary)
+
+
+def test_the_digest_is_that_of_the_job_as_served_whatever_the_order_of_its_keys() -> None:
+    raw = {"id": "ftjob-1", "seed": 1, "method": {"type": "dpo", "dpo": {}}}
+    shuffled = {"method": {"dpo": {}, "type": "dpo"}, "seed": 1, "id": "ftjob-1"}
+    assert digest(job(raw=raw)) == digest(job(raw=shuffled))
+
+
+def test_the_digest_is_a_sha256_in_hex() -> None:
+    assert len(bytes.fromhex(digest(job()))) == 32
+
+
+def test_a_field_nobody_knows_changes_the_digest() -> None:
+    assert digest(job(raw={"id": "ftjob-1", "new": 1})) != digest(job(raw={"id": "ftjob-1", "new": 2}))
+
+
+def test_another_format_of_the_record_changes_the_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = digest(job())
+    monkeypatch.setattr(convert, "RECORD_FORMAT", convert.RECORD_FORMAT + 1)
+    assert digest(job()) != before
+
+
+def test_the_digest_of_odd_text_can_be_had() -> None:
+    assert digest(job(raw={"suffix": "\ud800 é 🚲"}))
+
+
+def test_the_record_has_the_digest_of_its_job() -> None:
+    assert record(snapshot(job())).digest == digest(job())
+
+
+def test_the_config_of_a_supervised_job() -> None:
+    files = (training_file(), training_file("file-valid", "valid"))
+    of = job(validation_file=FileId("file-valid"), suffix="bikes", metadata={"team": "shop"})
+    assert record(snapshot(of, training_files=files)).config == {
+        "fine_tune_job_id": "ftjob-1",
+        "model": "gpt-4.1-mini-2025-04-14",
+        "method": "supervised",
+        "hyperparameters": {"n_epochs": 3, "batch_size": 1, "learning_rate_multiplier": 1.8},
+        "seed": 42,
+        "suffix": "bikes",
+        "organization_id": "org-1",
+        "training_file": "file-train",
+        "training_file_name": "train.jsonl",
+        "training_file_bytes": 2048,
+        "validation_file": "file-valid",
+        "validation_file_name": "valid.jsonl",
+        "validation_file_bytes": 2048,
+        "result_files": ["file-result"],
+        "created_at": "2025-10-09T08:53:20Z",
+        "finished_at": "2025-10-09T09:03:20Z",
+        "metadata": {"team": "shop"},
+    }
+
+
+def test_what_is_unknown_is_left_out_of_the_config() -> None:
+    unknown = dict.fromkeys(("base_model", "method", "seed", "organization_id", "training_file", "created_at"))
+    found = record(
+        snapshot(job(**unknown, hyperparameters={}, result_files=(), finished_at=None, raw={}), training_files=())
+    ).config
+    assert found == {"fine_tune_job_id": "ftjob-1"}
+
+
+def test_an_unknown_hyperparameter_is_left_out() -> None:
+    assert config(hyperparameters={"n_epochs": 3, "beta": None})["hyperparameters"] == {"n_epochs": 3}
+
+
+def test_a_hyperparameter_keeps_its_kind() -> None:
+    served = {"beta": 0.1, "n_epochs": "auto", "batch_size": -1, "shuffle": False}
+    assert config(hyperparameters=served)["hyperparameters"] == served
+
+
+def test_a_seed_of_zero_is_a_seed() -> None:
+    assert config(seed=0)["seed"] == 0
+
+
+def test_a_base_model_that_was_fine_tuned_stays_as_served() -> None:
+    assert config(base_model="ft:gpt-4.1:org:bikes:abc")["model"] == "ft:gpt-4.1:org:bikes:abc"
+
+
+def test_the_grader_of_a_reinforcement_job_is_in_the_config() -> None:
+    raw = {"method": {"type": "reinforcement", "reinforcement": {"grader": GRADER}}}
+    assert config(method="reinforcement", raw=raw)["grader"] == GRADER
+
+
+@pytest.mark.parametrize("method", [None, "supervised", {}, {"reinforcement": None}, {"reinforcement": []}])
+def test_a_job_without_a_grader_has_none_in_the_config(method: object) -> None:
+    assert "grader" not in config(raw={"method": method})
+
+
+def test_integrations_are_in_the_config_when_there_are_any() -> None:
+    served = [{"type": "wandb", "wandb": {"project": "bikes"}}]
+    assert config(raw={"integrations": served})["integrations"] == served
+
+
+@pytest.mark.parametrize("none", [None, []])
+def test_no_integrations_leave_no_trace(none: object) -> None:
+    assert "integrations" not in config(raw={"integrations": none})
+
+
+def test_the_summary_of_a_succeeded_job() -> None:
+    assert summary() == {
+        "status": "succeeded",
+        "fine_tuned_model": "ft:gpt-4.1-mini-2025-04-14:org::ftjob-1",
+        "trained_tokens": 12_000,
+        "duration_seconds": 600.0,
+    }
+
+
+def test_the_summary_says_why_a_job_failed() -> None:
+    error = JobError("invalid_file", "Line 3 is empty.")
+    assert summary(status=JobStatus("failed"), error=error, fine_tuned_model=None)["error"] == {
+        "code": "invalid_file",
+        "message": "Line 3 is empty.",
+    }
+
+
+def test_the_mark_is_left_to_the_sink() -> None:
+    assert "ftsync" not in summary()
+
+
+def test_the_tags_are_the_service_the_base_model_and_the_method() -> None:
+    assert record(snapshot(job())).tags == ("openai", "gpt-4.1-mini-2025-04-14", "supervised")
+
+
+def test_what_is_unknown_is_no_tag() -> None:
+    assert record(snapshot(job(base_model=None, method=None))).tags == ("openai",)
+
+
+def test_a_tag_is_cut_where_wandb_would_refuse_it() -> None:
+    assert record(snapshot(job(base_model="m" * 100))).tags[1] == "m" * 64
+
+
+def test_no_tag_makes_the_run_look_like_one_of_openais_own_integration() -> None:
+    assert record(snapshot(job(base_model="openai/gpt-oss-20b"))).tags[1] == "gpt-oss-20b"
+
+
+def test_the_rows_are_those_of_all_sources_with_times_within_the_job() -> None:
+    of = snapshot(
+        result_files=(result_file(b"step,train_loss\n2,0.5\n"),),
+        events=(event(1),),
+        checkpoints=(checkpoint(4),),
+    )
+    assert record(of).rows == (
+        MetricRow(1, {"train_loss": 1.0}, CREATED + 1),
+        MetricRow(2, {"train_loss": 0.5}, pytest.approx(CREATED + 1 + 599 / 3)),
+        MetricRow(4, {"full_valid_loss": 0.5}, CREATED + 600),
+    )
+
+
+def test_notes_of_the_source_come_before_those_of_the_rows() -> None:
+    of = snapshot(result_files=(result_file(b"\x00", "file-w"),), notes=("this service keeps no events",))
+    assert record(of).notes == (
+        "this service keeps no events",
+        "result file file-w: it is binary, not a table of metrics",
+    )
+
+
+def test_the_files_are_those_of_the_snapshot() -> None:
+    assert record(snapshot()).files == (training_file(),)
+
+
+def test_the_model_metadata_tell_all_of_the_model() -> None:
+    raw = {"id": "ftjob-1", "error": None, "usage_metrics": {"x": 1}}
+    assert record(snapshot(job(raw=raw), checkpoints=(checkpoint(10),))).model_metadata == {
+        "fine_tuned_model": "ft:gpt-4.1-mini-2025-04-14:org::ftjob-1",
+        "base_model": "gpt-4.1-mini-2025-04-14",
+        "method": "supervised",
+        "hyperparameters": {"n_epochs": 3, "batch_size": 1, "learning_rate_multiplier": 1.8},
+        "checkpoints": [
+            {
+                "model": "ft:gpt-4.1-mini-2025-04-14:org::ftjob-1:ckpt-step-10",
+                "step": 10,
+                "metrics": {"full_valid_loss": 0.5},
+            }
+        ],
+        "job": raw,
+    }
+
+
+def test_a_job_that_made_no_model_has_no_model_metadata() -> None:
+    assert record(snapshot(job(fine_tuned_model=None))).model_metadata is None
+
+
+def test_all_that_goes_into_the_run_is_json() -> None:
+    made = record(snapshot(job(estimated_finish=at(1)), checkpoints=(checkpoint(),)))
+    for part in (made.config, made.summary, made.model_metadata):
+        assert json.loads(json.dumps(part)) == part
