@@ -192,6 +192,14 @@ def test_content_becomes_text(tmp_path: Path, content: object, expected: str) ->
     assert said(tmp_path, content=content) == expected
 
 
+@pytest.mark.parametrize("role", [[], {}, None, 5])
+def test_a_role_that_is_none_at_all_does_not_raise(tmp_path: Path, role: object) -> None:
+    assert (
+        cells(tmp_path, {"messages": [{"role": role, "content": "Hello?"}], "answer": 1})["reference"]
+        == '{"answer": 1}'
+    )
+
+
 def test_an_image_in_the_file_itself_is_shortened(tmp_path: Path) -> None:
     url = "data:image/png;base64," + "A" * 10_000
     shown = said(tmp_path, content=[{"type": "image_url", "image_url": {"url": url}}])
@@ -270,6 +278,22 @@ def test_nesting_on_the_edge_of_what_can_be_parsed_does_not_raise(tmp_path: Path
     assert summary.examples + summary.broken == 1
 
 
+WORDS = [
+    "role",
+    "content",
+    "name",
+    "weight",
+    "tool_calls",
+    "function",
+    "arguments",
+    "function_call",
+    "refusal",
+    "type",
+    "text",
+    "image_url",
+    "url",
+    "id",
+]
 NESTED: st.SearchStrategy[object] = st.deferred(
     lambda: st.one_of(
         st.none(),
@@ -280,12 +304,19 @@ NESTED: st.SearchStrategy[object] = st.deferred(
         st.dictionaries(st.sampled_from(WORDS), NESTED, max_size=4),
     )
 )
-WORDS = (
-    "role content name weight tool_calls function arguments function_call refusal type text image_url url id".split()
-)
 EXAMPLES = st.dictionaries(
     st.sampled_from(
-        "messages tools functions input preferred_output non_preferred_output prompt completion answer".split()
+        [
+            "messages",
+            "tools",
+            "functions",
+            "input",
+            "preferred_output",
+            "non_preferred_output",
+            "prompt",
+            "completion",
+            "answer",
+        ]
     ),
     st.one_of(NESTED, st.lists(st.dictionaries(st.sampled_from(WORDS), NESTED, max_size=4), max_size=3)),
     max_size=5,

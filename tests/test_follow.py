@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ft_sync.errors import Unavailable
+import pytest
+
+from ft_sync.errors import BadData, NotFound, Unavailable
 from ft_sync.events import Event, Noted, Waiting
 from ft_sync.follow import Patience, until_finished
 from ft_sync.models import Job, JobId, JobStatus
@@ -66,9 +68,10 @@ def test_a_listing_that_fails_is_told_and_asked_again() -> None:
     assert any(isinstance(one, Noted) and "away" in one.message for one in heard)
 
 
-def test_events_that_cannot_be_had_do_not_end_the_wait() -> None:
+@pytest.mark.parametrize("error", [Unavailable("away"), BadData("garbled"), NotFound("no such route")])
+def test_events_that_cannot_be_had_do_not_end_the_wait(error: Exception) -> None:
     source = FakeSource(running(1))
-    source.broken["ftjob-1"] = Unavailable("away")
+    source.broken["ftjob-1"] = error
     heard: list[Event] = []
     list(until_finished(running(1), source, FakeClock(), Patience(60, 60), heard.append))
     assert any(isinstance(one, Waiting) for one in heard)

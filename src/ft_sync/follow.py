@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ft_sync.errors import Unavailable
+from ft_sync.errors import BadData, NotFound, Unavailable
 from ft_sync.events import Noted, Observer, Waiting
 from ft_sync.results import flatten
 
@@ -83,7 +83,9 @@ def _look(job: Job, progress: _Progress, source: JobSource, observe: Observer) -
     if job.status == RUNNING:
         try:
             progress = progress.with_events(source.events(job.id, after=progress.last_event))
-        except Unavailable as error:
+        except NotFound:
+            pass  # some services keep no events; the job's end shows in the listing
+        except (Unavailable, BadData) as error:
             observe(Noted(job.id, f"{error.message}; asking again at the next poll"))
     observe(Waiting(job, progress.step, progress.total_steps, progress.metrics))
     return progress
@@ -100,7 +102,7 @@ def _refreshed(waiting: dict[JobId, Job], source: JobSource, observe: Observer) 
                 missing.remove(job.id)
             if not missing:
                 break
-    except Unavailable as error:
+    except (Unavailable, BadData) as error:
         # A service that is away for a while must not end a wait of hours.
         for job_id in missing:
             observe(Noted(job_id, f"{error.message}; asking again at the next poll"))
