@@ -5,11 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ft_sync._version import __version__
+
 if TYPE_CHECKING:
     from ft_sync.api import job_details, list_jobs, preview, sync
     from ft_sync.models import SyncReport
-
-__version__ = "0.1.0"
 
 __all__ = ["SyncReport", "__version__", "job_details", "list_jobs", "preview", "sync"]
 

@@ -191,8 +191,10 @@ class _Work:
                     yield f"{file.split} file {file.id} could not be downloaded: {error.message}"
                     continue
                 summary = run.use_dataset(file, content, download)
-                for line in summary.broken_lines:
-                    yield f"{file.split} file {file.id}: line {line} is not JSON"
+                if summary.broken:
+                    named = ", ".join(map(str, summary.broken_lines))
+                    more = " and more" if summary.broken > len(summary.broken_lines) else ""
+                    yield f"{file.split} file {file.id}: not a JSON object in line {named}{more} ({summary.broken} in all)"
 
     def _verify(self, pending: dict[RunId, tuple[Write, Synced]]) -> None:
         """Ask W&B, in bulk, whether it holds what was just written; only then drop what was replaced."""
@@ -210,8 +212,8 @@ class _Work:
                 for job_id in job_ids:
                     self.settle(Failed(job_id, error))
                 return
-            complete = [run.run_id for runs in held.values() for run in runs if run.is_complete]
-            for run_id in [run_id for run_id in complete if run_id in pending]:
+            complete = {run.run_id for runs in held.values() for run in runs if run.is_complete}
+            for run_id in [run_id for run_id in pending if run_id in complete]:
                 step, synced = pending.pop(run_id)
                 if isinstance(step, Replace):
                     self._remove(step.replaced)

@@ -9,21 +9,26 @@ from typing import Annotated, NoReturn
 import typer
 
 from ft_sync import __version__
-from ft_sync.cli import demo, exits, list, render, status, sync  # noqa: A004 - named as the command
+from ft_sync.cli import exits, render
+from ft_sync.cli.demo import demo
+from ft_sync.cli.list import list_jobs
+from ft_sync.cli.status import status
+from ft_sync.cli.sync import RESYNC_HELP, sync
 from ft_sync.errors import ConfigError, FtSyncError, Unexpected
 
 app = typer.Typer(
     name="ftsync",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its tables cut long flags at 80 columns, and importing it doubles the start
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=exits.EPILOG,
 )
-app.command("sync", epilog=exits.EPILOG, help=sync.SYNC_HELP)(sync.sync)
-app.command("resync", epilog=exits.EPILOG, help=sync.RESYNC_HELP)(sync.sync)
-app.command("list", epilog=exits.EPILOG)(list.list_jobs)
-app.command("status", epilog=exits.EPILOG)(status.status)
-app.command("demo", epilog=exits.EPILOG)(demo.demo)
+app.command("sync", epilog=exits.EPILOG)(sync)
+app.command("resync", epilog=exits.EPILOG, help=RESYNC_HELP)(sync)
+app.command("list", epilog=exits.EPILOG)(list_jobs)
+app.command("status", epilog=exits.EPILOG)(status)
+app.command("demo", epilog=exits.EPILOG)(demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -46,16 +51,15 @@ def run(arguments: Sequence[str]) -> int:
         failure = _usage_error(error)
     except FtSyncError as error:
         failure = error
-        if debug:
-            traceback.print_exception(error)
     except Exception as error:  # noqa: BLE001 - the boundary of the process
         failure = Unexpected(f"{type(error).__name__}: {error}", hint="--debug shows the traceback; please report it")
-        if debug:
-            traceback.print_exception(error)
+        failure.__cause__ = error
     else:
         if code == exits.INTERRUPTED:
             render.tell("interrupted; run the same command again to carry on")
         return code or exits.DONE
+    if debug:
+        traceback.print_exception(failure)
     return _report(failure, as_json=as_json)
 
 

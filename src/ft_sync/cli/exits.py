@@ -33,7 +33,8 @@ MEANINGS = {
     INTERRUPTED: "interrupted; running it again carries on",
 }
 
-EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in MEANINGS.items()) + "."
+EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:3}  {meaning}" for code, meaning in MEANINGS.items())
+"""For the end of each command's help; `\\b` keeps the lines as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,18 @@ ENDINGS: dict[type[FtSyncError], Ending] = {
 def ending(error: FtSyncError) -> Ending:
     """Return how this error ends a command; a class without an entry ends it as its base does."""
     return next(ENDINGS[kind] for kind in type(error).__mro__ if kind in ENDINGS)
+
+
+def described(error: FtSyncError) -> dict[str, str | int | None]:
+    """Return the error as it stands in JSON documents."""
+    end = ending(error)
+    return {
+        "code": end.code,
+        "title": end.title,
+        "message": error.message,
+        "hint": error.hint,
+        "exit_code": end.exit_code,
+    }
 
 
 def of_report(report: SyncReport) -> int:

@@ -3,7 +3,8 @@
 import json
 import re
 import sys
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -25,7 +26,7 @@ def duration(text: str) -> float:
 
 
 Jobs = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         "--job",
         metavar="ID",
@@ -35,15 +36,11 @@ Jobs = Annotated[
 Last = Annotated[int | None, typer.Option(min=1, metavar="N", help="The N newest jobs.", show_default=False)]
 Project = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME", help="W&B project (default OpenAI-Fine-Tune; env FTSYNC_PROJECT, WANDB_PROJECT)."
-    ),
+    typer.Option(metavar="NAME", help="W&B project (default OpenAI-Fine-Tune; env FTSYNC_PROJECT, WANDB_PROJECT)."),
 ]
 Entity = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME", help="W&B user or team (default the account's own; env FTSYNC_ENTITY, WANDB_ENTITY)."
-    ),
+    typer.Option(metavar="NAME", help="W&B user or team (default the account's own; env FTSYNC_ENTITY, WANDB_ENTITY)."),
 ]
 Offline = Annotated[
     bool,
@@ -104,7 +101,7 @@ ModelArtifactType = Annotated[
     ),
 ]
 Init = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         "--init",
         metavar="KEY=VALUE",
@@ -117,18 +114,24 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Ids alone on stdout, no progress.", rich_help_panel=OUTPUT_PANEL)
 ]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Say more on stderr.", rich_help_panel=OUTPUT_PANEL)
-]
-Debug = Annotated[
-    bool, typer.Option("--debug", help="Show the traceback of errors.", rich_help_panel=OUTPUT_PANEL)
-]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.", rich_help_panel=OUTPUT_PANEL)]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.", rich_help_panel=OUTPUT_PANEL)]
 NoColor = Annotated[
     bool, typer.Option("--no-color", help="No colours (like env NO_COLOR).", rich_help_panel=OUTPUT_PANEL)
 ]
 
 
-def job_ids(given: list[str]) -> list[str]:
+class Output(NamedTuple):
+    """How to say things; the same flags on every command."""
+
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+    color: bool = True
+
+
+def job_ids(given: Iterable[str]) -> list[str]:
     """Return the named jobs, each once; `-` stands for those on stdin, one a line."""
     ids: dict[str, None] = {}
     for value in given:
@@ -139,7 +142,7 @@ def job_ids(given: list[str]) -> list[str]:
     return list(ids)
 
 
-def init_arguments(given: list[str], *, offline: bool) -> dict[str, Any]:
+def init_arguments(given: Iterable[str], *, offline: bool) -> dict[str, Any]:
     """Return the arguments of `wandb.init`; `--offline` is one of them."""
     arguments: dict[str, Any] = {}
     for item in given:
@@ -150,9 +153,6 @@ def init_arguments(given: list[str], *, offline: bool) -> dict[str, Any]:
             arguments[key] = json.loads(value)
         except json.JSONDecodeError:
             arguments[key] = value
-    if offline:
-        if arguments.setdefault("mode", "offline") != "offline":
-            raise ConfigError(
-                f"--offline and --init mode={arguments['mode']} exclude each other", hint="give one of them"
-            )
+    if offline and arguments.setdefault("mode", "offline") != "offline":
+        raise ConfigError(f"--offline and --init mode={arguments['mode']} exclude each other", hint="give one of them")
     return arguments

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
     from typing import TextIO
 
@@ -122,7 +122,7 @@ def span(length: float | None) -> str | None:
     return f"{whole // DAY}d {whole % DAY // HOUR}h"
 
 
-def figures(metrics: dict[str, float]) -> str:
+def figures(metrics: Mapping[str, float]) -> str:
     """Return metrics for people, four digits each."""
     return ", ".join(f"{safe(name)} {value:.4g}" for name, value in metrics.items())
 

@@ -16,7 +16,8 @@ import wandb
 from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
-from ft_sync import __version__, datasets
+from ft_sync import datasets
+from ft_sync._version import __version__
 from ft_sync.errors import AuthError, ConfigError, FtSyncError, SinkRejected, Unavailable
 from ft_sync.models import Mark
 

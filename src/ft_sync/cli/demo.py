@@ -1,0 +1,121 @@
+"""`ftsync demo`: the real sync, against a server of our own with sample jobs."""
+
+import os
+import signal
+import threading
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ft_sync.cli import options, render
+from ft_sync.cli.options import Output
+from ft_sync.cli.sync import carry_out, show
+from ft_sync.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ft_sync.models import SyncReport
+    from ft_sync.sandbox import Sandbox
+
+POLL_INTERVAL = 2.0
+TIMEOUT = 60.0
+
+
+def demo(  # noqa: PLR0913 - one argument for each flag
+    *,
+    online: Annotated[bool, typer.Option("--online", help="Write to W&B instead of ./wandb; needs a login.")] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Only serve the sample jobs, and print how to point a client at them.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0 is any free one.")] = 0,
+    project: options.Project = None,
+    entity: options.Entity = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+    no_color: options.NoColor = False,
+) -> None:
+    """Sync eight sample jobs, one of them running, from a server on this machine; no account and no key needed."""
+    with _sandbox(port) as sandbox:
+        if serve:
+            _serve(sandbox)
+            return
+        _point_at(sandbox)
+        arguments = {
+            "fine_tune_job_id": None,
+            "project": project,
+            "entity": entity,
+            "wait_for_job_success": True,
+            "poll_interval": POLL_INTERVAL,
+            "timeout": TIMEOUT,
+            "mode": "online" if online else "offline",
+        }
+        output = Output(json, quiet, verbose, debug, not no_color)
+        report = carry_out(arguments, output)
+    code = show(report, "demo", output)
+    if not quiet and report.synced:
+        _explain(report, online=online)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _sandbox(port: int) -> "Iterator[Sandbox]":
+    from ft_sync import sandbox  # noqa: PLC0415 - `--help` does without
+
+    serving: AbstractContextManager[Sandbox] = sandbox.serve(port=port)
+    try:
+        server = serving.__enter__()
+    except ImportError as error:
+        raise ConfigError("the demo needs its server", hint="pip install 'ft-sync[demo]'") from error
+    except OSError as error:
+        raise ConfigError(f"--port {port}: {error.strerror}", hint="use another port, or 0 for any free one") from error
+    try:
+        yield server
+    finally:
+        serving.__exit__(None, None, None)
+
+
+def _point_at(sandbox: "Sandbox") -> None:
+    """Set the environment of this process alone; a key of the user's is neither read nor sent."""
+    os.environ["OPENAI_BASE_URL"] = sandbox.url
+    os.environ["OPENAI_API_KEY"] = sandbox.api_key
+    for name in ("no_proxy", "NO_PROXY"):  # a company's proxy cannot reach this machine
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
+
+
+def _serve(sandbox: "Sandbox") -> None:
+    """Serve until told to stop, by Ctrl-C or SIGTERM."""
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    render.emit(f"export OPENAI_BASE_URL={sandbox.url}\nexport OPENAI_API_KEY={sandbox.api_key}\n")
+    render.tell("Serving sample jobs. Paste the two lines into another terminal, then try there:")
+    render.tell("  ftsync list --offline")
+    render.tell("  ftsync sync --offline --poll-interval 2")
+    render.tell("Ctrl-C stops.")
+    while not stopped.wait(0.5):  # with a timeout, because Windows delivers no signal to an endless wait
+        pass
+
+
+def _explain(report: "SyncReport", *, online: bool) -> None:
+    """Say what was written, how to look at it and what to try next."""
+    runs = f"{len(report.synced)} runs" if len(report.synced) > 1 else "1 run"
+    first = str(report.synced[0].url)
+    render.tell()
+    if online:
+        render.tell(f"{runs} written, see {render.safe(first)}")
+    else:
+        folder = _relative(Path(first).parent)
+        render.tell(f"{runs} written to {folder}")
+        render.tell(f"  look:    wandb leet {folder}")
+        render.tell(f"  upload:  wandb sync {folder}/offline-run-*")
+    render.tell("  explore: ftsync demo --serve")
+
+
+def _relative(folder: Path) -> str:
+    here = Path.cwd()
+    return f"./{folder.relative_to(here)}" if folder.is_relative_to(here) else str(folder)

@@ -1,0 +1,160 @@
+"""The JSON documents: what other programs may rely on; pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from ft_sync.cli import exits
+from ft_sync.cli.render import moment, seconds
+from ft_sync.models import Create, Failed, Replace, Skipped, Synced, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ft_sync.engine import Preview
+    from ft_sync.models import JobOutcome, Plan, SyncReport
+    from ft_sync.overview import Detail, Standing
+
+
+def of_report(report: SyncReport, command: str) -> dict[str, Any]:
+    """Return what a sync did."""
+    return {
+        "command": command,
+        "outcomes": [_outcome(outcome) for outcome in report.outcomes],
+        "counts": {
+            "synced": len(report.synced),
+            "skipped": len(report.skipped),
+            "failed": len(report.failed),
+        },
+        "ended_badly": list(report.ended_badly),
+        "timed_out": list(report.timed_out),
+        "exit_code": exits.of_report(report),
+    }
+
+
+def of_preview(preview: Preview, command: str, exit_code: int) -> dict[str, Any]:
+    """Return what a sync would do."""
+    return {
+        "command": command,
+        "dry_run": True,
+        "plans": [_planned(plan) for plan in preview.plans],
+        "unreadable": [_outcome(failed) for failed in preview.unreadable],
+        "counts": dict(Counter(action(plan) for plan in preview.plans)),
+        "exit_code": exit_code,
+    }
+
+
+def of_standings(standings: Iterable[Standing]) -> dict[str, Any]:
+    """Return a listing."""
+    return {"command": "list", "jobs": [_standing(standing) for standing in standings]}
+
+
+def of_counts(statuses: Counter[str], syncs: Counter[str]) -> dict[str, Any]:
+    """Return how many jobs there are of each kind."""
+    return {
+        "command": "status",
+        "jobs": statuses.total(),
+        "counts": {"status": dict(statuses), "sync": dict(syncs)},
+    }
+
+
+def of_details(details: Iterable[tuple[Detail, float | None]]) -> dict[str, Any]:
+    """Return jobs in depth, each with the seconds that it still takes."""
+    return {"command": "status", "jobs": [_detail(detail, left) for detail, left in details]}
+
+
+def action(plan: Plan) -> str:
+    """Name what is to be done."""
+    match plan:
+        case Create():
+            return "create"
+        case Replace():
+            return "replace"
+        case Wait():
+            return "wait"
+        case _:
+            return "skip"
+
+
+def _outcome(outcome: JobOutcome) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "job_id": outcome.job_id,
+        "outcome": type(outcome).__name__.lower(),
+        "status": None,
+        "run_id": None,
+        "url": None,
+        "rows": None,
+        "reason": None,
+        "notes": [],
+        "error": None,
+    }
+    match outcome:
+        case Synced():
+            fields |= {
+                "status": outcome.status,
+                "run_id": outcome.run_id,
+                "url": outcome.url,
+                "rows": outcome.rows,
+                "reason": outcome.reason,
+                "notes": list(outcome.notes),
+            }
+        case Skipped():
+            fields |= {"status": outcome.status, "url": outcome.url, "reason": outcome.reason}
+        case Failed():
+            fields |= {"reason": outcome.error.message, "error": exits.described(outcome.error)}
+    return fields
+
+
+def _planned(plan: Plan) -> dict[str, Any]:
+    return {
+        "job_id": plan.job.id,
+        "action": action(plan),
+        "status": plan.job.status,
+        "reason": plan.reason,
+        "run_id": plan.run_id if isinstance(plan, Create | Replace) else None,
+        "replaces": [run.run_id for run in plan.replaced] if isinstance(plan, Replace) else [],
+    }
+
+
+def _standing(standing: Standing) -> dict[str, Any]:
+    job, run, plan = standing.job, standing.run, standing.plan
+    return {
+        "job_id": job.id,
+        "status": job.status,
+        "method": job.method,
+        "base_model": job.base_model,
+        "fine_tuned_model": job.fine_tuned_model,
+        "created_at": moment(job.created_at),
+        "finished_at": moment(job.finished_at),
+        "duration_seconds": seconds(job.duration),
+        "trained_tokens": job.trained_tokens,
+        "sync": str(standing.sync),
+        "run_id": run.run_id if run else None,
+        "url": run.url if run else None,
+        "plan": {"action": action(plan), "reason": plan.reason} if plan else None,
+    }
+
+
+def _detail(detail: Detail, left: float | None) -> dict[str, Any]:
+    job = detail.standing.job
+    error = job.error
+    return {
+        **_standing(detail.standing),
+        "progress": {
+            "step": detail.step,
+            "total_steps": detail.total_steps,
+            "seconds_left": None if left is None else round(left),
+        },
+        "metrics": dict(detail.metrics),
+        "events": [
+            {"created_at": moment(event.created_at), "level": event.level, "message": event.message}
+            for event in detail.events
+        ],
+        "error": {"code": error.code, "message": error.message, "param": error.param} if error else None,
+        "files": {
+            "training": job.training_file,
+            "validation": job.validation_file,
+            "results": list(job.result_files),
+        },
+    }

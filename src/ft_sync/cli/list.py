@@ -1,0 +1,128 @@
+"""`ftsync list`: jobs newest first, and whether W&B holds them."""
+
+import sys
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ft_sync.cli import options, render
+from ft_sync.cli.options import Output
+from ft_sync.errors import ConfigError, NotLoggedIn
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from ft_sync.overview import Standing
+
+LIMIT = 20
+
+
+def list_jobs(  # noqa: PLR0913 - one argument for each flag
+    *,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help=f"Show N jobs at most (default {LIMIT}).", show_default=False),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show every job, all pages.")] = False,
+    status: Annotated[
+        list[str] | None, typer.Option(metavar="STATUS", help="Only jobs with this status; repeatable.")
+    ] = None,
+    unsynced: Annotated[
+        bool, typer.Option("--unsynced", help="Only succeeded jobs that W&B does not hold completely.")
+    ] = False,
+    project: options.Project = None,
+    entity: options.Entity = None,
+    offline: options.Offline = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+    no_color: options.NoColor = False,
+) -> None:
+    """List jobs newest first, with what W&B holds of them.
+
+    In a pipe: tab separated id, status, method, base model, fine-tuned model, created, seconds, tokens, sync, URL.
+    """
+    if everything and limit is not None:
+        raise ConfigError("--all and --limit exclude each other", hint="give one of them")
+    from ft_sync import api  # noqa: PLC0415 - the SDKs: `--help` does without
+
+    shown = None if everything else limit or LIMIT
+    filtered = bool(status or unsynced)
+    # One more than is shown tells whether there are more.
+    wanted = None if shown is None else shown + 1
+    standings = api.list_jobs(
+        None if filtered else wanted, project=project, entity=entity, mode="offline" if offline else None
+    )
+    found = list(islice(_chosen(standings, status or (), unsynced=unsynced), wanted))
+    _show(found[:shown], Output(json, quiet, verbose, debug, not no_color))
+    if shown is not None and len(found) > shown and not quiet:
+        render.tell(f"the newest {shown}; --all shows every job")
+
+
+def _chosen(standings: "Iterable[Standing]", statuses: "Collection[str]", *, unsynced: bool) -> "Iterator[Standing]":
+    from ft_sync.models import SUCCEEDED, SyncState  # noqa: PLC0415 - as above
+
+    for standing in standings:
+        if unsynced and standing.sync is SyncState.UNKNOWN:
+            raise NotLoggedIn(
+                "not logged in to W&B: which jobs it holds is unknown",
+                hint="`wandb login`, or export WANDB_API_KEY=…, or use --offline",
+            )
+        if statuses and standing.job.status not in statuses:
+            continue
+        if unsynced and (standing.job.status != SUCCEEDED or standing.sync is SyncState.COMPLETE):
+            continue
+        yield standing
+
+
+def _show(standings: "list[Standing]", output: Output) -> None:
+    from ft_sync.cli import documents  # noqa: PLC0415 - as above
+
+    if output.json:
+        render.document(documents.of_standings(standings))
+    elif output.quiet:
+        render.lines([standing.job.id] for standing in standings)
+    elif render.is_screen(sys.stdout):
+        _show_table(standings, output)
+    else:
+        render.lines(_row(standing) for standing in standings)
+
+
+def _row(standing: "Standing") -> tuple[object, ...]:
+    job = standing.job
+    return (
+        job.id,
+        job.status,
+        job.method,
+        job.base_model,
+        job.fine_tuned_model,
+        render.moment(job.created_at),
+        render.seconds(job.duration),
+        job.trained_tokens,
+        standing.sync,
+        standing.run.url if standing.run else None,
+    )
+
+
+def _show_table(standings: "list[Standing]", output: Output) -> None:
+    if not standings:
+        render.tell("no such jobs")
+        return
+    rows = (
+        (
+            job.id,
+            job.status,
+            job.method,
+            job.fine_tuned_model or job.base_model,
+            render.day_and_time(job.created_at),
+            render.span(render.seconds(job.duration)),
+            job.trained_tokens,
+            str(standing.sync),
+        )
+        for standing in standings
+        for job in [standing.job]
+    )
+    headers = ("job", "status", "method", "model", "created", "took", "tokens", "in W&B")
+    render.table(headers, rows, color=output.color)

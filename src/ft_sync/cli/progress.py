@@ -1,0 +1,154 @@
+"""Shows on stderr what the engine reports: live in a terminal, line by line in a pipe, not at all when quiet."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from ft_sync.cli.render import console, figures, is_screen, safe, tell
+from ft_sync.events import Advanced, Noted, Planned, Settled, Started, Waiting
+from ft_sync.models import Failed, Replace, Skip, Skipped, Synced, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from ft_sync.cli.options import Output
+    from ft_sync.events import Event, Observer
+    from ft_sync.models import JobId
+
+
+@contextmanager
+def watching(output: Output) -> Iterator[Observer]:
+    """Give the observer that fits stderr and the user's wish."""
+    if output.quiet:
+        yield _silent
+        return
+    screen = console(sys.stderr, color=output.color)
+    # A dumb terminal cannot move its cursor.
+    if is_screen(sys.stderr) and not screen.is_dumb_terminal:
+        with _Live(screen, verbose=output.verbose) as live:
+            yield live
+    else:
+        yield _Lines(verbose=output.verbose)
+
+
+def _silent(event: Event) -> None:
+    """Show nothing."""
+
+
+class _Lines:
+    """One line for each thing that happens; what is said at every poll is said again only when it changed."""
+
+    def __init__(self, *, verbose: bool) -> None:
+        self._verbose = verbose
+        self._last_said: dict[JobId, str] = {}
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Planned(plans):
+                tell(_overview(event))
+                if self._verbose:
+                    for plan in plans:
+                        tell(safe(f"{plan.job.id}: {plan.reason}"))
+            case Started(plan):
+                tell(safe(f"{plan.job.id}: {_beginning(event)}"))
+            case Advanced(job_id, phase) if self._verbose:
+                tell(safe(f"{job_id}: {phase}"))
+            case Waiting(job):
+                sentence = _state(event)
+                if self._last_said.get(job.id) != sentence:
+                    self._last_said[job.id] = sentence
+                    tell(safe(f"{job.id}: {sentence}"))
+            case Noted(job_id, message):
+                tell(safe(f"{job_id}: note: {message}"))
+            case Settled(outcome):
+                tell(safe(f"{outcome.job_id}: {_end(event)}"))
+
+
+class _Live:
+    """A bar for the whole sync and a line for each job in work or waited for, redrawn in place."""
+
+    PHASES = ("reading", "metrics", "datasets", "model", "verifying")
+
+    def __init__(self, screen: Console, *, verbose: bool) -> None:
+        self._verbose = verbose
+        self._bars: dict[JobId, TaskID] = {}
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[state]}", markup=False),
+            TimeElapsedColumn(),
+            console=screen,
+            transient=True,
+        )
+        self._whole = self._progress.add_task("planning", total=None, state="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Planned(plans):
+                self._progress.update(self._whole, description="jobs", total=len(plans), state=_overview(event))
+            case Started(plan):
+                self._show(plan.job.id, _beginning(event), 0, len(self.PHASES))
+            case Advanced(job_id, phase):
+                self._show(job_id, phase, self.PHASES.index(phase), len(self.PHASES))
+            case Waiting(job, step, total):
+                self._show(job.id, _state(event), step or 0, total)
+            case Noted(job_id, message):
+                self._progress.console.print(safe(f"{job_id}: note: {message}"), style="yellow")
+            case Settled(outcome):
+                self._settle(event)
+                if self._verbose or isinstance(outcome, Failed):
+                    self._progress.console.print(safe(f"{outcome.job_id}: {_end(event)}"))
+
+    def _show(self, job_id: JobId, state: str, completed: int, total: int | None) -> None:
+        if job_id not in self._bars:
+            self._bars[job_id] = self._progress.add_task(safe(job_id), total=total, state="")
+        self._progress.update(self._bars[job_id], completed=completed, total=total, state=safe(state))
+
+    def _settle(self, event: Settled) -> None:
+        if (bar := self._bars.pop(event.outcome.job_id, None)) is not None:
+            self._progress.remove_task(bar)
+        self._progress.advance(self._whole)
+
+
+def _overview(event: Planned) -> str:
+    waits = sum(isinstance(plan, Wait) for plan in event.plans)
+    skips = sum(isinstance(plan, Skip) for plan in event.plans)
+    writes = len(event.plans) - waits - skips
+    return f"{writes} to write, {waits} to wait for, {skips} to skip"
+
+
+def _beginning(event: Started) -> str:
+    if isinstance(event.plan, Replace):
+        return f"writing again: {event.plan.reason}"
+    return f"writing: {event.plan.reason}"
+
+
+def _state(event: Waiting) -> str:
+    state = str(event.job.status)
+    if event.step is not None:
+        state += f", step {event.step}" + (f" of {event.total_steps}" if event.total_steps else "")
+    return f"{state}, {figures(event.metrics)}" if event.metrics else state
+
+
+def _end(event: Settled) -> str:
+    match event.outcome:
+        case Synced(rows=rows):
+            return f"synced, {rows} rows"
+        case Skipped(reason=reason):
+            return f"skipped: {reason}"
+        case Failed(error=error):
+            return f"failed: {error.message}"

@@ -1,0 +1,169 @@
+"""`ftsync status`: some jobs in depth, or all of them counted."""
+
+import sys
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ft_sync.cli import exits, options, render
+from ft_sync.cli.options import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ft_sync.overview import Detail, Standing
+
+EVENTS_SHOWN = 5
+
+
+def status(  # noqa: PLR0913 - one argument for each flag
+    *,
+    job: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[JOB]...", help="These jobs; - reads ids from stdin. Without it: counts.", show_default=False
+        ),
+    ] = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help=f"Exit {exits.STILL_RUNNING} if a shown job is unfinished.")
+    ] = False,
+    project: options.Project = None,
+    entity: options.Entity = None,
+    offline: options.Offline = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+    no_color: options.NoColor = False,
+) -> None:
+    """Show jobs in depth: progress, metrics, events, files, and what a sync would do. Without ids: counts."""
+    from ft_sync import api  # noqa: PLC0415 - the SDKs: `--help` does without
+
+    output = Output(json, quiet, verbose, debug, not no_color)
+    mode = "offline" if offline else None
+    if job:
+        details = list(api.job_details(options.job_ids(job), project=project, entity=entity, mode=mode))
+        standings = [detail.standing for detail in details]
+        _show_details(details, output)
+    else:
+        standings = list(api.list_jobs(project=project, entity=entity, mode=mode))
+        _show_counts(standings, output)
+    if exit_code and not all(standing.job.is_finished for standing in standings):
+        raise typer.Exit(exits.STILL_RUNNING)
+
+
+def seconds_left(detail: "Detail", now: float) -> float | None:
+    """Return the seconds that the job still takes: as the service says, or else at the rate of its events."""
+    job = detail.standing.job
+    if job.is_finished:
+        return None
+    if job.estimated_finish is not None:
+        return max(0.0, job.estimated_finish.timestamp() - now)
+    if detail.step is None or detail.total_steps is None:
+        return None
+    reported = [
+        (event.created_at.timestamp(), event.data["step"])
+        for event in detail.events
+        if event.type == "metrics" and event.created_at is not None and isinstance(event.data.get("step"), int)
+    ]
+    (first_time, first_step), (last_time, last_step) = (reported[0], reported[-1]) if reported else ((0, 0), (0, 0))
+    if last_step <= first_step:
+        return None
+    rate = (last_time - first_time) / (last_step - first_step)
+    return max(0.0, last_time + rate * (detail.total_steps - last_step) - now)
+
+
+def _show_details(details: "list[Detail]", output: Output) -> None:
+    from ft_sync.cli import documents  # noqa: PLC0415 - as above
+
+    now = time.time()
+    if output.json:
+        render.document(documents.of_details((detail, seconds_left(detail, now)) for detail in details))
+    elif output.quiet:
+        render.lines([detail.standing.job.id] for detail in details)
+    elif render.is_screen(sys.stdout):
+        for number, detail in enumerate(details):
+            if number:
+                render.emit("\n")
+            render.table(("", ""), _facts(detail, now), color=output.color)
+    else:
+        # Each line names its job, so that several can be told apart.
+        render.lines((detail.standing.job.id, *fact) for detail in details for fact in _facts(detail, now))
+
+
+def _facts(detail: "Detail", now: float) -> "Iterator[tuple[str, object]]":
+    """Yield what is known of a job as name and value; names repeat, and what is unknown is left out."""
+    known = {
+        **_job_facts(detail.standing),
+        "progress": _progress(detail, now),
+        "metrics": render.figures(detail.metrics) or None,
+    }
+    yield from ((name, value) for name, value in known.items() if value is not None)
+    for event in detail.events[-EVENTS_SHOWN:]:
+        yield "event", f"{render.moment(event.created_at) or render.NOTHING}  {event.message}"
+    yield from _file_facts(detail.standing)
+    yield "in W&B", str(detail.standing.sync)
+    if run := detail.standing.run:
+        yield "run", run.url or run.run_id
+    if plan := detail.standing.plan:
+        yield "sync would", f"{_verb(detail.standing)}: {plan.reason}"
+
+
+def _job_facts(standing: "Standing") -> dict[str, object]:
+    job = standing.job
+    return {
+        "job": job.id,
+        "status": job.status,
+        "error": f"{job.error.code or 'error'}: {job.error.message}" if job.error else None,
+        "method": job.method,
+        "base model": job.base_model,
+        "fine-tuned model": job.fine_tuned_model,
+        "created": render.moment(job.created_at),
+        "finished": render.moment(job.finished_at),
+        "took": render.span(render.seconds(job.duration)),
+        "trained tokens": job.trained_tokens,
+    }
+
+
+def _file_facts(standing: "Standing") -> "Iterator[tuple[str, object]]":
+    job = standing.job
+    if job.training_file:
+        yield "training file", job.training_file
+    if job.validation_file:
+        yield "validation file", job.validation_file
+    for file in job.result_files:
+        yield "result file", file
+
+
+def _verb(standing: "Standing") -> str:
+    from ft_sync.cli import documents  # noqa: PLC0415 - as above
+
+    assert standing.plan is not None
+    return documents.action(standing.plan)
+
+
+def _progress(detail: "Detail", now: float) -> str | None:
+    if detail.step is None or detail.standing.job.is_finished:
+        return None
+    done = f"step {detail.step}" + (f" of {detail.total_steps}" if detail.total_steps else "")
+    left = render.span(seconds_left(detail, now))
+    return f"{done}, {left} left" if left else done
+
+
+def _show_counts(standings: "list[Standing]", output: Output) -> None:
+    from ft_sync.cli import documents  # noqa: PLC0415 - as above
+
+    statuses = Counter(str(standing.job.status) for standing in standings)
+    syncs = Counter(str(standing.sync) for standing in standings)
+    rows = [("status", name, count) for name, count in statuses.most_common()]
+    rows += [("in W&B", name, count) for name, count in syncs.most_common()]
+    if output.json:
+        render.document(documents.of_counts(statuses, syncs))
+    elif output.quiet:
+        render.lines([standing.job.id] for standing in standings)
+    elif render.is_screen(sys.stdout):
+        render.table(("", "", "jobs"), rows, color=output.color)
+    else:
+        render.lines(rows)

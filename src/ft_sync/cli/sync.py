@@ -1,0 +1,188 @@
+"""`ftsync sync` and `ftsync resync`: one command that writes, under two rules."""
+
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ft_sync.cli import exits, options, render
+from ft_sync.cli.options import Output
+from ft_sync.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ft_sync.engine import Preview
+    from ft_sync.models import SyncReport
+
+RESYNC_HELP = """Write again what is incomplete, out of date, or was logged by something else.
+
+Takes the options of sync; with --overwrite it writes again whatever is selected.
+"""
+
+# The arguments of ft_sync.sync have names which --init must not take for arguments of wandb.init.
+FLAGS = {
+    "fine_tune_job_id": "--job",
+    "num_fine_tunes": "--last",
+    "project": "--project",
+    "entity": "--entity",
+    "overwrite": "--overwrite",
+    "wait_for_job_success": "--wait",
+    "log_datasets": "--log-datasets",
+    "model_artifact_name": "--model-artifact-name",
+    "model_artifact_type": "--model-artifact-type",
+    "renew": "`ftsync resync`",
+    "poll_interval": "--poll-interval",
+    "timeout": "--timeout",
+    "openai_client": "OPENAI_API_KEY and OPENAI_BASE_URL",
+    "observer": "--verbose",
+}
+
+
+def sync(  # noqa: PLR0913 - one argument for each flag
+    context: typer.Context,
+    *,
+    job: options.Jobs = None,
+    last: options.Last = None,
+    project: options.Project = None,
+    entity: options.Entity = None,
+    overwrite: options.Overwrite = False,
+    dry_run: options.DryRun = False,
+    offline: options.Offline = False,
+    wait: options.Wait = None,
+    poll_interval: options.PollInterval = None,
+    timeout: options.Timeout = None,
+    log_datasets: options.LogDatasets = None,
+    model_artifact_name: options.ModelArtifactName = None,
+    model_artifact_type: options.ModelArtifactType = None,
+    init: options.Init = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+    no_color: options.NoColor = False,
+) -> None:
+    """Bring fine-tuning jobs into W&B: create the runs that are missing, finish those that are incomplete.
+
+    Without --job and --last: every job, all pages, oldest first. What is complete already is left alone.
+    """
+    if job and last is not None:
+        raise ConfigError("--job and --last exclude each other", hint="give one of them")
+    command = str(context.info_name)
+    selection = {
+        "fine_tune_job_id": options.job_ids(job) if job else None,
+        "num_fine_tunes": last,
+        "project": project,
+        "entity": entity,
+        "overwrite": overwrite,
+        "wait_for_job_success": wait,
+        "renew": command == "resync",
+        **init_arguments(init or [], offline=offline),
+    }
+    details = {
+        "log_datasets": log_datasets,
+        "model_artifact_name": model_artifact_name,
+        "model_artifact_type": model_artifact_type,
+        "poll_interval": poll_interval,
+        "timeout": timeout,
+    }
+    output = Output(json, quiet, verbose, debug, not no_color)
+    if dry_run:
+        raise typer.Exit(preview(selection, command, output))
+    report = carry_out({**selection, **details}, output)
+    raise typer.Exit(show(report, command, output))
+
+
+def init_arguments(given: list[str], *, offline: bool) -> dict[str, Any]:
+    """Return the arguments of `wandb.init`, refusing those that are flags here."""
+    arguments = options.init_arguments(given, offline=offline)
+    if taken := sorted(arguments.keys() & FLAGS.keys()):
+        raise ConfigError(f"--init {taken[0]}=… cannot be set", hint=f"use {FLAGS[taken[0]]}")
+    return arguments
+
+
+def carry_out(arguments: dict[str, Any], output: Output) -> "SyncReport":
+    """Sync, and show how it goes."""
+    from ft_sync import api  # noqa: PLC0415 - the SDKs: `--help` does without
+    from ft_sync.cli import progress  # noqa: PLC0415 - as above
+    from ft_sync.models import SyncReport  # noqa: PLC0415 - as above
+
+    if arguments["fine_tune_job_id"] == []:
+        return SyncReport(())  # `--job -` named none: that is not "every job"
+    with progress.watching(output) as observer:
+        return api.sync(**arguments, observer=observer)
+
+
+def preview(arguments: dict[str, Any], command: str, output: Output) -> int:
+    """Show what would be done."""
+    from ft_sync import api  # noqa: PLC0415 - as above
+    from ft_sync.engine import Preview  # noqa: PLC0415 - as above
+
+    nothing_named = arguments["fine_tune_job_id"] == []
+    return _show_preview(Preview(()) if nothing_named else api.preview(**arguments), command, output)
+
+
+def show(report: "SyncReport", command: str, output: Output) -> int:
+    """Show what was done and, where something failed, what to do next; return the exit code."""
+    from ft_sync.cli import documents  # noqa: PLC0415 - as above
+
+    if output.json:
+        render.document(documents.of_report(report, command))
+    elif output.quiet:
+        render.lines([outcome.job_id] for outcome in report.synced)
+    elif render.is_screen(sys.stdout):
+        if report.outcomes:
+            render.table(("outcome", "job", "rows", "run or reason"), _short_rows(report), color=output.color)
+    else:
+        render.lines(_rows(report))
+    if not output.quiet:
+        _summarize(report)
+    if output.debug:
+        for failed in report.failed:
+            traceback.print_exception(failed.error)
+    return exits.of_report(report)
+
+
+def _rows(report: "SyncReport") -> list[tuple[object, ...]]:
+    """Return a row for each outcome: outcome, job, rows, URL, reason."""
+    rows: list[tuple[object, ...]] = []
+    rows += [("synced", done.job_id, f"{done.rows} rows", done.url, done.reason) for done in report.synced]
+    rows += [("skipped", skipped.job_id, None, skipped.url, skipped.reason) for skipped in report.skipped]
+    rows += [("failed", failed.job_id, None, None, failed.error.message) for failed in report.failed]
+    return rows
+
+
+def _short_rows(report: "SyncReport") -> list[tuple[object, ...]]:
+    """Return the rows for people: the URL of what was written, the reason of what was not."""
+    return [
+        (outcome, job_id, rows, url if outcome == "synced" else reason)
+        for outcome, job_id, rows, url, reason in _rows(report)
+    ]
+
+
+def _summarize(report: "SyncReport") -> None:
+    counts = {"synced": report.synced, "skipped": report.skipped, "failed": report.failed}
+    said = [f"{len(outcomes)} {name}" for name, outcomes in counts.items() if outcomes]
+    render.tell(", ".join(said) or "nothing to do")
+    if report.timed_out:
+        render.tell("  next: run the same command again to wait for the unfinished jobs")
+    for hint in dict.fromkeys(failed.error.hint for failed in report.failed if failed.error.hint):
+        render.tell(f"  next: {render.safe(hint)}")
+
+
+def _show_preview(preview: "Preview", command: str, output: Output) -> int:
+    from ft_sync.cli import documents  # noqa: PLC0415 - as above
+
+    code = exits.INCOMPLETE if preview.unreadable else exits.DONE
+    rows = [(documents.action(plan), plan.job.id, plan.reason) for plan in preview.plans]
+    rows += [("unreadable", failed.job_id, failed.error.message) for failed in preview.unreadable]
+    if output.json:
+        render.document(documents.of_preview(preview, command, code))
+    elif output.quiet:
+        render.lines([job_id] for action, job_id, _ in rows if action in {"create", "replace", "wait"})
+    elif render.is_screen(sys.stdout):
+        render.table(("would", "job", "because"), rows, color=output.color)
+    else:
+        render.lines(rows)
+    if not output.quiet:
+        render.tell("dry run: nothing was written")
+    return code
