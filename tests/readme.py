@@ -54,7 +54,7 @@ def _json() -> str:
 
 def _session() -> str:
     jobs = tuple(word for job_id in SHOWN for word in ("--job", job_id))
-    commands = (("sync", *jobs, "--offline"), ("list", "--offline"))
+    commands = (("sync", *jobs, "--offline"), ("status", "--offline"))
     return "".join(
         _console(output, *command)
         for command, output in zip(commands, _outputs_against_the_samples(*commands), strict=True)

@@ -192,9 +192,8 @@ class _Work:
                     continue
                 summary = run.use_dataset(file, content, download)
                 if summary.broken:
-                    named = ", ".join(map(str, summary.broken_lines))
-                    more = " and more" if summary.broken > len(summary.broken_lines) else ""
-                    yield f"{file.split} file {file.id}: not a JSON object in line {named}{more} ({summary.broken} in all)"
+                    lines = ", ".join(map(str, summary.broken_lines))
+                    yield f"{file.split} file {file.id}: {summary.broken} lines are no JSON objects, first {lines}"
 
     def _verify(self, pending: dict[RunId, tuple[Write, Synced]]) -> None:
         """Ask W&B, in bulk, whether it holds what was just written; only then drop what was replaced."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -176,7 +177,11 @@ def test_a_dataset_adds_an_artifact_a_table_and_a_count_but_no_row(side: Side, t
 
 def test_a_complete_run_is_found_complete(side: Side) -> None:
     write(side, full_record())
-    (state,) = side.sink.states([JobId("ftjob-1"), JobId("ftjob-2")])[JobId("ftjob-1")]
+    for _ in range(50):  # the core may still be closing the run's file when `finish` returns
+        (state,) = side.sink.states([JobId("ftjob-1"), JobId("ftjob-2")])[JobId("ftjob-1")]
+        if state.is_complete:
+            break
+        time.sleep(0.1)
     assert state.is_complete
     assert (state.run_id, state.origin, state.status) == ("ftjob-1", Origin.FTSYNC, "succeeded")
     assert state.mark is not None

@@ -18,7 +18,6 @@ from ft_sync.errors import ConfigError, FtSyncError, Unexpected
 
 app = typer.Typer(
     name="ftsync",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # its tables cut long flags at 80 columns, and importing it doubles the start
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -38,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
+    arguments = arguments or ["--help"]
     # Read from the words as given: they matter also for an error in the words.
     as_json, debug = "--json" in arguments, "--debug" in arguments
     if not {"-v", "--verbose"} & {*arguments}:
@@ -46,8 +46,6 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = app(arguments, prog_name="ftsync", standalone_mode=False)
     except typer.TyperException as error:
-        if not error.message:
-            return exits.USAGE  # no command at all, and the help is on the screen
         failure = _usage_error(error)
     except FtSyncError as error:
         failure = error

@@ -39,7 +39,10 @@ def demo(  # noqa: PLR0913 - one argument for each flag
     debug: options.Debug = False,
     no_color: options.NoColor = False,
 ) -> None:
-    """Sync eight sample jobs, one of them running, from a server on this machine; no account and no key needed."""
+    """Sync sample jobs; needs no account.
+
+    Starts a server on this machine with eight jobs, one of them running, and syncs them into ./wandb, for real.
+    """
     with _sandbox(port) as sandbox:
         if serve:
             _serve(sandbox)
@@ -109,13 +112,8 @@ def _explain(report: "SyncReport", *, online: bool) -> None:
     if online:
         render.tell(f"{runs} written, see {render.safe(first)}")
     else:
-        folder = _relative(Path(first).parent)
+        folder = render.place(str(Path(first).parent))
         render.tell(f"{runs} written to {folder}")
         render.tell(f"  look:    wandb leet {folder}")
         render.tell(f"  upload:  wandb sync {folder}/offline-run-*")
     render.tell("  explore: ftsync demo --serve")
-
-
-def _relative(folder: Path) -> str:
-    here = Path.cwd()
-    return f"./{folder.relative_to(here)}" if folder.is_relative_to(here) else str(folder)

@@ -47,9 +47,9 @@ class Ending:
 
 
 ENDINGS: dict[type[FtSyncError], Ending] = {
-    errors.ConfigError: Ending(USAGE, "config", "cannot be used as given"),
+    errors.ConfigError: Ending(USAGE, "config", "bad argument or setting"),
     errors.AuthError: Ending(NOT_ALLOWED, "auth", "not allowed"),
-    errors.NotLoggedIn: Ending(NOT_ALLOWED, "auth", "not logged in"),
+    errors.NotLoggedIn: Ending(NOT_ALLOWED, "auth", "not authenticated"),
     errors.NotFound: Ending(INCOMPLETE, "not_found", "not found"),
     errors.Unavailable: Ending(UNAVAILABLE, "unavailable", "service unavailable"),
     errors.BadData: Ending(INCOMPLETE, "bad_data", "unreadable answer"),

@@ -40,9 +40,10 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
     debug: options.Debug = False,
     no_color: options.NoColor = False,
 ) -> None:
-    """List jobs newest first, with what W&B holds of them.
+    """List jobs and whether W&B holds them.
 
-    In a pipe: tab separated id, status, method, base model, fine-tuned model, created, seconds, tokens, sync, URL.
+    Newest first. In a pipe, tab separated: id, status, method, base model, fine-tuned model, created, seconds taken,
+    trained tokens, whether W&B holds it, URL.
     """
     if everything and limit is not None:
         raise ConfigError("--all and --limit exclude each other", hint="give one of them")
@@ -125,4 +126,5 @@ def _show_table(standings: "list[Standing]", output: Output) -> None:
         for job in [standing.job]
     )
     headers = ("job", "status", "method", "model", "created", "took", "tokens", "in W&B")
-    render.table(headers, rows, color=output.color)
+    optional = [headers.index(header) for header in ("tokens", "took", "method", "created")]
+    render.table(headers, rows, folds=headers.index("model"), optional=optional, color=output.color)

@@ -6,7 +6,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.table import Column
 
 from ft_sync.cli.render import console, figures, is_screen, safe, tell
 from ft_sync.events import Advanced, Noted, Planned, Settled, Started, Waiting
@@ -78,14 +79,17 @@ class _Live:
     def __init__(self, screen: Console, *, verbose: bool) -> None:
         self._verbose = verbose
         self._bars: dict[JobId, TaskID] = {}
+        self._selected = 0
+        self._settled = 0
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[state]}", markup=False),
-            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=20, table_column=Column(min_width=20)),
+            # The one column that gives way where the terminal is narrow.
+            TextColumn("{task.fields[state]}", markup=False, table_column=Column(no_wrap=True, ratio=1)),
             console=screen,
             transient=True,
+            expand=True,
         )
         self._whole = self._progress.add_task("planning", total=None, state="")
 
@@ -99,7 +103,8 @@ class _Live:
     def __call__(self, event: Event) -> None:
         match event:
             case Planned(plans):
-                self._progress.update(self._whole, description="jobs", total=len(plans), state=_overview(event))
+                self._selected = len(plans)
+                self._progress.update(self._whole, description="jobs settled", total=len(plans), state=_overview(event))
             case Started(plan):
                 self._show(plan.job.id, _beginning(event), 0, len(self.PHASES))
             case Advanced(job_id, phase):
@@ -121,7 +126,8 @@ class _Live:
     def _settle(self, event: Settled) -> None:
         if (bar := self._bars.pop(event.outcome.job_id, None)) is not None:
             self._progress.remove_task(bar)
-        self._progress.advance(self._whole)
+        self._settled += 1
+        self._progress.update(self._whole, completed=self._settled, state=f"{self._settled} of {self._selected}")
 
 
 def _overview(event: Planned) -> str:

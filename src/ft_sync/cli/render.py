@@ -7,7 +7,8 @@ import os
 import sys
 import unicodedata
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 NOTHING = "-"
 """What stands for an absent value, so that columns keep their places."""
+
+NUMBERS = frozenset({"rows", "tokens"})
+"""Columns that are read from the right."""
+
+GAP = 2
+FOLDED_WIDTH = 20
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -65,17 +72,43 @@ def tell(text: str = "") -> None:
     sys.stderr.flush()
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, color: bool = True) -> None:
-    """Write a table for people; cells are text, never markup, and break rather than lose their end."""
-    from rich.table import Table  # noqa: PLC0415 - people only: `--help` and pipes do without
+def table(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    folds: int,
+    optional: Sequence[int] = (),
+    color: bool = True,
+) -> None:
+    """Write a table for people; cells are text, never markup, and never cut, so that every id can be copied.
+
+    Args:
+        headers: One for each column, or empty strings.
+        rows: Of as many cells.
+        folds: The column that breaks into lines where the terminal is narrow.
+        optional: Columns to leave out, the first one first, where even that is not enough.
+        color: Whether colours are wanted.
+    """
+    from rich.cells import cell_len  # noqa: PLC0415 - people only: `--help` and pipes do without
+    from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for header in headers:
-        grid.add_column(header, overflow="fold", justify="right" if header in {"rows", "tokens"} else "left")
-    for row in rows:
-        grid.add_row(*(Text(NOTHING if cell is None else safe(cell), style=_style(cell)) for cell in row))
+    texts = [[Text(NOTHING if cell is None else safe(cell), style=_style(cell)) for cell in row] for row in rows]
+    columns = list(zip(map(Text, headers), *texts, strict=True))
+    widths = [max(cell_len(text.plain) for text in column) for column in columns]
+    widths[folds] = min(widths[folds], FOLDED_WIDTH)
     screen = console(sys.stdout, color=color)
+    shown = list(range(len(headers)))
+    for number in optional:
+        if sum(widths[column] + GAP for column in shown) > screen.width:
+            shown.remove(number)
+    screen.width = max(screen.width, sum(widths[column] + GAP for column in shown))
+    grid = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), show_header=any(headers), header_style="bold")
+    for number in shown:
+        justify: Literal["left", "right"] = "right" if headers[number] in NUMBERS else "left"
+        grid.add_column(headers[number], overflow="fold", no_wrap=number != folds, justify=justify)
+    for row in texts:
+        grid.add_row(*(row[number] for number in shown))
     with screen.capture() as captured:
         screen.print(grid)
     emit("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
@@ -91,6 +124,13 @@ def console(stream: TextIO, *, color: bool) -> Console:
 def is_screen(stream: TextIO) -> bool:
     """Whether somebody looks at this stream in a terminal."""
     return stream.isatty()
+
+
+def place(url: str | None) -> str | None:
+    """Return a URL as it is, and a folder below this one as seen from here."""
+    if url is None or not (path := Path(url)).is_relative_to(Path.cwd()):
+        return url
+    return f"./{path.relative_to(Path.cwd())}"
 
 
 def moment(time: datetime | None) -> str | None:

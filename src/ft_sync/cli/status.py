@@ -38,7 +38,10 @@ def status(  # noqa: PLR0913 - one argument for each flag
     debug: options.Debug = False,
     no_color: options.NoColor = False,
 ) -> None:
-    """Show jobs in depth: progress, metrics, events, files, and what a sync would do. Without ids: counts."""
+    """Show jobs in depth, or count them all.
+
+    In depth: progress, metrics, events, error, files, the run, and what a sync would do.
+    """
     from ft_sync import api  # noqa: PLC0415 - the SDKs: `--help` does without
 
     output = Output(json, quiet, verbose, debug, not no_color)
@@ -87,7 +90,7 @@ def _show_details(details: "list[Detail]", output: Output) -> None:
         for number, detail in enumerate(details):
             if number:
                 render.emit("\n")
-            render.table(("", ""), _facts(detail, now), color=output.color)
+            render.table(("", ""), _facts(detail, now), folds=1, color=output.color)
     else:
         # Each line names its job, so that several can be told apart.
         render.lines((detail.standing.job.id, *fact) for detail in details for fact in _facts(detail, now))
@@ -164,6 +167,6 @@ def _show_counts(standings: "list[Standing]", output: Output) -> None:
     elif output.quiet:
         render.lines([standing.job.id] for standing in standings)
     elif render.is_screen(sys.stdout):
-        render.table(("", "", "jobs"), rows, color=output.color)
+        render.table(("", "", ""), rows, folds=1, color=output.color)
     else:
         render.lines(rows)

@@ -2,7 +2,7 @@
 
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import typer
 
@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from ft_sync.engine import Preview
     from ft_sync.models import SyncReport
 
-RESYNC_HELP = """Write again what is incomplete, out of date, or was logged by something else.
+RESYNC_HELP = """Write outdated or foreign runs again.
 
-Takes the options of sync; with --overwrite it writes again whatever is selected.
+What sync leaves alone because it is complete is written again if its job has changed since, or if wandb's WandbLogger
+wrote it; with --overwrite, whatever is selected is. The run that is replaced goes once the new one is verified.
 """
+
+Row: TypeAlias = tuple[str, str, int | None, str | None, str]
+"""An outcome: its name, the job, the rows written, the run's URL, the reason."""
 
 # The arguments of ft_sync.sync have names which --init must not take for arguments of wandb.init.
 FLAGS = {
@@ -61,9 +65,10 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     debug: options.Debug = False,
     no_color: options.NoColor = False,
 ) -> None:
-    """Bring fine-tuning jobs into W&B: create the runs that are missing, finish those that are incomplete.
+    """Bring fine-tuning jobs into W&B.
 
-    Without --job and --last: every job, all pages, oldest first. What is complete already is left alone.
+    Creates the runs that are missing and writes again those that are incomplete; what is complete is left alone.
+    Without --job and --last: every job, all pages, oldest first.
     """
     if job and last is not None:
         raise ConfigError("--job and --last exclude each other", hint="give one of them")
@@ -131,9 +136,13 @@ def show(report: "SyncReport", command: str, output: Output) -> int:
         render.lines([outcome.job_id] for outcome in report.synced)
     elif render.is_screen(sys.stdout):
         if report.outcomes:
-            render.table(("outcome", "job", "rows", "run or reason"), _short_rows(report), color=output.color)
+            headers = ("outcome", "job", "rows", "run or reason")
+            render.table(headers, _short_rows(report), folds=3, color=output.color)
     else:
-        render.lines(_rows(report))
+        render.lines(
+            (outcome, job_id, rows if rows is None else f"{rows} rows", url, reason)
+            for outcome, job_id, rows, url, reason in _rows(report)
+        )
     if not output.quiet:
         _summarize(report)
     if output.debug:
@@ -142,10 +151,10 @@ def show(report: "SyncReport", command: str, output: Output) -> int:
     return exits.of_report(report)
 
 
-def _rows(report: "SyncReport") -> list[tuple[object, ...]]:
-    """Return a row for each outcome: outcome, job, rows, URL, reason."""
-    rows: list[tuple[object, ...]] = []
-    rows += [("synced", done.job_id, f"{done.rows} rows", done.url, done.reason) for done in report.synced]
+def _rows(report: "SyncReport") -> list[Row]:
+    """Return a row for each outcome, sorted by what became of the job."""
+    rows: list[Row] = []
+    rows += [("synced", done.job_id, done.rows, done.url, done.reason) for done in report.synced]
     rows += [("skipped", skipped.job_id, None, skipped.url, skipped.reason) for skipped in report.skipped]
     rows += [("failed", failed.job_id, None, None, failed.error.message) for failed in report.failed]
     return rows
@@ -154,7 +163,7 @@ def _rows(report: "SyncReport") -> list[tuple[object, ...]]:
 def _short_rows(report: "SyncReport") -> list[tuple[object, ...]]:
     """Return the rows for people: the URL of what was written, the reason of what was not."""
     return [
-        (outcome, job_id, rows, url if outcome == "synced" else reason)
+        (outcome, job_id, rows, render.place(url) if outcome == "synced" else reason)
         for outcome, job_id, rows, url, reason in _rows(report)
     ]
 
@@ -180,7 +189,7 @@ def _show_preview(preview: "Preview", command: str, output: Output) -> int:
     elif output.quiet:
         render.lines([job_id] for action, job_id, _ in rows if action in {"create", "replace", "wait"})
     elif render.is_screen(sys.stdout):
-        render.table(("would", "job", "because"), rows, color=output.color)
+        render.table(("would", "job", "because"), rows, folds=2, color=output.color)
     else:
         render.lines(rows)
     if not output.quiet:

@@ -1,0 +1,1 @@
+complete --command ftsync --no-files --arguments "(env _FTSYNC_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) ftsync)" --condition "env _FTSYNC_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) ftsync"

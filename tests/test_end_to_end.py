@@ -1,0 +1,93 @@
+"""The real command as a process of its own, between a service with 45 jobs and a W&B server."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ft_sync.sandbox import Sandbox, World, samples
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.wandb_backend import WandbBackend
+
+pytestmark = pytest.mark.usefixtures("workspace")
+
+FTSYNC = [sys.executable, "-m", "ft_sync"]
+
+
+def ftsync(*arguments: str, stdin: str = "") -> tuple[int, dict[str, Any]]:
+    """Run a command with `--json`; return its exit code and its document."""
+    done = subprocess.run([*FTSYNC, *arguments, "--json"], capture_output=True, text=True, check=False, input=stdin)
+    assert "Traceback" not in done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_an_account_of_45_jobs(world: World, sandbox: Sandbox, backend: WandbBackend, project: str) -> None:
+    world.add(*samples.many(45))
+    ids = [job.id for job in world.jobs]
+
+    code, newest = ftsync("sync", "--last", "5", "--no-wait")
+    assert code == 0
+    assert [outcome["job_id"] for outcome in newest["outcomes"]] == ids[4::-1]
+
+    broken = ids[30]
+    sandbox.fail(f"/fine_tuning/jobs/{broken}/events", status=400)
+    code, most = ftsync("sync", "--no-wait")
+    assert code == 3
+    assert {run.id for run in backend.runs(project)} == set(ids) - {broken}
+    assert [outcome["job_id"] for outcome in most["outcomes"] if outcome["outcome"] == "failed"] == [broken]
+
+    sandbox.heal()
+    code, _ = ftsync("sync", "--no-wait")
+    assert code == 0
+    assert {run.id for run in backend.runs(project)} == set(ids)
+
+    sandbox.forget()
+    backend.requests.clear()
+    code, nothing = ftsync("sync", "--no-wait")
+    assert code == 0
+    assert {outcome["outcome"] for outcome in nothing["outcomes"]} == {"skipped"}
+    assert len(sandbox.requests) == 1
+    assert backend.count("UpsertBucket") == 0
+    assert backend.count("Runs") == 1
+    assert backend.unknown_fields == set()
+
+
+def test_ids_from_a_listing_can_be_piped_into_a_sync(world: World, backend: WandbBackend, project: str) -> None:
+    world.add(*samples.many(3))
+    listing = subprocess.run([*FTSYNC, "list", "--unsynced", "-q"], capture_output=True, text=True, check=True).stdout
+    code, _ = ftsync("sync", "--job", "-", stdin=listing)
+    assert code == 0
+    assert len(backend.runs(project)) == 3
+
+
+def test_an_interrupted_sync_says_so_and_the_next_one_carries_on(
+    world: World, sandbox: Sandbox, backend: WandbBackend, project: str, workspace: Path
+) -> None:
+    world.add(*samples.many(6))
+    sandbox.latency = 0.2
+    with (workspace / "stderr").open("w") as stderr:
+        process = subprocess.Popen([*FTSYNC, "sync"], stdout=subprocess.DEVNULL, stderr=stderr)
+        deadline = time.monotonic() + 30
+        while not backend.count("UpsertBucket") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    told = (workspace / "stderr").read_text()
+    assert "interrupted" in told
+    assert "Traceback" not in told
+
+    sandbox.latency = 0
+    code, _ = ftsync("sync")
+    assert code == 0
+    runs = backend.runs(project)
+    assert len(runs) == 6
+    assert {(len(run.history), "ftsync" in run.summary) for run in runs} == {(4, True)}
