@@ -78,7 +78,7 @@ def sync(source: JobSource, sink: RunSink, clock: Clock, request: Request, obser
     work = _Work(source, sink, clock, request, observe)
     for failure in chosen.unreadable:
         work.settle(failure)
-    work.carry_out([step for step in chosen.plans if not isinstance(step, Wait)])
+    work.carry_out(chosen.plans)
     work.follow([step.job for step in chosen.plans if isinstance(step, Wait)])
     return SyncReport(tuple(work.outcomes), tuple(work.ended_badly), tuple(work.timed_out))
 
@@ -132,7 +132,7 @@ class _Work:
                     self._remove(step.leftovers)
                     self.settle(Skipped(job.id, step.reason, job.status, step.url, step.unfinished))
                 case Wait():
-                    self.settle(Skipped(job.id, step.reason, job.status, unfinished=True))
+                    continue  # its turn comes when it has ended
                 case _:
                     try:
                         written[step.run_id] = step, self._write(step)

@@ -19,7 +19,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 def duration(text: str) -> float:
     """Read a number of seconds, or one with a unit: `90`, `90s`, `5m`, `1.5h`."""
-    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([smh]?)", text.strip())
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([smh]?)", text.strip())
     if match is None:
         raise typer.BadParameter(f"{text!r} is no duration; give seconds, or 30s, 5m, 2h")
     return float(match[1]) * _UNITS[match[2]]

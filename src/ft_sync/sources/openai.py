@@ -38,6 +38,9 @@ PAGE_SIZE = 100
 MAX_RESULT_BYTES = 64 * 2**20
 """A result file beyond this is not metrics: some services list the weights there."""
 
+TIMEOUT = 60.0
+"""Seconds without a byte after which a request counts as unanswered; the SDK's own default is ten minutes."""
+
 RUN_HINT = "check OPENAI_BASE_URL and the network, then run the same command again"
 
 TRANSLATIONS: tuple[tuple[type[openai.OpenAIError], type[FtSyncError], str, str], ...] = (
@@ -199,7 +202,7 @@ class OpenAISource:
 def connect() -> OpenAISource:
     """Make a source from `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID`."""
     try:
-        return OpenAISource(openai.OpenAI())
+        return OpenAISource(openai.OpenAI(timeout=TIMEOUT))
     except openai.OpenAIError as error:
         raise NotLoggedIn(
             "no OpenAI API key: OPENAI_API_KEY is not set",

@@ -1,0 +1,161 @@
+"""Each way to fail, through the real command: exit code, sentence, next step, and the same as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ft_sync import cli
+from ft_sync.sandbox import World, samples
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Ftsync, Said
+    from tests.wandb_backend import WandbBackend
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+def assert_told(said: Said, *, code: int, name: str, words: str, hint: str) -> None:
+    """Check the sentence on stderr and the document on stdout."""
+    assert said.code == code
+    error = said.json["error"]
+    assert said.json["schema"] == 1
+    assert (error["code"], error["exit_code"]) == (name, code)
+    assert words in error["message"]
+    assert hint in error["hint"]
+    assert said.err == f"ftsync: {error['title']}: {error['message']}\n  next: {error['hint']}\n"
+
+
+@pytest.fixture(autouse=True)
+def _jobs(world: World) -> None:
+    world.add(*samples.many(1))
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the SDKs not retry for minutes what will not come back."""
+    monkeypatch.setattr("openai._base_client.BaseClient._calculate_retry_timeout", lambda *_: 0.0)
+    monkeypatch.setenv("WANDB_HTTP_TIMEOUT", "1")
+
+
+def test_no_openai_key(ftsync: Ftsync, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert_told(ftsync("sync", "--json"), code=4, name="auth", words="OPENAI_API_KEY", hint="export OPENAI_API_KEY=")
+
+
+def test_a_wrong_openai_key(ftsync: Ftsync, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-and-secret")
+    said = ftsync("sync", "--json")
+    assert_told(said, code=4, name="auth", words="OpenAI refused the API key", hint="OPENAI_API_KEY")
+    assert "sk-wrong-and-secret" not in said.out + said.err
+
+
+def test_no_wandb_key(ftsync: Ftsync, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_API_KEY")
+    assert_told(ftsync("sync", "--json"), code=4, name="auth", words="W&B", hint="`wandb login`")
+
+
+def test_a_wrong_wandb_key(ftsync: Ftsync, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    said = ftsync("sync", "--json")
+    assert_told(said, code=4, name="auth", words="W&B", hint="wandb login --relogin")
+    assert "0" * 40 not in said.out + said.err
+
+
+def test_an_unknown_job(ftsync: Ftsync) -> None:
+    said = ftsync("status", "ftjob-typo", "--json")
+    assert_told(said, code=3, name="not_found", words="ftjob-typo", hint="`ftsync list --all`")
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_openai_is_down(ftsync: Ftsync, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", NOWHERE)
+    said = ftsync("list", "--json")
+    assert_told(said, code=5, name="unavailable", words="OpenAI could not be reached", hint="OPENAI_BASE_URL")
+
+
+def test_wandb_is_down(ftsync: Ftsync, backend: WandbBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert backend.url
+    monkeypatch.setenv("WANDB_BASE_URL", NOWHERE)
+    said = ftsync("sync", "--json")
+    assert_told(said, code=5, name="unavailable", words="W&B", hint="WANDB_BASE_URL")
+
+
+def test_a_folder_that_cannot_be_written_to(ftsync: Ftsync) -> None:
+    Path("wandb").write_text("in the way")
+    said = ftsync("sync", "--offline", "--json")
+    assert_told(said, code=2, name="config", words="cannot write to", hint="--init dir=FOLDER")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--frobnicate"], "--frobnicate"),
+        (["--last", "0"], "--last"),
+        (["--last", "many"], "--last"),
+        (["--job", "a", "--last", "1"], "exclude each other"),
+        (["--job", " "], "the id is empty"),
+        (["--init", "group"], "not KEY=VALUE"),
+        (["--init", "grop=nightly"], "grop"),
+        (["--init", "project=mine"], "project"),
+        (["--init", "id=mine"], "id"),
+        (["--init", "timeout=5"], "timeout"),
+        (["--init", "observer=5"], "observer"),
+        (["--offline", "--init", "mode=online"], "exclude each other"),
+        (["--timeout", "soon"], "no duration"),
+        (["--timeout", "0"], "--timeout"),
+        (["--model-artifact-name", "no spaces"], "--model-artifact-name"),
+        (["a stray word"], "a stray word"),
+    ],
+)
+def test_a_malformed_flag(arguments: list[str], words: str, ftsync: Ftsync) -> None:
+    said = ftsync("sync", *arguments, "--json")
+    assert_told(said, code=2, name="config", words=words, hint="")
+
+
+def test_an_unknown_command_names_the_nearest(ftsync: Ftsync) -> None:
+    assert_told(ftsync("snyc", "--json"), code=2, name="config", words="Did you mean", hint="`ftsync --help`")
+
+
+def test_without_json_stdout_stays_empty(ftsync: Ftsync) -> None:
+    said = ftsync("list", "--limit", "0")
+    assert (said.code, said.out) == (2, "")
+
+
+def test_a_bug_is_one_line_and_debug_shows_the_traceback_without_values(
+    ftsync: Ftsync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        secret = "local value"  # noqa: F841 - what a traceback must not show
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("ft_sync.api.list_jobs", broken)
+    brief = ftsync("list")
+    assert brief.code == 1
+    assert brief.err.splitlines()[0] == "ftsync: unexpected error: ZeroDivisionError: by zero"
+    assert "Traceback" not in brief.err
+    assert "--debug" in brief.err
+
+    debug = ftsync("list", "--debug")
+    assert debug.code == 1
+    assert 'raise ZeroDivisionError("by zero")' in debug.err
+    assert "'local value'" not in debug.err
+
+
+def test_an_interruption_says_how_to_carry_on(ftsync: Ftsync, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ft_sync.api.list_jobs", interrupted)
+    said = ftsync("list")
+    assert said.code == 130
+    assert said.err == "interrupted; run the same command again to carry on\n"
+
+
+def test_main_exits_with_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["ftsync", "snyc"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2

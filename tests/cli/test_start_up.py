@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import ft_sync
+
+PROBE = """
+import sys
+from ft_sync.cli import run
+code = run(sys.argv[1:])
+heavy = {"openai", "wandb", "pydantic_settings", "rich", "ft_sync.api", "ft_sync.models"}
+print(code, *sorted(heavy & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], []])
+def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["sync", "list", "status", "demo"])
+def test_the_help_of_a_command_imports_no_sdk(command: str) -> None:
+    done = subprocess.run([sys.executable, "-c", PROBE, command, "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0"
+
+
+def test_the_version_is_one_line() -> None:
+    done = subprocess.run([sys.executable, "-m", "ft_sync", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"ftsync {ft_sync.__version__}\n"

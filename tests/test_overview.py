@@ -1,0 +1,66 @@
+"""Where jobs stand, and that an account which cannot be asked is never taken for an empty one."""
+
+from __future__ import annotations
+
+import pytest
+
+from ft_sync.errors import AuthError, FtSyncError, NotLoggedIn, Unavailable
+from ft_sync.models import Create, JobId, Skip, SyncState
+from ft_sync.overview import JOBS_A_QUESTION, detail, standings
+from tests.builders import at, event, job
+from tests.fakes import FakeSink, FakeSource, complete_run
+
+ONE = JobId("ftjob-1")
+
+
+def test_each_job_comes_with_what_is_held_and_what_a_sync_would_do() -> None:
+    held, absent = job("ftjob-1", created_at=at(1)), job("ftjob-2", created_at=at(2))
+    newest, oldest = standings(FakeSource([held, absent]), FakeSink([complete_run(held)]))
+    assert (newest.job, newest.sync, type(newest.plan)) == (absent, SyncState.ABSENT, Create)
+    assert (oldest.job, oldest.sync, type(oldest.plan)) == (held, SyncState.COMPLETE, Skip)
+    assert oldest.run == complete_run(held)
+
+
+def test_wandb_is_asked_once_a_page() -> None:
+    sink = FakeSink()
+    jobs = [job(f"ftjob-{n}", created_at=at(n)) for n in range(JOBS_A_QUESTION + 1)]
+    list(standings(FakeSource(jobs), sink))
+    assert [len(question) for question in sink.questions] == [JOBS_A_QUESTION, 1]
+
+
+def test_no_jobs_ask_nothing_of_wandb() -> None:
+    sink = FakeSink()
+    assert list(standings(FakeSource(), sink)) == []
+    assert sink.questions == []
+
+
+def test_without_a_login_the_state_is_unknown() -> None:
+    sink = FakeSink()
+    sink.broken = NotLoggedIn("not logged in")
+    (standing,) = standings(FakeSource([job()]), sink)
+    assert (standing.sync, standing.run, standing.plan) == (SyncState.UNKNOWN, None, None)
+
+
+@pytest.mark.parametrize("error", [AuthError("refused"), Unavailable("down")])
+def test_a_refusal_or_an_outage_is_an_error(error: FtSyncError) -> None:
+    sink = FakeSink()
+    sink.broken = error
+    with pytest.raises(type(error)):
+        list(standings(FakeSource([job()]), sink))
+
+
+def test_a_job_in_depth_tells_the_newest_step_and_its_metrics() -> None:
+    source = FakeSource([job()])
+    source.events_by_id[ONE] = [
+        event(1, data={"step": 1, "total_steps": 9, "train_loss": 2.0}),
+        event(2, data={"step": 2, "total_steps": 9, "train_loss": 1.0}),
+        event(),
+    ]
+    found = detail(source, FakeSink(), ONE)
+    assert (found.step, found.total_steps, found.metrics) == (2, 9, {"train_loss": 1.0})
+    assert len(found.events) == 3
+
+
+def test_a_job_without_metrics_has_no_step() -> None:
+    found = detail(FakeSource([job()]), FakeSink(), ONE)
+    assert (found.step, found.total_steps, found.metrics) == (None, None, {})
