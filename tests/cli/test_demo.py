@@ -25,7 +25,8 @@ def _brief_demo(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def _no_services(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_services(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert workspace == Path.cwd()
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_PROJECT"):
         monkeypatch.delenv(name)
     for name in ("no_proxy", "NO_PROXY"):
@@ -71,8 +72,7 @@ def test_a_port_in_use_is_told(ftsync: Ftsync) -> None:
 
 
 def test_without_its_extra_the_demo_says_what_to_install(ftsync: Ftsync, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "starlette", None)
-    monkeypatch.delitem(sys.modules, "ft_sync.sandbox.server", raising=False)
+    monkeypatch.setitem(sys.modules, "ft_sync.sandbox.server", None)  # what a missing starlette amounts to
     said = ftsync("demo", "--json")
     assert said.code == 2
     assert said.json["error"]["hint"] == "pip install 'ft-sync[demo]'"

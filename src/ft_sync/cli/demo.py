@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,17 +69,15 @@ def demo(  # noqa: PLR0913 - one argument for each flag
 def _sandbox(port: int) -> "Iterator[Sandbox]":
     from ft_sync import sandbox  # noqa: PLC0415 - `--help` does without
 
-    serving: AbstractContextManager[Sandbox] = sandbox.serve(port=port)
-    try:
-        server = serving.__enter__()
-    except ImportError as error:
-        raise ConfigError("the demo needs its server", hint="pip install 'ft-sync[demo]'") from error
-    except OSError as error:
-        raise ConfigError(f"--port {port}: {error.strerror}", hint="use another port, or 0 for any free one") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(sandbox.serve(port=port))
+        except ImportError as error:
+            raise ConfigError("the demo needs its server", hint="pip install 'ft-sync[demo]'") from error
+        except OSError as error:
+            hint = "use another port, or 0 for any free one"
+            raise ConfigError(f"--port {port}: {error.strerror}", hint=hint) from error
         yield server
-    finally:
-        serving.__exit__(None, None, None)
 
 
 def _point_at(sandbox: "Sandbox") -> None:
