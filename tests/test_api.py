@@ -11,7 +11,7 @@ import pytest
 
 import ft_sync
 from ft_sync.errors import ConfigError
-from ft_sync.models import SyncState
+from ft_sync.models import Failed, SyncState
 from ft_sync.sandbox import API_KEY, Sandbox, World, samples
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ def test_a_preview_writes_nothing(world: World, backend: WandbBackend, project: 
 def test_a_job_in_depth_tells_its_newest_step(world: World) -> None:
     world.add(*samples.many(1, steps=7))
     (detail,) = ft_sync.job_details([world.jobs[0].id])
+    assert not isinstance(detail, Failed)
     assert (detail.step, detail.total_steps) == (7, 7)
     assert "train_loss" in detail.metrics
 

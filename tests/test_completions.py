@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pexpect  # type: ignore[import-untyped]
+import pexpect
 import pytest
 
 from ft_sync.cli.completions import FILES, script

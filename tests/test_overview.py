@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ft_sync.errors import AuthError, FtSyncError, NotLoggedIn, Unavailable
-from ft_sync.models import Create, JobId, Skip, SyncState
-from ft_sync.overview import JOBS_A_QUESTION, detail, standings
+from ft_sync.errors import AuthError, FtSyncError, NotFound, NotLoggedIn, Unavailable
+from ft_sync.models import Create, Failed, JobId, Skip, SyncState
+from ft_sync.overview import JOBS_A_QUESTION, detail, details, standings
 from tests.builders import at, event, job
 from tests.fakes import FakeSink, FakeSource, complete_run
 
@@ -64,3 +64,18 @@ def test_a_job_in_depth_tells_the_newest_step_and_its_metrics() -> None:
 def test_a_job_without_metrics_has_no_step() -> None:
     found = detail(FakeSource([job()]), FakeSink(), ONE)
     assert (found.step, found.total_steps, found.metrics) == (None, None, {})
+
+
+def test_a_job_that_cannot_be_had_costs_no_other() -> None:
+    source = FakeSource([job()])
+    source.broken["ftjob-typo"] = NotFound("no such job")
+    missing, found = details(source, FakeSink(), [JobId("ftjob-typo"), ONE])
+    assert isinstance(missing, Failed)
+    assert not isinstance(found, Failed)
+
+
+def test_a_refused_key_ends_the_look_at_once() -> None:
+    source = FakeSource([job()])
+    source.broken["ftjob-1"] = AuthError("refused")
+    with pytest.raises(AuthError):
+        list(details(source, FakeSink(), [ONE]))

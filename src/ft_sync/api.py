@@ -8,7 +8,7 @@ from ft_sync import engine, overview, wiring
 from ft_sync.engine import Preview, Request, Selection
 from ft_sync.errors import ConfigError
 from ft_sync.follow import Patience
-from ft_sync.models import JobId, SyncReport
+from ft_sync.models import Failed, JobId, SyncReport
 from ft_sync.plan import Rule
 from ft_sync.settings import load
 
@@ -133,11 +133,11 @@ def job_details(
     entity: str | None = None,
     *,
     mode: str | None = None,
-) -> Iterator[Detail]:
-    """Yield each job in depth, in the given order; raises at the first that cannot be had."""
+) -> Iterator[Detail | Failed]:
+    """Yield each job in depth, in the given order; one that cannot be had is a `Failed` in its place."""
     settings = load({"project": project, "entity": entity, "mode": mode})
     source, sink = _connect(settings, openai_client, {})
-    return (overview.detail(source, sink, JobId(job_id)) for job_id in job_ids)
+    return overview.details(source, sink, [JobId(job_id) for job_id in job_ids])
 
 
 def _settings_in(init: dict[str, Any]) -> dict[str, Any]:

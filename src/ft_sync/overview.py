@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ft_sync.errors import NotLoggedIn
-from ft_sync.models import RunState, SyncState
+from ft_sync.errors import AuthError, FtSyncError, NotLoggedIn
+from ft_sync.models import Failed, RunState, SyncState
 from ft_sync.plan import Rule, current, plan, sync_state
 from ft_sync.results import flatten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ft_sync.models import Job, JobEvent, JobId, Plan
     from ft_sync.ports import JobSource, RunSink
@@ -83,6 +83,17 @@ def detail(source: JobSource, sink: RunSink, job_id: JobId) -> Detail:
         total_steps=total if isinstance(total, int) else None,
         metrics=flatten(newest),
     )
+
+
+def details(source: JobSource, sink: RunSink, job_ids: Iterable[JobId]) -> Iterator[Detail | Failed]:
+    """Yield each job in depth; one that cannot be had costs no other."""
+    for job_id in job_ids:
+        try:
+            yield detail(source, sink, job_id)
+        except AuthError:
+            raise  # the next job would be refused in the same way
+        except FtSyncError as error:
+            yield Failed(job_id, error)
 
 
 def _stand(jobs: Sequence[Job], sink: RunSink) -> Iterator[Standing]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import wandb
 
 from ft_sync import cli
 from ft_sync.sandbox import World, samples
@@ -79,6 +80,7 @@ def test_openai_is_down(ftsync: Ftsync, monkeypatch: pytest.MonkeyPatch) -> None
 def test_wandb_is_down(ftsync: Ftsync, backend: WandbBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     assert backend.url
     monkeypatch.setenv("WANDB_BASE_URL", NOWHERE)
+    monkeypatch.setattr(wandb.Api, "_HTTP_TIMEOUT", 1)  # read from the environment once, at import
     said = ftsync("sync", "--json")
     assert_told(said, code=5, name="unavailable", words="W&B", hint="WANDB_BASE_URL")
 

@@ -107,3 +107,13 @@ def test_exit_code_8_is_for_unfinished_jobs_and_only_if_asked_for(named: bool, f
     arguments = [done.id, live.id] if named else []
     assert ftsync("status", *arguments).code == 0
     assert ftsync("status", *arguments, "--exit-code").code == 8
+
+
+def test_one_unknown_job_hides_no_other(ftsync: Ftsync, world: World) -> None:
+    sample = samples.finished_jobs()[1]
+    world.add(sample)
+    said = ftsync("status", "ftjob-typo", sample.id, "--json")
+    assert said.code == 3
+    assert [one["job_id"] for one in said.json["jobs"]] == [sample.id]
+    assert [one["error"]["code"] for one in said.json["failed"]] == ["not_found"]
+    assert "ftjob-typo" in said.err

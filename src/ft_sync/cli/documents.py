@@ -59,9 +59,13 @@ def of_counts(statuses: Counter[str], syncs: Counter[str]) -> dict[str, Any]:
     }
 
 
-def of_details(details: Iterable[tuple[Detail, float | None]]) -> dict[str, Any]:
-    """Return jobs in depth, each with the seconds that it still takes."""
-    return {"command": "status", "jobs": [_detail(detail, left) for detail, left in details]}
+def of_details(details: Iterable[tuple[Detail, float | None]], failures: Iterable[Failed]) -> dict[str, Any]:
+    """Return jobs in depth, each with the seconds that it still takes, and those that could not be had."""
+    return {
+        "command": "status",
+        "jobs": [_detail(detail, left) for detail, left in details],
+        "failed": [_outcome(failed) for failed in failures],
+    }
 
 
 def action(plan: Plan) -> str:

@@ -13,6 +13,7 @@ from ft_sync.cli.options import Output
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ft_sync.models import Failed
     from ft_sync.overview import Detail, Standing
 
 EVENTS_SHOWN = 5
@@ -43,16 +44,26 @@ def status(  # noqa: PLR0913 - one argument for each flag
     In depth: progress, metrics, events, error, files, the run, and what a sync would do.
     """
     from ft_sync import api  # noqa: PLC0415 - the SDKs: `--help` does without
+    from ft_sync.models import Failed  # noqa: PLC0415 - as above
 
     output = Output(json, quiet, verbose, debug, not no_color)
     mode = "offline" if offline else None
+    failures: list[Failed] = []
     if job:
-        details = list(api.job_details(options.job_ids(job), project=project, entity=entity, mode=mode))
+        found = list(api.job_details(options.job_ids(job), project=project, entity=entity, mode=mode))
+        failures = [one for one in found if isinstance(one, Failed)]
+        details = [one for one in found if not isinstance(one, Failed)]
+        if failures and not details:
+            raise failures[0].error
         standings = [detail.standing for detail in details]
-        _show_details(details, output)
+        _show_details(details, failures, output)
     else:
         standings = list(api.list_jobs(project=project, entity=entity, mode=mode))
         _show_counts(standings, output)
+    for failed in failures:
+        render.tell(f"{render.safe(failed.job_id)}: {render.safe(failed.error.message)}")
+    if failures:
+        raise typer.Exit(exits.INCOMPLETE)
     if exit_code and not all(standing.job.is_finished for standing in standings):
         raise typer.Exit(exits.STILL_RUNNING)
 
@@ -78,12 +89,13 @@ def seconds_left(detail: "Detail", now: float) -> float | None:
     return max(0.0, last_time + rate * (detail.total_steps - last_step) - now)
 
 
-def _show_details(details: "list[Detail]", output: Output) -> None:
+def _show_details(details: "list[Detail]", failures: "list[Failed]", output: Output) -> None:
     from ft_sync.cli import documents  # noqa: PLC0415 - as above
 
     now = time.time()
     if output.json:
-        render.document(documents.of_details((detail, seconds_left(detail, now)) for detail in details))
+        timed = [(detail, seconds_left(detail, now)) for detail in details]
+        render.document(documents.of_details(timed, failures))
     elif output.quiet:
         render.lines([detail.standing.job.id] for detail in details)
     elif render.is_screen(sys.stdout):
