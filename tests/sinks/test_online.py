@@ -95,6 +95,16 @@ def test_without_a_key_there_is_nothing_to_ask_with_and_no_prompt(
         sink.states([ONE])
 
 
+def test_a_run_of_the_callers_own_is_left_alone(sink: OnlineSink, project: str, backend: WandbBackend) -> None:
+    with wandb.init(project=f"{project}-mine", id="mine") as run:
+        write(sink)
+        run.log({"mine": 1})
+    assert the_run(sink).is_complete
+    mine = backend.run("ada", f"{project}-mine", "mine")
+    assert mine is not None
+    assert [row["mine"] for row in mine.history] == [1]
+
+
 def test_a_refused_question_is_no_empty_answer(sink: OnlineSink, backend: WandbBackend) -> None:
     write(sink)
     backend.fail("runs", status=403)

@@ -58,8 +58,9 @@ class OnlineSink:
     def _connected(self) -> wandb.Api:
         if self._api is None:
             try:
-                # Never prompts: a script that hangs at a question is worse than one that fails.
-                logged_in = wandb.login(prompt=False, verify=False)
+                # Never prompts: a script that hangs at a question is worse than one that fails. While the caller has
+                # a run of its own, there is a login, and asking for one is refused.
+                logged_in = wandb.run is not None or wandb.login(prompt=False, verify=False)
             except SDK_ERRORS as error:
                 raise AuthError(f"the W&B key cannot be used: {error}", hint="`wandb login --relogin`") from error
             if not logged_in:
