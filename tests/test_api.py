@@ -70,6 +70,18 @@ def test_the_users_arguments_reach_wandb_and_add_to_ours(world: World, backend: 
     assert run.config["fine_tune_job_id"] == run.id
 
 
+def test_unsuccessful_jobs_come_as_failed_runs_when_asked_for(
+    world: World, backend: WandbBackend, project: str
+) -> None:
+    world.add(*samples.many(1, status="failed"))
+    assert ft_sync.sync().synced == ()
+    assert len(ft_sync.sync(include_unsuccessful=True).synced) == 1
+    (run,) = backend.runs(project)
+    assert (run.state, run.summary["status"]) == ("failed", "failed")
+    assert (run.notes or "").startswith("failed: ")
+    assert ft_sync.sync(include_unsuccessful=True).synced == ()
+
+
 def test_a_client_may_be_given(world: World, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     world.add(*samples.many(1))
     monkeypatch.delenv("OPENAI_API_KEY")

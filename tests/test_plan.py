@@ -47,7 +47,17 @@ def test_an_unfinished_job_is_skipped_when_waiting_is_not_wanted() -> None:
 
 def test_a_failed_job_is_skipped_with_the_reason_that_the_service_gives() -> None:
     failed = job(status=JobStatus("failed"), error=JobError("invalid", "line 17 is broken"))
-    assert plan(failed, (), SYNC) == Skip(failed, "failed: line 17 is broken")
+    assert plan(failed, (), SYNC) == Skip(failed, "failed: line 17 is broken (--include-unsuccessful brings it)")
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_an_unsuccessful_job_is_created_when_it_is_asked_for(status: str) -> None:
+    assert isinstance(plan(job(status=JobStatus(status)), (), Rule(include_unsuccessful=True)), Create)
+
+
+def test_an_unsuccessful_job_that_is_there_already_is_left_alone() -> None:
+    failed = job(status=JobStatus("failed"))
+    assert isinstance(plan(failed, (complete_run(failed),), Rule(include_unsuccessful=True)), Skip)
 
 
 @pytest.mark.parametrize("rule", [SYNC, RESYNC])

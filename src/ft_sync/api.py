@@ -31,6 +31,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     entity: str | None = None,
     *,
     overwrite: bool = False,
+    include_unsuccessful: bool = False,
     wait_for_job_success: bool | None = None,
     log_datasets: bool | None = None,
     model_artifact_name: str | None = None,
@@ -50,6 +51,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
         project: `OpenAI-Fine-Tune` unless configured.
         entity: The account's default unless configured.
         overwrite: Write again what is already complete.
+        include_unsuccessful: Bring failed and cancelled jobs, too, as failed runs.
         wait_for_job_success: Wait for unfinished jobs (the default) instead of skipping them.
         log_datasets: Log training and validation files with their tables (the default).
         model_artifact_name: `model_metadata` unless configured.
@@ -81,7 +83,8 @@ def sync(  # noqa: PLR0913 - one argument for each flag
             **_settings_in(kwargs_wandb_init),
         }
     )
-    request = _request(settings, fine_tune_job_id, num_fine_tunes, renew=renew, overwrite=overwrite)
+    rule = Rule(settings.wait, renew, overwrite, include_unsuccessful)
+    request = _request(settings, fine_tune_job_id, num_fine_tunes, rule)
     source, sink = _connect(settings, openai_client, kwargs_wandb_init)
     return engine.sync(source, sink, wiring.SystemClock(), request, observer or _ignore)
 
@@ -94,6 +97,7 @@ def preview(  # noqa: PLR0913 - one argument for each flag
     entity: str | None = None,
     *,
     overwrite: bool = False,
+    include_unsuccessful: bool = False,
     wait_for_job_success: bool | None = None,
     renew: bool = False,
     **kwargs_wandb_init: Any,  # noqa: ANN401 - handed to wandb.init as it is
@@ -107,7 +111,8 @@ def preview(  # noqa: PLR0913 - one argument for each flag
             **_settings_in(kwargs_wandb_init),
         }
     )
-    request = _request(settings, fine_tune_job_id, num_fine_tunes, renew=renew, overwrite=overwrite)
+    rule = Rule(settings.wait, renew, overwrite, include_unsuccessful)
+    request = _request(settings, fine_tune_job_id, num_fine_tunes, rule)
     source, sink = _connect(settings, openai_client, kwargs_wandb_init)
     return engine.preview(source, sink, request)
 
@@ -146,12 +151,7 @@ def _settings_in(init: dict[str, Any]) -> dict[str, Any]:
 
 
 def _request(
-    settings: Settings,
-    fine_tune_job_id: str | Iterable[str] | None,
-    num_fine_tunes: int | None,
-    *,
-    renew: bool,
-    overwrite: bool,
+    settings: Settings, fine_tune_job_id: str | Iterable[str] | None, num_fine_tunes: int | None, rule: Rule
 ) -> Request:
     ids = [fine_tune_job_id] if isinstance(fine_tune_job_id, str) else list(fine_tune_job_id or ())
     if ids and num_fine_tunes is not None:
@@ -160,7 +160,7 @@ def _request(
         raise ConfigError(f"the number of newest jobs is {num_fine_tunes}", hint="give 1 or more")
     return Request(
         Selection(tuple(JobId(job_id) for job_id in ids), num_fine_tunes),
-        Rule(wait=settings.wait, renew=renew, overwrite=overwrite),
+        rule,
         Patience(settings.poll_interval, settings.timeout),
         log_datasets=settings.log_datasets,
     )

@@ -51,6 +51,7 @@ def record(snapshot: JobSnapshot) -> RunRecord:
         files=snapshot.training_files,
         model_metadata=_model_metadata(job, snapshot.checkpoints),
         digest=digest(job),
+        failure=job.verdict,
         notes=snapshot.notes + merged.notes,
     )
 

@@ -88,6 +88,14 @@ class Job:
         return self.status in FINISHED
 
     @property
+    def verdict(self) -> str | None:
+        """Why the job made no model, in one sentence; None for a job that succeeded or has not ended."""
+        if self.status not in UNSUCCESSFUL:
+            return None
+        reason = self.error and (self.error.message or self.error.code)
+        return f"{self.status}: {reason}" if reason else f"ended {self.status}"
+
+    @property
     def duration(self) -> timedelta | None:
         """From creation to the end, queueing included; None while either is unknown."""
         if self.created_at is None or self.finished_at is None:
@@ -178,6 +186,7 @@ class RunRecord:
         files: The datasets to link as inputs.
         model_metadata: The content of `model_metadata.json`; None when the job made no model.
         digest: Identifies the job object that this record was made of, see `convert.digest`.
+        failure: Why the job made no model: such a run is failed, too; None for one that succeeded.
         notes: What the reader of the run should know was missing or left out.
     """
 
@@ -189,6 +198,7 @@ class RunRecord:
     files: tuple[TrainingFile, ...]
     model_metadata: JsonObject | None
     digest: str
+    failure: str | None = None
     notes: tuple[str, ...] = ()
 
 

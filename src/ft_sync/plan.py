@@ -33,11 +33,13 @@ class Rule:
         wait: Wait for jobs that have not ended, instead of skipping them.
         renew: Write again what is out of date or was logged by something else (`resync`).
         overwrite: Write again what is complete, too.
+        include_unsuccessful: Bring failed and cancelled jobs, too.
     """
 
     wait: bool = True
     renew: bool = False
     overwrite: bool = False
+    include_unsuccessful: bool = False
 
 
 def plan(job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
@@ -46,8 +48,8 @@ def plan(job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
         if rule.wait:
             return Wait(job, f"is {job.status}")
         return Skip(job, f"is {job.status}: not waited for", unfinished=True)
-    if job.status in UNSUCCESSFUL:
-        return Skip(job, _why_unsuccessful(job))
+    if job.status in UNSUCCESSFUL and not rule.include_unsuccessful:
+        return Skip(job, f"{job.verdict} (--include-unsuccessful brings it)")
     if not runs:
         return Create(job, RunId(job.id), "not in W&B yet")
     if foreign := next((run for run in runs if run.origin is Origin.OTHER), None):
@@ -89,12 +91,6 @@ def _why_leave(run: RunState) -> str:
     if run.origin is Origin.NATIVE:
         return f"its run was logged by {run.origin}: --overwrite replaces it"
     return "already complete"
-
-
-def _why_unsuccessful(job: Job) -> str:
-    if job.error is not None and job.error.message:
-        return f"{job.status}: {job.error.message}"
-    return f"ended {job.status}"
 
 
 def _next_run_id(job: Job, runs: Sequence[RunState]) -> RunId:

@@ -29,7 +29,7 @@ def test_a_pipe_gets_a_line_for_each_outcome_and_no_control_codes(
     assert said.code == 0
     assert said.rows == [
         ["synced", good, "4 rows", f"{backend.url}/{backend.store.user}/{project}/runs/{run.id}", "not in W&B yet"],
-        ["skipped", bad, "-", "-", "failed: A sprocket slipped."],
+        ["skipped", bad, "-", "-", "failed: A sprocket slipped. (--include-unsuccessful brings it)"],
     ]
     assert said.err.splitlines()[-1] == "1 synced, 1 skipped"
     assert "\x1b" not in said.out + said.err
@@ -88,7 +88,10 @@ def test_a_dry_run_tells_the_plan_with_its_reasons_and_writes_nothing(
     good, bad = add_one_of_each(world)
     said = ftsync("sync", "--dry-run")
     assert said.code == 0
-    assert sorted(said.rows) == [["create", good, "not in W&B yet"], ["skip", bad, "failed: A sprocket slipped."]]
+    assert sorted(said.rows) == [
+        ["create", good, "not in W&B yet"],
+        ["skip", bad, "failed: A sprocket slipped. (--include-unsuccessful brings it)"],
+    ]
     document = ftsync("resync", "--dry-run", "--json").json
     assert (document["command"], document["dry_run"]) == ("resync", True)
     assert document["counts"] == {"create": 1, "skip": 1}

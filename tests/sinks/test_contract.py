@@ -47,6 +47,7 @@ class Reader(Protocol):
     def config(self, run_id: str) -> Mapping[str, Any]: ...
     def summary(self, run_id: str) -> Mapping[str, Any]: ...
     def state(self, run_id: str) -> str: ...
+    def notes(self, run_id: str) -> str: ...
     def artifact_names(self, run_id: str) -> set[str]: ...
 
 
@@ -67,6 +68,9 @@ class OfflineReader:
 
     def state(self, run_id: str) -> str:
         return str(self._summary(run_id)["state"])
+
+    def notes(self, run_id: str) -> str:
+        return str(self._summary(run_id)["notes"])
 
     def artifact_names(self, run_id: str) -> set[str]:
         records = [record["artifact"] for record in self._records(run_id) if record["type"] == "artifact"]
@@ -101,6 +105,9 @@ class OnlineReader:
 
     def state(self, run_id: str) -> str:
         return str(self._run(run_id).state)
+
+    def notes(self, run_id: str) -> str:
+        return str(self._run(run_id).notes)
 
     def artifact_names(self, run_id: str) -> set[str]:
         run = self._run(run_id)
@@ -205,6 +212,13 @@ def test_a_run_left_by_an_exception_is_failed_and_incomplete(side: Side) -> None
     assert not state.is_complete
     assert state.origin is Origin.FTSYNC
     assert side.reader.state("ftjob-1") == "failed"
+
+
+def test_the_run_of_a_failed_job_is_failed_and_complete_and_says_why(side: Side) -> None:
+    write(side, full_record(failure="failed: line 17 is broken", model_metadata=None))
+    assert side.reader.state("ftjob-1") == "failed"
+    assert side.reader.notes("ftjob-1") == "failed: line 17 is broken"
+    assert side.reader.summary("ftjob-1")["ftsync"]["rows"] == 2
 
 
 def test_a_rewritten_run_is_found_under_its_job(side: Side) -> None:

@@ -47,6 +47,9 @@ Offline = Annotated[
     typer.Option("--offline", help="Runs are folders in ./wandb (like env FTSYNC_MODE=offline, WANDB_MODE=offline)."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write again what is already complete.")]
+IncludeUnsuccessful = Annotated[
+    bool, typer.Option("--include-unsuccessful", help="Bring failed and cancelled jobs, too, as failed runs.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and why; write nothing.")]
 Wait = Annotated[
     bool | None,

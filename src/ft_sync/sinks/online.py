@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import wandb
 
-from ft_sync.errors import AuthError, FtSyncError, NotLoggedIn
+from ft_sync.errors import AuthError, NotLoggedIn
 from ft_sync.models import JobId, Origin, RunId, RunState
-from ft_sync.sinks.wandb import JOB_TYPE, SDK_ERRORS, RunOptions, mark_from, opened, translate, translated
+from ft_sync.sinks.wandb import JOB_TYPE, SDK_ERRORS, RunOptions, mark_from, opened, translated
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -67,10 +67,8 @@ class OnlineSink:
                 raise NotLoggedIn(
                     "not logged in to W&B", hint="`wandb login`, or export WANDB_API_KEY=…, or use --offline"
                 )
-            try:
+            with translated("logging in"):
                 self._api = wandb.Api()
-            except SDK_ERRORS as error:
-                raise _login_error(error) from error
         return self._api
 
     def _runs(self, wanted: Collection[JobId]) -> Iterator[Run]:
@@ -126,7 +124,3 @@ def _origin(run: Run, *, written_by_us: bool) -> Origin:
     if run.job_type == JOB_TYPE:
         return Origin.WANDB_LOGGER
     return Origin.OTHER
-
-
-def _login_error(error: Exception) -> FtSyncError:
-    return translate(error, "logging in")

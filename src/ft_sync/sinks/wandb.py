@@ -6,6 +6,7 @@ import difflib
 import inspect
 import json
 import re
+import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 
 SDK_ERRORS = (wandb.Error, WandbApiFailedError, ServerResponseError, ConnectionError, TimeoutError)
 """What the SDK raises on purpose; the second and third are not `wandb.Error`s."""
+
+CANCEL_SECONDS = 0.5
+"""Time for the SDK's core to answer the request that it was told to cancel, before anything else happens.
+
+When the process ends first, the core loses the word to end, and the process waits for it for ever (wandb 0.31.0).
+"""
 
 JOB_TYPE = "fine-tune"
 ARTIFACT_TYPES: Mapping[Split, str] = {"train": "training_files", "valid": "validation_files"}
@@ -179,11 +186,12 @@ class WandbRun:
 
 @contextmanager
 def opened(plan: Write, record: RunRecord, options: RunOptions) -> Iterator[WandbRun]:
-    """Make the run; leaving normally marks it finished, leaving by an exception marks it failed."""
+    """Make the run; leaving normally marks it finished (failed if the job did), leaving by an exception failed."""
     init = dict(options.init)
     tags = [*record.tags, *(init.pop("tags", None) or ())]
     config = {**(init.pop("config", None) or {}), **record.config}
     settings = init.pop("settings", None) or {}
+    notes = [note for note in (init.pop("notes", None), record.failure) if note]
     with translated(f"the run {plan.run_id}"):
         run = wandb.init(
             **{
@@ -195,6 +203,7 @@ def opened(plan: Write, record: RunRecord, options: RunOptions) -> Iterator[Wand
                 "entity": options.entity,
                 "mode": options.mode,
                 "tags": list(dict.fromkeys(tags)),
+                "notes": "\n\n".join(notes) or None,
                 "config": config,
                 "reinit": "create_new",
                 # One object a run: a shared one mixes run ids up between threads.
@@ -207,7 +216,7 @@ def opened(plan: Write, record: RunRecord, options: RunOptions) -> Iterator[Wand
         run.finish(exit_code=1)
         raise
     with translated(f"finishing the run {plan.run_id}"):
-        run.finish()
+        run.finish(exit_code=0 if record.failure is None else 1)
 
 
 @contextmanager
@@ -216,6 +225,8 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except SDK_ERRORS as error:
+        if http_status(error) is None:
+            time.sleep(CANCEL_SECONDS)
         raise translate(error, what) from error
     except ValueError as error:
         # `Artifact.wait` reports a refused upload so.
