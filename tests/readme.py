@@ -21,7 +21,7 @@ SHOWN = ("ftjob-1LdB563SfkhvH8pUo541MPmi", "ftjob-ygO3T52ixdcoFRMkzutXP6AW")
 
 def renewed(text: str) -> str:
     """Return the README with its generated parts as the program is now."""
-    bodies = {"session": _session, "help": _help, "settings": _settings, "exits": _exits, "json": _json}
+    bodies = {"use": _use, "help": _help, "settings": _settings, "exits": _exits, "json": _json}
     return BLOCK.sub(lambda found: found["open"] + bodies[found["name"]]() + found["close"], text)
 
 
@@ -52,7 +52,7 @@ def _json() -> str:
     return _console(_against_the_samples(command), *command)
 
 
-def _session() -> str:
+def _use() -> str:
     jobs = tuple(word for job_id in SHOWN for word in ("--job", job_id))
     commands = (("sync", *jobs, "--offline"), ("status", "--offline"))
     return "".join(
