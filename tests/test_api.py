@@ -85,8 +85,9 @@ def test_unsuccessful_jobs_come_as_failed_runs_when_asked_for(
 def test_a_client_may_be_given(world: World, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     world.add(*samples.many(1))
     monkeypatch.delenv("OPENAI_API_KEY")
-    client = openai.OpenAI(base_url=sandbox.url, api_key=API_KEY)
-    assert len(ft_sync.sync(openai_client=client, log_datasets=False).synced) == 1
+    with openai.OpenAI(base_url=sandbox.url, api_key=API_KEY) as client:
+        assert len(ft_sync.sync(openai_client=client, log_datasets=False).synced) == 1
+        assert not client.is_closed()
 
 
 def test_the_model_artifact_is_found_by_the_jobs_id(world: World, backend: WandbBackend, project: str) -> None:

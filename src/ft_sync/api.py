@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ft_sync import engine, overview, wiring
@@ -85,8 +86,8 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     )
     rule = Rule(settings.wait, renew, overwrite, include_unsuccessful)
     request = _request(settings, fine_tune_job_id, num_fine_tunes, rule)
-    source, sink = _connect(settings, openai_client, kwargs_wandb_init)
-    return engine.sync(source, sink, wiring.SystemClock(), request, observer or _ignore)
+    with _connected(settings, openai_client, kwargs_wandb_init) as (source, sink):
+        return engine.sync(source, sink, wiring.SystemClock(), request, observer or _ignore)
 
 
 def preview(  # noqa: PLR0913 - one argument for each flag
@@ -113,8 +114,8 @@ def preview(  # noqa: PLR0913 - one argument for each flag
     )
     rule = Rule(settings.wait, renew, overwrite, include_unsuccessful)
     request = _request(settings, fine_tune_job_id, num_fine_tunes, rule)
-    source, sink = _connect(settings, openai_client, kwargs_wandb_init)
-    return engine.preview(source, sink, request)
+    with _connected(settings, openai_client, kwargs_wandb_init) as (source, sink):
+        return engine.preview(source, sink, request)
 
 
 def list_jobs(
@@ -127,8 +128,8 @@ def list_jobs(
 ) -> Iterator[Standing]:
     """Yield jobs newest first with what W&B holds of them; no page is asked for before it is needed."""
     settings = load({"project": project, "entity": entity, "mode": mode})
-    source, sink = _connect(settings, openai_client, {})
-    return overview.standings(source, sink, limit=limit)
+    with _connected(settings, openai_client, {}) as (source, sink):
+        yield from overview.standings(source, sink, limit=limit)
 
 
 def job_details(
@@ -141,8 +142,8 @@ def job_details(
 ) -> Iterator[Detail | Failed]:
     """Yield each job in depth, in the given order; one that cannot be had is a `Failed` in its place."""
     settings = load({"project": project, "entity": entity, "mode": mode})
-    source, sink = _connect(settings, openai_client, {})
-    return overview.details(source, sink, [JobId(job_id) for job_id in job_ids])
+    with _connected(settings, openai_client, {}) as (source, sink):
+        yield from overview.details(source, sink, [JobId(job_id) for job_id in job_ids])
 
 
 def _settings_in(init: dict[str, Any]) -> dict[str, Any]:
@@ -166,10 +167,14 @@ def _request(
     )
 
 
-def _connect(settings: Settings, client: openai.OpenAI | None, init: dict[str, Any]) -> tuple[JobSource, RunSink]:
+@contextmanager
+def _connected(
+    settings: Settings, client: openai.OpenAI | None, init: dict[str, Any]
+) -> Iterator[tuple[JobSource, RunSink]]:
     # The sink first: it refuses bad arguments before anything is asked of a service.
     sink = wiring.sink(settings, init)
-    return wiring.source(client), sink
+    with wiring.source(client) as source:
+        yield source, sink
 
 
 def _ignore(event: Event) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     import openai
 
@@ -28,11 +30,11 @@ class SystemClock:
         time.sleep(seconds)
 
 
-def source(client: openai.OpenAI | None = None) -> JobSource:
-    """Connect to OpenAI with the given client, or with one made from the environment."""
+def source(client: openai.OpenAI | None = None) -> AbstractContextManager[JobSource]:
+    """Connect to OpenAI with the given client, or with one made from the environment and closed in the end."""
     from ft_sync.sources import openai as adapter  # noqa: PLC0415 - 0.6 s that only commands which need it pay
 
-    return adapter.connect() if client is None else adapter.OpenAISource(client)
+    return adapter.connected() if client is None else nullcontext(adapter.OpenAISource(client))
 
 
 def sink(settings: Settings, init: Mapping[str, object]) -> RunSink:

@@ -13,15 +13,17 @@ import pytest
 from ft_sync.errors import AuthError, BadData, FtSyncError, NotFound, NotLoggedIn, Unavailable
 from ft_sync.models import FileId, JobError, JobId
 from ft_sync.sandbox import API_KEY, Sandbox, World, samples
-from ft_sync.sources.openai import TRANSLATIONS, OpenAISource, connect, event_from, job_from, translate
+from ft_sync.sources.openai import TRANSLATIONS, OpenAISource, connected, event_from, job_from, translate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
 @pytest.fixture
-def source(sandbox: Sandbox) -> OpenAISource:
-    return OpenAISource(openai.OpenAI(base_url=sandbox.url, api_key=API_KEY, max_retries=0, timeout=2))
+def source(sandbox: Sandbox) -> Iterator[OpenAISource]:
+    with openai.OpenAI(base_url=sandbox.url, api_key=API_KEY, max_retries=0, timeout=2) as client:
+        yield OpenAISource(client)
 
 
 def full(world: World, count: int) -> list[str]:
@@ -196,18 +198,18 @@ def test_a_service_that_ignores_the_cursor_does_not_page_for_ever(source: OpenAI
 
 
 def test_a_dropped_connection_and_a_hang_are_unavailable(sandbox: Sandbox) -> None:
-    source = OpenAISource(openai.OpenAI(base_url=sandbox.url, api_key=API_KEY, max_retries=0, timeout=0.2))
     sandbox.fail("/fine_tuning/jobs/dropped", drop=True)
     sandbox.fail("/fine_tuning/jobs/hangs", delay=0.6)
-    for job_id in ("dropped", "hangs"):
-        with pytest.raises(Unavailable):
-            source.job(JobId(job_id))
+    with openai.OpenAI(base_url=sandbox.url, api_key=API_KEY, max_retries=0, timeout=0.2) as client:
+        for job_id in ("dropped", "hangs"):
+            with pytest.raises(Unavailable):
+                OpenAISource(client).job(JobId(job_id))
 
 
 def test_without_a_key_there_is_nothing_to_ask_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(NotLoggedIn, match="OPENAI_API_KEY"):
-        connect()
+    with pytest.raises(NotLoggedIn, match="OPENAI_API_KEY"), connected():
+        pass
 
 
 def test_every_error_class_of_the_sdk_that_a_request_can_raise_is_translated() -> None:

@@ -199,15 +199,17 @@ class OpenAISource:
         return cast("JsonObject", answer)
 
 
-def connect() -> OpenAISource:
-    """Make a source from `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID`."""
+@contextmanager
+def connected() -> Iterator[OpenAISource]:
+    """Open a source from `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID`."""
     try:
-        return OpenAISource(openai.OpenAI(timeout=TIMEOUT))
+        client = openai.OpenAI(timeout=TIMEOUT)
     except openai.OpenAIError as error:
         raise NotLoggedIn(
-            "no OpenAI API key: OPENAI_API_KEY is not set",
-            hint="export OPENAI_API_KEY=… and run the command again",
+            "no OpenAI API key: OPENAI_API_KEY is not set", hint="export OPENAI_API_KEY=… and run the command again"
         ) from error
+    with client:
+        yield OpenAISource(client)
 
 
 def translate(error: openai.OpenAIError, what: str) -> FtSyncError:
