@@ -67,7 +67,9 @@ def event(step: int | None = None, **changes: Any) -> JobEvent:
         "type": "message" if step is None else "metrics",
         "data": {} if step is None else {"step": step, **metrics},
     }
-    return JobEvent(**(fields | changes))
+    fields |= changes
+    fields.setdefault("raw", {"object": "fine_tuning.job.event", "id": fields["id"], "message": fields["message"]})
+    return JobEvent(**fields)
 
 
 def checkpoint(step: int | None = 10, **changes: Any) -> Checkpoint:
@@ -78,13 +80,14 @@ def checkpoint(step: int | None = 10, **changes: Any) -> Checkpoint:
         "step": step,
         "created_at": at(step or 0),
         "metrics": {"full_valid_loss": 0.5},
+        "raw": {"object": "fine_tuning.job.checkpoint", "id": f"ftckpt-{step}"},
     }
     return Checkpoint(**(fields | changes))
 
 
 def result_file(content: bytes = b"step,train_loss\n1,1.0\n2,0.5\n", id: str = "file-result") -> ResultFile:  # noqa: A002
     """A result file, as served."""
-    return ResultFile(FileId(id), content)
+    return ResultFile(FileId(id), content, "step_metrics.csv")
 
 
 def training_file(id: str = "file-train", split: Split = "train", **changes: Any) -> TrainingFile:  # noqa: A002
@@ -111,7 +114,6 @@ def record(job_id: str = "ftjob-1", **changes: Any) -> RunRecord:
         "summary": {"status": "succeeded"},
         "tags": ("openai",),
         "rows": (),
-        "files": (),
         "model_metadata": None,
         "digest": "0" * 64,
     }

@@ -2,7 +2,8 @@
 
 `FakeSource(jobs)` serves jobs newest first; put an error into `broken[id]` to have a job or file fail, change
 `jobs_by_id` while a clock sleeps to let time do something. `FakeSink` keeps the runs in `runs`; an id in `loses` is
-written and then not held. `FakeClock` never waits; `at_sleep` is called instead.
+written and then not held; `prefixes` says how many rows of a run are a beginning of its record. `FakeClock` never
+waits; `at_sleep` is called instead.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ft_sync.models import (
     MetricRow,
     Origin,
     ResultFile,
+    RunFile,
     RunId,
     RunRecord,
     RunState,
@@ -31,7 +33,7 @@ from ft_sync.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ft_sync.datasets import DatasetSummary
@@ -75,7 +77,7 @@ class FakeSource:
     def download(self, file_id: FileId, to: Path) -> Download:
         self._ask("download", file_id)
         to.write_bytes(EXAMPLE)
-        return Download(len(EXAMPLE), hashlib.sha256(EXAMPLE).hexdigest())
+        return Download(to, len(EXAMPLE), hashlib.sha256(EXAMPLE).hexdigest())
 
     def _ask(self, what: str, name: str = "") -> None:
         self.asked.append(f"{what} {name}".strip())
@@ -88,7 +90,10 @@ class FakeRun:
     """What a run holds; `exit_code` is None while it is being written."""
 
     job_id: JobId
+    sink: FakeSink
     rows: list[MetricRow] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
     datasets: list[str] = field(default_factory=list)
     has_model: bool = False
     mark: Mark | None = None
@@ -98,13 +103,20 @@ class FakeRun:
     def log(self, row: MetricRow) -> None:
         self.rows.append(row)
 
-    def use_dataset(self, file: TrainingFile, content: Path, download: Download) -> DatasetSummary:
-        del download
-        dataset = datasets.read(content)
-        for _ in dataset.rows():
-            pass
+    def log_events(self, lines: Sequence[str]) -> None:
+        self.lines += lines
+
+    def save(self, files: Iterable[RunFile]) -> None:
+        self.files |= {file.path: file.content for file in files}
+
+    def use_dataset(self, file: TrainingFile, download: Download | None) -> DatasetSummary:
+        if download is not None:
+            dataset = datasets.read(download.path)
+            for _ in dataset.rows():
+                pass
+            self.sink.datasets[file.split, file.id] = dataset.summary
         self.datasets.append(file.id)
-        return dataset.summary
+        return self.sink.datasets[file.split, file.id]
 
     def log_model(self, record: RunRecord) -> None:
         self.has_model = record.model_metadata is not None
@@ -121,8 +133,14 @@ class FakeSink:
         self.held = {state.run_id: state for state in states}
         self.loses: set[str] = set()
         self.broken: Exception | None = None
+        self.broken_link: Exception | None = None
         self.questions: list[set[JobId]] = []
+        self.datasets: dict[tuple[str, FileId], DatasetSummary] = {}
+        self.forgets_datasets = False
+        self.prefixes: dict[RunId, int] = {}
         self.deleted: list[RunId] = []
+        self.links: list[tuple[JobId, str, tuple[str, ...]]] = []
+        self.latest: JobId | None = None
 
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
         self.questions.append(set(job_ids))
@@ -136,7 +154,7 @@ class FakeSink:
 
     @contextmanager
     def open(self, plan: Write, record: RunRecord) -> Iterator[FakeRun]:
-        run = self.runs[plan.run_id] = FakeRun(plan.job.id, url=f"memory:{plan.run_id}")
+        run = self.runs[plan.run_id] = FakeRun(plan.job.id, self, url=f"memory:{plan.run_id}")
         try:
             yield run
         except BaseException:
@@ -151,13 +169,31 @@ class FakeSink:
                 "finished",
                 plan.job.status,
                 run.mark,
-                len(run.rows),
+                len(record.rows),
                 run.url,
             )
+
+    def held_rows(self, run: RunState, record: RunRecord) -> int | None:
+        del record
+        return self.prefixes.get(run.run_id)
+
+    def dataset(self, file: TrainingFile) -> DatasetSummary | None:
+        return None if self.forgets_datasets else self.datasets.get((file.split, file.id))
 
     def delete(self, run: RunState) -> None:
         self.deleted.append(run.run_id)
         del self.held[run.run_id]
+
+    def keep(self, run: RunState) -> None:
+        self.held[run.run_id] = replace(run, is_replaced=True)
+
+    def link(self, job: Job, collection: str, aliases: Collection[str]) -> None:
+        if self.broken_link:
+            raise self.broken_link
+        self.links.append((job.id, collection, tuple(aliases)))
+
+    def point_latest(self, jobs: Iterable[Job]) -> None:
+        self.latest = max(jobs, key=lambda job: job.newness).id
 
 
 @dataclass

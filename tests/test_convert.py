@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
 
 from ft_sync import convert
-from ft_sync.convert import digest, record
+from ft_sync.convert import best_of, digest, record
 from ft_sync.models import FileId, JobError, JobStatus, MetricRow
 from tests.builders import CREATED, at, checkpoint, event, job, result_file, snapshot, training_file
 
@@ -123,7 +124,7 @@ def test_no_integrations_leave_no_trace(none: object) -> None:
 
 
 def test_the_summary_of_a_succeeded_job() -> None:
-    assert summary() == {
+    assert dict(record(snapshot(result_files=())).summary) == {
         "status": "succeeded",
         "fine_tuned_model": "ft:gpt-4.1-mini-2025-04-14:org::ftjob-1",
         "trained_tokens": 12_000,
@@ -180,21 +181,108 @@ def test_notes_of_the_source_come_before_those_of_the_rows() -> None:
     )
 
 
-def test_the_files_are_those_of_the_snapshot() -> None:
-    assert record(snapshot()).files == (training_file(),)
+def test_a_dataset_that_could_not_be_had_is_named_in_config_and_notes() -> None:
+    made = record(snapshot(), {FileId("file-train"): "it is gone"})
+    assert made.config["missing_files"] == {"file-train": "it is gone"}
+    assert made.notes == ("file file-train could not be had: it is gone",)
+
+
+def test_the_files_of_the_run_are_what_the_service_served() -> None:
+    events = (event(None, id="e1", raw={"id": "e1", "é": "\ud800"}), event(1, id="e2", raw={"id": "e2"}))
+    of = snapshot(
+        job(raw={"id": "ftjob-1", "new": {"field": 1.5}}),
+        events=events,
+        checkpoints=(checkpoint(10, raw={"id": "c"}),),
+        result_files=(result_file(b"c3RlcA==\r\n", "file-result"), result_file(b"\x00", "../evil/file")),
+    )
+    files = {file.path: file.content for file in record(of).files}
+    assert json.loads(files.pop("fine_tuning/job.json")) == {"id": "ftjob-1", "new": {"field": 1.5}}
+    assert [json.loads(line) for line in files.pop("fine_tuning/events.jsonl").splitlines()] == [
+        {"id": "e1", "é": "\ud800"},
+        {"id": "e2"},
+    ]
+    assert files == {
+        "fine_tuning/checkpoints.jsonl": b'{"id": "c"}\n',
+        "fine_tuning/result_files/file-result/step_metrics.csv": b"c3RlcA==\r\n",
+        "fine_tuning/result_files/file/step_metrics.csv": b"\x00",
+    }
+
+
+def test_the_events_are_lines_of_a_log() -> None:
+    events = (event(message="Job\nstarted."), event(10, message="", level="warn", created_at=None))
+    assert record(snapshot(events=events)).log == ("2025-10-09T08:53:20Z INFO Job started.", "WARN metrics")
+
+
+@pytest.mark.parametrize(
+    ("metric", "best"),
+    [
+        ("train_loss", "min"),
+        ("full_valid_loss", "min"),
+        ("pg_loss_sum", "min"),
+        ("valid_mean_token_accuracy", "max"),
+        ("training_sequence_accuracy", "max"),
+        ("train_mean_reward", "max"),
+        ("scores/graders/python/the loss/train_reward_mean", "max"),
+        ("errors/graders/score_model/accuracy/train_sample_parse_error_mean", None),
+        ("mean_unresponsive_rewards", None),
+        ("sampling_duration", None),
+    ],
+)
+def test_it_is_told_which_value_of_a_metric_is_the_best(metric: str, best: str | None) -> None:
+    assert best_of(metric) == best
+
+
+def test_the_summary_has_the_best_and_the_last_value_of_each_metric() -> None:
+    rows = b"step,train_loss,train_mean_reward,total_duration\n1,0.5,1,10\n2,0.25,3,30\n3,0.75,2,20\n"
+    summary = record(snapshot(result_files=(result_file(rows),))).summary
+    assert summary["train_loss"] == {"min": 0.25, "last": 0.75}
+    assert summary["train_mean_reward"] == {"max": 3.0, "last": 2.0}
+    assert summary["total_duration"] == 20.0
+
+
+def test_a_column_does_not_take_the_place_of_the_status() -> None:
+    rows = result_file(b"step,status\n1,7\n")
+    assert record(snapshot(result_files=(rows,))).summary["status"] == "succeeded"
+
+
+def test_a_number_that_was_served_as_text_is_a_number() -> None:
+    given = {"n_epochs": "3", "learning_rate_multiplier": "1e-1", "batch_size": "auto", "compute_multiplier": "-1.5"}
+    assert record(snapshot(job(hyperparameters=given))).config["hyperparameters"] == {
+        "n_epochs": 3,
+        "learning_rate_multiplier": 0.1,
+        "batch_size": "auto",
+        "compute_multiplier": -1.5,
+    }
+
+
+def test_what_wandb_does_not_take_is_replaced() -> None:
+    made = record(snapshot(job(suffix="a\ud800b", metadata={"\udfff": [math.inf]})))
+    assert (made.config["suffix"], made.config["metadata"]) == ("a?b", {"?": ["inf"]})
+
+
+def test_the_users_metadata_are_kept_as_they_are() -> None:
+    assert record(snapshot(job(metadata={"empty": "", "zero": 0}))).config["metadata"] == {"empty": "", "zero": 0}
 
 
 def test_the_model_metadata_tell_all_of_the_model() -> None:
     raw = {"id": "ftjob-1", "error": None, "usage_metrics": {"x": 1}}
-    assert record(snapshot(job(raw=raw), checkpoints=(checkpoint(10),))).model_metadata == {
+    of = snapshot(job(raw=raw), checkpoints=(checkpoint(2),))
+    assert record(of).model_metadata == {
         "fine_tuned_model": "ft:gpt-4.1-mini-2025-04-14:org::ftjob-1",
         "base_model": "gpt-4.1-mini-2025-04-14",
         "method": "supervised",
+        "job_id": "ftjob-1",
+        "created_at": "2025-10-09T08:53:20Z",
+        "finished_at": "2025-10-09T09:03:20Z",
+        "trained_tokens": 12_000,
         "hyperparameters": {"n_epochs": 3, "batch_size": 1, "learning_rate_multiplier": 1.8},
+        "metrics": {"train_loss": {"min": 0.5, "last": 0.5}, "full_valid_loss": {"min": 0.5, "last": 0.5}},
         "checkpoints": [
             {
-                "model": "ft:gpt-4.1-mini-2025-04-14:org::ftjob-1:ckpt-step-10",
-                "step": 10,
+                "id": "ftckpt-2",
+                "model": "ft:gpt-4.1-mini-2025-04-14:org::ftjob-1:ckpt-step-2",
+                "step": 2,
+                "created_at": "2025-10-09T08:53:22Z",
                 "metrics": {"full_valid_loss": 0.5},
             }
         ],

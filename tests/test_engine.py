@@ -6,11 +6,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ft_sync.datasets import DatasetFormat, DatasetSummary
 from ft_sync.engine import VERIFY_PAUSES, Request, Selection, preview, sync
 from ft_sync.errors import AuthError, NotFound, SinkRejected, Unavailable, Unexpected
 from ft_sync.events import Event, Noted, Planned, Settled
 from ft_sync.follow import Patience
-from ft_sync.models import Create, Failed, FileId, Job, JobId, JobStatus, Skipped, Synced, SyncReport
+from ft_sync.models import (
+    Create,
+    Failed,
+    FileId,
+    Job,
+    JobId,
+    JobStatus,
+    Origin,
+    RunId,
+    RunState,
+    Skipped,
+    Synced,
+    SyncReport,
+)
 from ft_sync.plan import Rule
 from tests.builders import at, job
 from tests.fakes import FakeClock, FakeSink, FakeSource, complete_run
@@ -52,6 +66,7 @@ def test_a_run_gets_rows_dataset_model_and_mark() -> None:
         (2, {"train_loss": 0.5}),
     ]
     assert (written.datasets, written.has_model, written.exit_code) == (["file-train"], True, 0)
+    assert set(written.files) == {"fine_tuning/job.json", "fine_tuning/result_files/file-result/content"}
     assert written.mark is not None
     assert written.mark.rows == 2
 
@@ -122,7 +137,37 @@ def test_a_dataset_that_cannot_be_had_costs_only_itself_and_is_named() -> None:
     source.broken["file-train"] = NotFound("gone")
     (outcome,) = run(source, sink).outcomes
     assert isinstance(outcome, Synced)
-    assert outcome.notes == ("train file file-train could not be downloaded: gone",)
+    assert outcome.notes == ("file file-train could not be had: gone",)
+
+
+def test_a_dataset_that_may_be_had_later_costs_the_job_so_that_it_is_synced_again() -> None:
+    source, sink = FakeSource(jobs(1)), FakeSink()
+    source.broken["file-train"] = Unavailable("down")
+    assert [outcome.job_id for outcome in run(source, sink).failed] == ["ftjob-1"]
+    assert sink.runs == {}
+
+
+def test_a_file_of_many_jobs_is_downloaded_once() -> None:
+    source, sink = FakeSource(jobs(3)), FakeSink()
+    sink.forgets_datasets = True  # such as offline
+    run(source, sink)
+    assert source.asked.count("download file-train") == 1
+    assert [written.datasets for written in sink.runs.values()] == [["file-train"]] * 3
+
+
+def test_a_file_that_is_refused_is_asked_for_once() -> None:
+    source = FakeSource(jobs(3))
+    source.broken["file-train"] = NotFound("gone")
+    run(source, FakeSink())
+    assert source.asked.count("download file-train") == 1
+
+
+def test_a_file_that_the_sink_holds_is_not_downloaded() -> None:
+    source, sink = FakeSource(jobs(1)), FakeSink()
+    sink.datasets["train", FileId("file-train")] = DatasetSummary(DatasetFormat.CHAT, 1, 1)
+    run(source, sink)
+    assert "download file-train" not in source.asked
+    assert sink.runs[RunId("ftjob-1")].datasets == ["file-train"]
 
 
 def test_without_datasets_no_file_is_downloaded() -> None:
@@ -160,6 +205,59 @@ def test_a_replaced_run_stays_when_the_new_one_is_lost() -> None:
     assert sink.deleted == []
 
 
+def test_a_replaced_run_is_kept_when_that_is_asked_for() -> None:
+    sink = FakeSink([complete_run(job("ftjob-1"))])
+    run(FakeSource(jobs(1)), sink, Request(rule=Rule(overwrite=True), keep_replaced=True))
+    assert sink.deleted == []
+    assert [state.is_replaced for state in sink.held.values()] == [True, False]
+
+
+def cut_off() -> RunState:
+    return complete_run(job("ftjob-1"), mark=None, rows=1)
+
+
+def test_a_run_that_was_cut_off_gets_the_rows_that_it_lacks() -> None:
+    sink = FakeSink([cut_off()])
+    sink.prefixes[RunId("ftjob-1")] = 1
+    (outcome,) = run(FakeSource(jobs(1)), sink).synced
+    assert (outcome.run_id, outcome.rows) == ("ftjob-1", 2)
+    assert [row.step for row in sink.runs[RunId("ftjob-1")].rows] == [2]
+
+
+def test_a_run_that_was_cut_off_and_holds_something_else_is_replaced() -> None:
+    sink = FakeSink([cut_off()])
+    (outcome,) = run(FakeSource(jobs(1)), sink).synced
+    assert outcome.run_id == "ftjob-1-r2"
+    assert sink.deleted == ["ftjob-1"]
+
+
+def test_a_run_of_openais_own_integration_gets_no_rows() -> None:
+    sink = FakeSink([complete_run(job("ftjob-1"), origin=Origin.NATIVE, mark=None)])
+    (outcome,) = run(FakeSource(jobs(1)), sink).synced
+    assert outcome.run_id == "ftjob-1"
+    assert sink.runs[RunId("ftjob-1")].rows == []
+
+
+def test_latest_is_the_newest_job_that_the_sink_holds() -> None:
+    sink = FakeSink()
+    run(FakeSource(jobs(3)), sink, Request(Selection(last=1)))
+    run(FakeSource(jobs(3)), sink)
+    assert sink.latest == "ftjob-3"
+
+
+def test_the_models_of_synced_and_of_complete_jobs_are_linked() -> None:
+    sink = FakeSink([complete_run(job("ftjob-1"))])
+    run(FakeSource(jobs(2)), sink, Request(links=("model/support",), link_aliases=("production",)))
+    assert sink.links == [(job_id, "model/support", ("production",)) for job_id in ("ftjob-1", "ftjob-2")]
+
+
+def test_a_job_that_cannot_be_linked_has_failed() -> None:
+    sink = FakeSink()
+    sink.broken_link = NotFound("no such registry")
+    report = run(FakeSource(jobs(1)), sink, Request(links=("model/support",)))
+    assert [failed.error.message for failed in report.failed] == ["no such registry"]
+
+
 def test_leftovers_of_a_rewrite_that_was_cut_off_are_removed() -> None:
     old, new = complete_run(job("ftjob-1")), complete_run(job("ftjob-1"), "ftjob-1-r2")
     sink = FakeSink([old, new])
@@ -178,7 +276,9 @@ def test_a_job_that_fails_while_it_is_waited_for_is_reported_as_ended_badly() ->
     source = FakeSource([job(status=RUNNING)])
     failed = job(status=JobStatus("failed"))
     clock = FakeClock(at_sleep=lambda: source.jobs_by_id.update({failed.id: failed}))
-    assert run(source, FakeSink(), clock=clock).ended_badly == ("ftjob-1",)
+    report = run(source, FakeSink(), clock=clock)
+    assert report.ended_badly == ("ftjob-1",)
+    assert [outcome.status for outcome in report.synced] == ["failed"]
 
 
 def test_a_job_still_running_at_the_timeout_is_reported_as_timed_out() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ft_sync.models import (
     Create,
+    Enrich,
+    Extend,
     JobError,
     JobStatus,
     Mark,
@@ -85,12 +89,39 @@ def test_a_job_id_that_ends_like_a_revision_is_no_revision() -> None:
     assert step.run_id == "ftjob-1-r7-r2"
 
 
-def test_a_run_without_a_mark_is_written_again_by_sync() -> None:
-    assert isinstance(plan(job(), (run(Origin.FTSYNC),), SYNC), Replace)
+def test_a_run_without_a_mark_is_gone_on_with_or_else_replaced() -> None:
+    cut_off = run(Origin.FTSYNC)
+    step = plan(job(), (cut_off,), SYNC)
+    assert isinstance(step, Extend)
+    assert (step.run_id, step.run) == ("ftjob-1", cut_off)
+    assert (step.otherwise.run_id, step.otherwise.replaced) == ("ftjob-1-r2", (cut_off,))
 
 
-def test_a_run_with_fewer_rows_than_its_mark_says_is_written_again() -> None:
-    assert isinstance(plan(job(), (complete_run(job(), rows=1),), SYNC), Replace)
+def test_a_run_with_fewer_rows_than_its_mark_says_is_gone_on_with() -> None:
+    assert isinstance(plan(job(), (complete_run(job(), rows=1),), SYNC), Extend)
+
+
+@pytest.mark.parametrize("rule", [SYNC, RESYNC, OVERWRITE])
+@pytest.mark.parametrize("origin", Origin)
+def test_a_run_that_is_being_written_is_left_alone(rule: Rule, origin: Origin) -> None:
+    assert isinstance(plan(job(), (replace(run(origin), being_written=True),), rule), Skip)
+
+
+def test_a_kept_run_that_was_replaced_counts_no_more_and_its_id_is_not_used_again() -> None:
+    kept = complete_run(job(), "ftjob-1-r3", is_replaced=True)
+    assert plan(job(), (kept,), SYNC) == Create(job(), RunId("ftjob-1-r4"), "not in W&B yet")
+    counts = complete_run(job(), "ftjob-1-r4")
+    step = plan(job(), (kept, counts), SYNC)
+    assert isinstance(step, Skip)
+    assert (step.run, step.leftovers) == (counts, ())
+    assert sync_state((kept,)) is SyncState.ABSENT
+
+
+def test_a_rewrite_replaces_every_run_but_the_kept_ones() -> None:
+    kept, counts = complete_run(job(), is_replaced=True), complete_run(job(), "ftjob-1-r2")
+    step = plan(job(), (kept, counts), OVERWRITE)
+    assert isinstance(step, Replace)
+    assert step.replaced == (counts,)
 
 
 def test_a_run_made_from_another_job_object_is_out_of_date_for_resync_only() -> None:
@@ -109,11 +140,27 @@ def test_an_unfinished_run_of_the_predecessor_is_written_again_by_sync() -> None
     assert isinstance(plan(job(), (run(Origin.WANDB_LOGGER),), SYNC), Replace)
 
 
-@pytest.mark.parametrize("rule", [SYNC, RESYNC])
-def test_a_run_of_openais_own_integration_is_replaced_only_when_told(rule: Rule) -> None:
+@pytest.mark.parametrize("rule", [SYNC, RESYNC, OVERWRITE])
+def test_a_run_of_openais_own_integration_is_enriched(rule: Rule) -> None:
+    native = run(Origin.NATIVE)
+    step = plan(job(), (native,), rule)
+    assert isinstance(step, Enrich)
+    assert (step.run_id, step.run) == ("ftjob-1", native)
+
+
+@pytest.mark.parametrize("rule", [SYNC, RESYNC, OVERWRITE])
+def test_a_run_of_openais_own_integration_is_skipped_or_replaced_when_told(rule: Rule) -> None:
     native = (run(Origin.NATIVE),)
-    assert isinstance(plan(job(), native, rule), Skip)
-    assert isinstance(plan(job(), native, OVERWRITE), Replace)
+    assert isinstance(plan(job(), native, replace(rule, on_native="skip")), Skip)
+    assert isinstance(plan(job(), native, replace(rule, on_native="replace")), Replace)
+
+
+def test_a_run_that_was_enriched_is_left_alone_until_its_job_changes() -> None:
+    enriched = complete_run(job(), origin=Origin.NATIVE)
+    outdated = complete_run(job(trained_tokens=1), origin=Origin.NATIVE)
+    assert isinstance(plan(job(), (enriched,), RESYNC), Skip)
+    assert isinstance(plan(job(), (outdated,), SYNC), Skip)
+    assert isinstance(plan(job(), (outdated,), RESYNC), Enrich)
 
 
 @pytest.mark.parametrize("rule", [SYNC, RESYNC, OVERWRITE])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def test_every_adapter_and_every_fake_fits_its_port(tmp_path: Path) -> None:
     sources: list[JobSource] = [OpenAISource(openai.OpenAI(api_key="-")), FakeSource()]
-    options = RunOptions("p", None, "offline")
-    sinks: list[RunSink] = [OfflineSink(options, tmp_path), OnlineSink(options), FakeSink()]
+    options = RunOptions("p", None, "offline", init={"dir": str(tmp_path)})
+    sinks: list[RunSink] = [OfflineSink(options), OnlineSink(options), FakeSink()]
     clocks: list[Clock] = [SystemClock(), FakeClock()]
     assert (len(sources), len(sinks), len(clocks)) == (2, 3, 2)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ft_sync import engine, overview, wiring
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from ft_sync.events import Event, Observer
     from ft_sync.overview import Detail, Standing
+    from ft_sync.plan import OnNative
     from ft_sync.ports import JobSource, RunSink
     from ft_sync.settings import Settings
 
@@ -37,7 +40,12 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     log_datasets: bool | None = None,
     model_artifact_name: str | None = None,
     model_artifact_type: str | None = None,
+    table_rows: int | None = None,
     renew: bool = False,
+    on_native: OnNative | None = None,
+    keep_replaced: bool | None = None,
+    link: Iterable[str] = (),
+    link_alias: Iterable[str] = (),
     poll_interval: float | None = None,
     timeout: float | None = None,
     observer: Observer | None = None,
@@ -57,7 +65,12 @@ def sync(  # noqa: PLR0913 - one argument for each flag
         log_datasets: Log training and validation files with their tables (the default).
         model_artifact_name: `model_metadata` unless configured.
         model_artifact_type: `model` unless configured.
+        table_rows: The most examples in a dataset's table, 10,000 unless configured.
         renew: Write again what is out of date or was logged by wandb's `WandbLogger`.
+        on_native: What to do with a run of OpenAI's own integration: "enrich" (the default), "skip" or "replace".
+        keep_replaced: Tag replaced runs instead of deleting them.
+        link: Registry collections, each `REGISTRY/COLLECTION`, to link the model artifacts to.
+        link_alias: Aliases of the linked versions there.
         poll_interval: Seconds between asking for unfinished jobs, 60 unless configured.
         timeout: Seconds to wait at most; for ever unless configured.
         observer: Called with each event of `ft_sync.events`, from the calling thread.
@@ -79,13 +92,19 @@ def sync(  # noqa: PLR0913 - one argument for each flag
             "log_datasets": log_datasets,
             "model_artifact_name": model_artifact_name,
             "model_artifact_type": model_artifact_type,
+            "table_rows": table_rows,
+            "on_native": on_native,
+            "keep_replaced": keep_replaced,
             "poll_interval": poll_interval,
             "timeout": timeout,
             **_settings_in(kwargs_wandb_init),
         }
     )
-    rule = Rule(settings.wait, renew, overwrite, include_unsuccessful)
-    request = _request(settings, fine_tune_job_id, num_fine_tunes, rule)
+    rule = Rule(settings.wait, renew, overwrite, include_unsuccessful, settings.on_native)
+    request = replace(
+        _request(settings, fine_tune_job_id, num_fine_tunes, rule), links=tuple(link), link_aliases=tuple(link_alias)
+    )
+    _check_links(settings, request)
     with _connected(settings, openai_client, kwargs_wandb_init) as (source, sink):
         return engine.sync(source, sink, wiring.SystemClock(), request, observer or _ignore)
 
@@ -101,6 +120,7 @@ def preview(  # noqa: PLR0913 - one argument for each flag
     include_unsuccessful: bool = False,
     wait_for_job_success: bool | None = None,
     renew: bool = False,
+    on_native: OnNative | None = None,
     **kwargs_wandb_init: Any,  # noqa: ANN401 - handed to wandb.init as it is
 ) -> Preview:
     """Return what `sync` with these arguments would do; writes nothing."""
@@ -109,10 +129,11 @@ def preview(  # noqa: PLR0913 - one argument for each flag
             "project": project,
             "entity": entity,
             "wait": wait_for_job_success,
+            "on_native": on_native,
             **_settings_in(kwargs_wandb_init),
         }
     )
-    rule = Rule(settings.wait, renew, overwrite, include_unsuccessful)
+    rule = Rule(settings.wait, renew, overwrite, include_unsuccessful, settings.on_native)
     request = _request(settings, fine_tune_job_id, num_fine_tunes, rule)
     with _connected(settings, openai_client, kwargs_wandb_init) as (source, sink):
         return engine.preview(source, sink, request)
@@ -159,12 +180,38 @@ def _request(
         raise ConfigError("named jobs and a number of newest jobs exclude each other", hint="give --job or --last")
     if num_fine_tunes is not None and num_fine_tunes < 1:
         raise ConfigError(f"the number of newest jobs is {num_fine_tunes}", hint="give 1 or more")
+    if settings.keep_replaced and settings.mode == "offline":
+        raise ConfigError("a replaced run can be kept online alone", hint="leave out --keep-replaced")
     return Request(
         Selection(tuple(JobId(job_id) for job_id in ids), num_fine_tunes),
         rule,
         Patience(settings.poll_interval, settings.timeout),
         log_datasets=settings.log_datasets,
+        keep_replaced=settings.keep_replaced,
     )
+
+
+def _check_links(settings: Settings, request: Request) -> None:
+    links, aliases = request.links, request.link_aliases
+    for collection in links:
+        if not re.fullmatch(r"[^/:\s]+/[^/:\s]+", collection):
+            raise ConfigError(f"--link {collection}: not REGISTRY/COLLECTION", hint="for example --link model/support")
+    for name in aliases:
+        if not name or re.search(r"[/:]", name):
+            raise ConfigError(f"--link-alias {name}: an alias has no / and no :", hint="for example production")
+    if aliases and not links:
+        raise ConfigError("--link-alias without --link", hint="name the collection: --link REGISTRY/COLLECTION")
+    if links and settings.mode == "offline":
+        command = [
+            "ftsync sync",
+            *(f"--job {job_id}" for job_id in request.selection.job_ids),
+            *(f"--link {one}" for one in links),
+        ]
+        later = " ".join([*command, *(f"--link-alias {name}" for name in aliases)])
+        raise ConfigError(
+            "--link needs the server: there is no registry offline",
+            hint=f"leave it out, upload the runs with `wandb sync`, then run `{later}`",
+        )
 
 
 @contextmanager

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from ft_sync.models import RunRecord
+from ft_sync.models import RunFile, RunRecord
 from ft_sync.results import merge
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from ft_sync.models import Checkpoint, Job, JobSnapshot, TrainingFile
+    from ft_sync.models import Best, Checkpoint, FileId, Job, JobEvent, JobSnapshot, JsonObject, MetricRow
 
-RECORD_FORMAT = 1
+RECORD_FORMAT = 2
 """Raised when a job would be recorded differently than before, so that `resync` writes its run again."""
 
 MAX_TAG = 64
 """W&B's limit, in characters."""
+
+FOLDER = "fine_tuning"
+"""Where a run keeps what the service served: the first part of the API's routes."""
+
+LONGEST_NAME = 60
+"""Characters; of four bytes each they still are a file's name on every system."""
 
 
 def digest(job: Job) -> str:
@@ -32,9 +41,15 @@ def digest(job: Job) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def record(snapshot: JobSnapshot) -> RunRecord:
-    """Return what the run of this job should hold."""
+def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -> RunRecord:
+    """Return what the run of this job should hold.
+
+    Args:
+        snapshot: The job and what belongs to it.
+        missing: Training and validation files that could not be had, each with the reason.
+    """
     job = snapshot.job
+    missing = missing or {}
     merged = merge(
         snapshot.result_files,
         snapshot.events,
@@ -42,27 +57,59 @@ def record(snapshot: JobSnapshot) -> RunRecord:
         started=_unix(job.created_at),
         finished=_unix(job.finished_at),
     )
+    best = {name: kind for row in merged.rows for name in row.metrics if (kind := best_of(name))}
+    metrics = _metrics(merged.rows, best)
+    model = _model_metadata(job, snapshot.checkpoints, metrics)
+    lost = tuple(f"file {file_id} could not be had: {reason}" for file_id, reason in missing.items())
     return RunRecord(
         job_id=job.id,
-        config=_config(job, snapshot.training_files),
-        summary=_summary(job),
+        config=portable(_config(snapshot) | ({"missing_files": dict(missing)} if missing else {})),
+        summary=portable(metrics | _summary(job)),  # a column may be named status, too
         tags=tuple(_tag(tag) for tag in ("openai", job.base_model, job.method) if tag),
         rows=merged.rows,
-        files=snapshot.training_files,
-        model_metadata=_model_metadata(job, snapshot.checkpoints),
+        model_metadata=portable(model) if model else None,
         digest=digest(job),
-        failure=job.verdict,
-        notes=snapshot.notes + merged.notes,
+        best=best,
+        files=tuple(_files(snapshot)),
+        log=tuple(_line(event) for event in snapshot.events),
+        failure=job.verdict and _text(job.verdict),
+        notes=tuple(map(_text, snapshot.notes + merged.notes + lost)),
     )
 
 
-def _config(job: Job, files: tuple[TrainingFile, ...]) -> dict[str, Any]:
+def best_of(metric: str) -> Best | None:
+    """Return which value of a metric is its best; None for one of which that cannot be told."""
+    name = metric.rsplit("/", maxsplit=1)[-1]  # before it stand the names of graders, which may say anything
+    if "loss" in name:
+        return "min"
+    if "accuracy" in name or ("reward" in name and "unresponsive" not in name):
+        return "max"
+    return None
+
+
+def _metrics(rows: Sequence[MetricRow], best: Mapping[str, Best]) -> dict[str, Any]:
+    """Return each metric's last value, and where it is known its best one, as W&B itself would sum them up."""
+    last: dict[str, float] = {}
+    extremes: dict[str, float] = {}
+    for row in rows:
+        for name, number in row.metrics.items():
+            last[name] = number
+            if kind := best.get(name):
+                chosen = min if kind == "min" else max
+                extremes[name] = chosen(extremes.get(name, number), number)
+    return {
+        name: {best[name]: extremes[name], "last": number} if name in best else number for name, number in last.items()
+    }
+
+
+def _config(snapshot: JobSnapshot) -> dict[str, Any]:
     """Return the config: flat where people filter, without what is unknown."""
+    job = snapshot.job
     config = {
         "fine_tune_job_id": job.id,
         "model": job.base_model,
         "method": job.method,
-        "hyperparameters": dict(job.hyperparameters),
+        "hyperparameters": {name: _number(value) for name, value in job.hyperparameters.items()},
         "seed": job.seed,
         "suffix": job.suffix,
         "organization_id": job.organization_id,
@@ -71,15 +118,14 @@ def _config(job: Job, files: tuple[TrainingFile, ...]) -> dict[str, Any]:
         "result_files": list(job.result_files),
         "created_at": _iso(job.created_at),
         "finished_at": _iso(job.finished_at),
-        "metadata": dict(job.metadata),
         "grader": _grader(job.raw),
         "integrations": job.raw.get("integrations"),
     }
-    for file in files:
+    for file in snapshot.training_files:
         word = "training" if file.split == "train" else "validation"
         config[f"{word}_file_name"] = file.filename
         config[f"{word}_file_bytes"] = file.size
-    return _known(config)
+    return _known(config) | ({"metadata": dict(job.metadata)} if job.metadata else {})
 
 
 def _summary(job: Job) -> dict[str, Any]:
@@ -90,25 +136,55 @@ def _summary(job: Job) -> dict[str, Any]:
             "fine_tuned_model": job.fine_tuned_model,
             "trained_tokens": job.trained_tokens,
             "duration_seconds": None if job.duration is None else job.duration.total_seconds(),
-            "error": error and _known({"code": error.code, "message": error.message, "param": error.param}),
+            "error": error and {"code": error.code, "message": error.message, "param": error.param},
         }
     )
 
 
-def _model_metadata(job: Job, checkpoints: tuple[Checkpoint, ...]) -> dict[str, Any] | None:
+def _model_metadata(job: Job, checkpoints: Iterable[Checkpoint], metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the content of `model_metadata.json`; None for a job that made no model."""
     if job.fine_tuned_model is None:
         return None
-    return {
+    known = {
         "fine_tuned_model": job.fine_tuned_model,
         "base_model": job.base_model,
         "method": job.method,
-        "hyperparameters": dict(job.hyperparameters),
+        "job_id": job.id,
+        "created_at": _iso(job.created_at),
+        "finished_at": _iso(job.finished_at),
+        "trained_tokens": job.trained_tokens,
+        "hyperparameters": {name: _number(value) for name, value in job.hyperparameters.items()},
+        "metrics": dict(metrics),
         "checkpoints": [
-            {"model": saved.model, "step": saved.step, "metrics": dict(saved.metrics)} for saved in checkpoints
+            {
+                "id": saved.id,
+                "model": saved.model,
+                "step": saved.step,
+                "created_at": _iso(saved.created_at),
+                "metrics": dict(saved.metrics),
+            }
+            for saved in checkpoints
         ],
-        "job": dict(job.raw),
     }
+    return _known(known) | {"job": dict(job.raw)}
+
+
+def _files(snapshot: JobSnapshot) -> Iterator[RunFile]:
+    """Yield what was served: JSON objects as they were, result files byte for byte."""
+    yield RunFile(f"{FOLDER}/job.json", _json(snapshot.job.raw, indent=2))
+    if snapshot.events:
+        yield RunFile(f"{FOLDER}/events.jsonl", b"\n".join(_json(event.raw) for event in snapshot.events) + b"\n")
+    if snapshot.checkpoints:
+        lines = b"\n".join(_json(saved.raw) for saved in snapshot.checkpoints)
+        yield RunFile(f"{FOLDER}/checkpoints.jsonl", lines + b"\n")
+    for file in snapshot.result_files:
+        yield RunFile(f"{FOLDER}/result_files/{_safe(file.id)}/{_safe(file.filename or 'content')}", file.content)
+
+
+def _line(event: JobEvent) -> str:
+    """Return the event as a line of a log: time, level, message."""
+    message = " ".join(event.message.split()) or event.type
+    return _text(" ".join(filter(None, (_iso(event.created_at), event.level.upper(), message))))
 
 
 def _grader(raw: Mapping[str, Any]) -> object:
@@ -118,9 +194,53 @@ def _grader(raw: Mapping[str, Any]) -> object:
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what is unknown or empty, at any depth of objects; zero and False are known."""
-    known = {key: _known(value) if isinstance(value, dict) else value for key, value in values.items()}
-    return {key: value for key, value in known.items() if value not in (None, "", [], {})}
+    """Leave out what is unknown or empty, at any depth; zero and False are known."""
+
+    def known(value: Any) -> Any:  # noqa: ANN401 - JSON
+        if isinstance(value, dict):
+            return _known(value)
+        return [known(entry) for entry in value] if isinstance(value, list) else value
+
+    return {key: value for key, below in values.items() if (value := known(below)) not in (None, "", [], {})}
+
+
+def portable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace what Python reads as JSON and W&B does not take: lone surrogates, NaN and infinity."""
+
+    def below(value: Any) -> Any:  # noqa: ANN401 - JSON
+        match value:
+            case dict():
+                return portable(value)
+            case list():
+                return [below(entry) for entry in value]
+            case str():
+                return _text(value)
+            case float() if not math.isfinite(value):
+                return str(value)
+            case _:
+                return value
+
+    return {_text(key): below(value) for key, value in values.items()}
+
+
+def _text(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def _number(value: object) -> object:
+    """Return a number that was served as text as the number it is."""
+    if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", value):
+        return float(value) if re.search(r"[.eE]", value) else int(value)
+    return value
+
+
+def _safe(name: str) -> str:
+    """Return a name as one part of a path: it comes from a server."""
+    return re.sub(r"[^\w.-]", "_", PurePosixPath(name).name)[-LONGEST_NAME:].lstrip(".") or "_"
+
+
+def _json(value: JsonObject, indent: int | None = None) -> bytes:
+    return json.dumps(value, indent=indent).encode()
 
 
 def _tag(text: str) -> str:

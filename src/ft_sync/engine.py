@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ft_sync import convert
-from ft_sync.errors import AuthError, FtSyncError, SinkRejected, Unexpected
+from ft_sync.downloads import Downloads
+from ft_sync.errors import REFUSALS, AuthError, FtSyncError, SinkRejected, Unexpected
 from ft_sync.events import Advanced, Noted, Observer, Planned, Settled, Started
 from ft_sync.follow import Patience, until_finished
 from ft_sync.models import (
     UNSUCCESSFUL,
+    Enrich,
+    Extend,
     Failed,
     Job,
     JobId,
     JobOutcome,
     Plan,
-    Replace,
     RunId,
     Skip,
     Skipped,
@@ -30,10 +32,10 @@ from ft_sync.models import (
 from ft_sync.plan import Rule, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from ft_sync.models import RunRecord, RunState
-    from ft_sync.ports import Clock, JobSource, RunSink, RunWriter
+    from ft_sync.models import Download, FileId, MetricRow, RunRecord, RunState, TrainingFile
+    from ft_sync.ports import Clock, JobSource, RunSink
 
 VERIFY_PAUSES = (0.5, 1.0, 2.0, 4.0)
 """Seconds between asking W&B for a run just written and asking again: its listing may trail its writes."""
@@ -49,12 +51,20 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One sync, as asked for."""
+    """One sync, as asked for.
+
+    Attributes:
+        keep_replaced: Mark replaced runs instead of deleting them.
+        links: Collections, `REGISTRY/COLLECTION`, to link the model artifacts to.
+    """
 
     selection: Selection = field(default_factory=Selection)
     rule: Rule = field(default_factory=Rule)
     patience: Patience = field(default_factory=Patience)
     log_datasets: bool = True
+    keep_replaced: bool = False
+    links: tuple[str, ...] = ()
+    link_aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +85,12 @@ def sync(source: JobSource, sink: RunSink, clock: Clock, request: Request, obser
     """Bring every selected job to its planned end; one job that fails stops no other."""
     chosen = preview(source, sink, request)
     observe(Planned(chosen.plans))
-    work = _Work(source, sink, clock, request, observe)
-    for failure in chosen.unreadable:
-        work.settle(failure)
-    work.carry_out(chosen.plans)
-    work.follow([step.job for step in chosen.plans if isinstance(step, Wait)])
+    with tempfile.TemporaryDirectory(prefix="ftsync-") as folder:
+        work = _Work(source, sink, clock, request, observe, Downloads(source, Path(folder)))
+        for failure in chosen.unreadable:
+            work.settle(failure)
+        work.carry_out(chosen.plans)
+        work.follow([step.job for step in chosen.plans if isinstance(step, Wait)])
     return SyncReport(tuple(work.outcomes), tuple(work.ended_badly), tuple(work.timed_out))
 
 
@@ -114,6 +125,7 @@ class _Work:
     clock: Clock
     request: Request
     observe: Observer
+    downloads: Downloads
     outcomes: list[JobOutcome] = field(default_factory=list)
     ended_badly: list[JobId] = field(default_factory=list)
     timed_out: list[JobId] = field(default_factory=list)
@@ -122,28 +134,29 @@ class _Work:
         self.outcomes.append(outcome)
         self.observe(Settled(outcome))
 
-    def carry_out(self, plans: Iterable[Plan]) -> None:
+    def carry_out(self, plans: Sequence[Plan]) -> None:
         """Write what is to be written, then ask W&B about all of it at once."""
+        writes = [step for step in plans if not isinstance(step, Skip | Wait)]
+        self.downloads.expect(step.job for step in writes)
+        arrived = [self._leave(step) for step in plans if isinstance(step, Skip)]
         written: dict[RunId, tuple[Write, Synced]] = {}
-        for step in plans:
-            job = step.job
-            match step:
-                case Skip():
-                    self._remove(step.leftovers)
-                    self.settle(Skipped(job.id, step.reason, job.status, step.url, step.unfinished))
-                case Wait():
-                    continue  # its turn comes when it has ended
-                case _:
-                    try:
-                        written[step.run_id] = step, self._write(step)
-                    except FtSyncError as error:
-                        self.settle(Failed(job.id, error))
-                    except Exception as error:  # noqa: BLE001 - a bug met in one job must not cost the others
-                        self.settle(Failed(job.id, _unexpected(error)))
-        self._verify(written)
+        for step in writes:
+            try:
+                done, synced = self._write(step)
+                written[done.run_id] = done, synced
+            except FtSyncError as error:
+                self.settle(Failed(step.job.id, error))
+            except Exception as error:  # noqa: BLE001 - a bug met in one job must not cost the others
+                self.settle(Failed(step.job.id, _unexpected(error)))
+            finally:
+                self.downloads.done(step.job)
+        arrived += self._verify(written)
+        self._point_latest([job for job in arrived if job is not None and job.fine_tuned_model])
 
     def follow(self, jobs: Sequence[Job]) -> None:
         """Wait for the jobs and carry each out when it has ended."""
+        # Whoever waited for a job wants to see what became of it.
+        rule = replace(self.request.rule, include_unsuccessful=True)
         for job in until_finished(jobs, self.source, self.clock, self.request.patience, self.observe):
             if not job.is_finished:
                 self.timed_out.append(job.id)
@@ -153,53 +166,84 @@ class _Work:
             if job.status in UNSUCCESSFUL:
                 self.ended_badly.append(job.id)
             try:
-                plans = _plan_all([job], self.sink, self.request.rule)
+                plans = _plan_all([job], self.sink, rule)
             except FtSyncError as error:
                 self.settle(Failed(job.id, error))
             else:
                 self.carry_out(plans)
 
-    def _write(self, step: Write) -> Synced:
+    def _leave(self, step: Skip) -> Job | None:
+        """Leave a job as it is; return it if W&B holds it."""
+        job, run = step.job, step.run
+        self._remove(step.leftovers)
+        complete = run is not None and run.mark is not None and run.is_complete
+        outcome = Skipped(job.id, step.reason, job.status, run.url if run else None, step.unfinished)
+        self.settle(self._linked(job, outcome) if complete else outcome)
+        return job if complete else None
+
+    def _write(self, step: Write) -> tuple[Write, Synced]:
+        """Write the run of a job; return what was done, which tells of it only once it is verified."""
         job = step.job
         self.observe(Started(step))
         self.observe(Advanced(job.id, "reading"))
-        record = convert.record(self.source.snapshot(job))
+        snapshot = self.source.snapshot(job)
+        datasets, missing = self._datasets(snapshot.training_files)
+        record = convert.record(snapshot, missing)
+        step, rows = self._remaining(step, record)
         notes = list(record.notes)
         with self.sink.open(step, record) as run:
             self.observe(Advanced(job.id, "metrics"))
-            for row in record.rows:
+            for row in rows:
                 run.log(row)
-            if self.request.log_datasets:
-                self.observe(Advanced(job.id, "datasets"))
-                notes += self._use_datasets(record, run)
+            run.log_events(record.log)
+            run.save(record.files)
+            self.observe(Advanced(job.id, "datasets"))
+            for file, download in datasets:
+                summary = run.use_dataset(file, download)
+                if summary.broken:
+                    lines = ", ".join(map(str, summary.broken_lines))
+                    notes.append(f"{file.split} file {file.id}: {summary.broken} lines are no JSON objects: {lines}")
             self.observe(Advanced(job.id, "model"))
             run.log_model(record)
             run.complete(record)
             url = run.url
         for note in notes:
             self.observe(Noted(job.id, note))
-        return Synced(job.id, job.status, step.run_id, len(record.rows), step.reason, url, tuple(notes))
+        return step, Synced(job.id, job.status, step.run_id, len(record.rows), step.reason, url, tuple(notes))
 
-    def _use_datasets(self, record: RunRecord, run: RunWriter) -> Iterator[str]:
-        """Link the job's datasets; a file that cannot be had costs only itself and is named."""
-        for file in record.files:
-            with tempfile.TemporaryDirectory(prefix="ftsync-") as folder:
-                content = Path(folder) / "content"
-                try:
-                    download = self.source.download(file.id, content)
-                except FtSyncError as error:
-                    yield f"{file.split} file {file.id} could not be downloaded: {error.message}"
-                    continue
-                summary = run.use_dataset(file, content, download)
-                if summary.broken:
-                    lines = ", ".join(map(str, summary.broken_lines))
-                    yield f"{file.split} file {file.id}: {summary.broken} lines are no JSON objects, first {lines}"
+    def _remaining(self, step: Write, record: RunRecord) -> tuple[Write, tuple[MetricRow, ...]]:
+        """Return how the record is to be written, now that it is known, and the rows that the run lacks."""
+        match step:
+            case Enrich():
+                return step, ()
+            case Extend():
+                held = self.sink.held_rows(step.run, record)
+                return (step.otherwise, record.rows) if held is None else (step, record.rows[held:])
+            case _:
+                return step, record.rows
 
-    def _verify(self, pending: dict[RunId, tuple[Write, Synced]]) -> None:
+    def _datasets(
+        self, files: Iterable[TrainingFile]
+    ) -> tuple[list[tuple[TrainingFile, Download | None]], dict[FileId, str]]:
+        """Return the files with their downloads, None for one that W&B holds; and why others cannot be had."""
+        datasets: list[tuple[TrainingFile, Download | None]] = []
+        missing: dict[FileId, str] = {}
+        for file in files if self.request.log_datasets else ():
+            if self.sink.dataset(file) is not None:
+                datasets.append((file, None))
+                continue
+            try:
+                datasets.append((file, self.downloads.get(file.id)))
+            except REFUSALS as error:
+                missing[file.id] = error.message
+        return datasets, missing
+
+    def _verify(self, pending: dict[RunId, tuple[Write, Synced]]) -> list[Job]:
         """Ask W&B, in bulk, whether it holds what was just written; only then drop what was replaced."""
+        arrived: list[Job] = []
         for pause in (0.0, *VERIFY_PAUSES):
             if not pending:
-                return
+                break
             if pause:
                 self.clock.sleep(pause)
             job_ids = [synced.job_id for _, synced in pending.values()]
@@ -210,22 +254,43 @@ class _Work:
             except FtSyncError as error:
                 for job_id in job_ids:
                     self.settle(Failed(job_id, error))
-                return
+                return arrived
             complete = {run.run_id for runs in held.values() for run in runs if run.is_complete}
             for run_id in [run_id for run_id in pending if run_id in complete]:
                 step, synced = pending.pop(run_id)
-                if isinstance(step, Replace):
-                    self._remove(step.replaced)
-                self.settle(synced)
+                self._remove(step.replaced)
+                self.settle(self._linked(step.job, synced))
+                arrived.append(step.job)
         for step, synced in pending.values():
             self.settle(Failed(synced.job_id, _not_held(step, synced)))
+        return arrived
+
+    def _linked(self, job: Job, outcome: JobOutcome) -> JobOutcome:
+        """Link the model artifact where that was asked for; a job that cannot be linked has failed."""
+        for collection in self.request.links if job.fine_tuned_model else ():
+            try:
+                self.sink.link(job, collection, self.request.link_aliases)
+            except FtSyncError as error:
+                return Failed(job.id, error)
+        return outcome
+
+    def _point_latest(self, jobs: Sequence[Job]) -> None:
+        if jobs:
+            try:
+                self.sink.point_latest(jobs)
+            except FtSyncError as error:
+                newest = max(jobs, key=lambda job: job.newness)
+                self.observe(Noted(newest.id, f"it could not be checked that `latest` is the newest: {error.message}"))
 
     def _remove(self, runs: Iterable[RunState]) -> None:
         for run in runs:
             try:
-                self.sink.delete(run)
+                if self.request.keep_replaced:
+                    self.sink.keep(run)
+                else:
+                    self.sink.delete(run)
             except FtSyncError as error:
-                message = f"the replaced run {run.run_id} could not be deleted: {error.message}"
+                message = f"the replaced run {run.run_id} could not be removed: {error.message}"
                 self.observe(Noted(run.job_id, message))
 
 

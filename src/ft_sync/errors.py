@@ -5,10 +5,12 @@
     FtSyncError
     ├── ConfigError      a flag, a setting or an argument is wrong
     ├── AuthError        a key is refused, or may not do this
-    │   └── NotLoggedIn  there is no key
+    │   ├── NotLoggedIn  there is no key
+    │   └── Forbidden    the key is good, but not for this one thing
     ├── NotFound         the service answered: there is no such thing
     ├── Unavailable      the service could not be asked; later may work
     ├── BadData          the service answered with something unreadable
+    │   └── Refused      or said that it will not answer this request
     ├── SinkRejected     W&B was told, and does not hold what it was told
     └── Unexpected       a bug of ours that cost one job; its cause is chained
 
@@ -44,6 +46,10 @@ class NotLoggedIn(AuthError):  # noqa: N818 - names a state of the user
     """There is no key to ask with."""
 
 
+class Forbidden(AuthError):  # noqa: N818 - names what was answered
+    """The key does not allow this one thing."""
+
+
 class NotFound(FtSyncError):  # noqa: N818 - the field says "not found", not "not found error"
     """The service was asked and has no such job, file or run."""
 
@@ -56,9 +62,17 @@ class BadData(FtSyncError):  # noqa: N818 - names what was received
     """The service answered with something that cannot be read."""
 
 
+class Refused(BadData):
+    """The service understood the request and will not fulfil it, now or later."""
+
+
 class SinkRejected(FtSyncError):  # noqa: N818 - names what W&B did
     """W&B does not hold what it was sent."""
 
 
 class Unexpected(FtSyncError):  # noqa: N818 - names what happened
     """A bug met while one job was being written: it costs that job, not the others."""
+
+
+REFUSALS = (NotFound, Forbidden, Refused)
+"""What a service will say again of one thing, while the others are to be had."""

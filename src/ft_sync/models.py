@@ -10,12 +10,13 @@ Job side
 
 Run side
     `MetricRow`     one step of the run's history
+    `RunFile`       a file of the run
     `RunRecord`     what the run should hold
     `RunState`      what a run in W&B holds now
     `Mark`          what a complete run says of itself, in `summary.ftsync`
 
 Between
-    `Plan`          what is to be done for a job, and why: `Create | Replace | Wait | Skip`
+    `Plan`          what is to be done for a job, and why: `Create | Extend | Enrich | Replace | Wait | Skip`
     `JobOutcome`    what became of it: `Synced | Skipped | Failed`
     `SyncReport`    the outcomes of one sync
 
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal, NewType, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime, timedelta
+    from pathlib import Path
 
     from ft_sync.errors import FtSyncError
 
@@ -96,6 +98,11 @@ class Job:
         return f"{self.status}: {reason}" if reason else f"ended {self.status}"
 
     @property
+    def newness(self) -> tuple[float, str]:
+        """What newer jobs have more of, as the API sorts them."""
+        return (self.created_at.timestamp() if self.created_at else 0.0, self.id)
+
+    @property
     def duration(self) -> timedelta | None:
         """From creation to the end, queueing included; None while either is unknown."""
         if self.created_at is None or self.finished_at is None:
@@ -105,7 +112,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """One entry of the job's event log."""
+    """One entry of the job's event log; `raw` is the object as served."""
 
     id: str
     created_at: datetime | None
@@ -113,17 +120,19 @@ class JobEvent:
     message: str
     type: str
     data: JsonObject = field(default_factory=dict)
+    raw: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model saved during training; `metrics` holds those at `step`."""
+    """A model saved during training; `metrics` holds those at `step`, `raw` the object as served."""
 
     id: str
     model: str | None
     step: int | None
     created_at: datetime | None
     metrics: JsonObject = field(default_factory=dict)
+    raw: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +141,7 @@ class ResultFile:
 
     id: FileId
     content: bytes
+    filename: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +158,9 @@ class TrainingFile:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A file's bytes on disk: their number and their SHA-256 in hex."""
+    """A file's bytes on disk: where, how many, and their SHA-256 in hex."""
 
+    path: Path
     size: int
     sha256: str
 
@@ -176,14 +187,28 @@ class MetricRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RunFile:
+    """A file of the run: its path there, with `/` between folders, and its bytes."""
+
+    path: str
+    content: bytes
+
+
+Best: TypeAlias = Literal["min", "max"]
+"""Which value of a metric is its best."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """What the run of a job should hold.
 
     Attributes:
         config: The run's config, JSON values only.
-        summary: The run's summary but for the mark, JSON values only.
+        summary: The run's summary but for the mark, JSON values only; the metrics' best and last values included.
         rows: The history, one row a step, ascending.
-        files: The datasets to link as inputs.
+        best: Which value is the best one, for the metrics of which that is known.
+        files: What the service served, for the day when it does not any more.
+        log: The events as lines of the run's console log, oldest first.
         model_metadata: The content of `model_metadata.json`; None when the job made no model.
         digest: Identifies the job object that this record was made of, see `convert.digest`.
         failure: Why the job made no model: such a run is failed, too; None for one that succeeded.
@@ -195,9 +220,11 @@ class RunRecord:
     summary: JsonObject
     tags: tuple[str, ...]
     rows: tuple[MetricRow, ...]
-    files: tuple[TrainingFile, ...]
     model_metadata: JsonObject | None
     digest: str
+    best: Mapping[str, Best] = field(default_factory=dict)
+    files: tuple[RunFile, ...] = ()
+    log: tuple[str, ...] = ()
     failure: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -230,7 +257,13 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """What a run in W&B holds now; `rows` is None where counting them is not possible (offline)."""
+    """What a run in W&B holds now.
+
+    Attributes:
+        rows: None where counting them is not possible (offline).
+        being_written: Some process is at it right now.
+        is_replaced: It was kept when another run took its place, and counts no more.
+    """
 
     run_id: RunId
     job_id: JobId
@@ -240,6 +273,8 @@ class RunState:
     mark: Mark | None = None
     rows: int | None = None
     url: str | None = None
+    being_written: bool = False
+    is_replaced: bool = False
 
     @property
     def is_complete(self) -> bool:
@@ -266,16 +301,40 @@ class Create:
     job: Job
     run_id: RunId
     reason: str
+    replaced: tuple[RunState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Write a new run, and delete `replaced` once the new one is verified."""
+    """Write a new run, and drop `replaced` once the new one is verified."""
 
     job: Job
     run_id: RunId
-    replaced: tuple[RunState, ...]
     reason: str
+    replaced: tuple[RunState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """Go on with `run`, if what it holds is a beginning of what it should hold; or do `otherwise`."""
+
+    job: Job
+    run_id: RunId
+    reason: str
+    run: RunState
+    otherwise: Replace
+    replaced: tuple[RunState, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Enrich:
+    """Add to a run of OpenAI's own integration what it lacks, and leave its history alone."""
+
+    job: Job
+    run_id: RunId
+    reason: str
+    run: RunState
+    replaced: tuple[RunState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,16 +347,22 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Leave the job alone; `leftovers` are runs of it that no longer count, from a rewrite that was cut off."""
+    """Leave the job alone.
+
+    Attributes:
+        run: The run of the job that counts; None if there is none.
+        leftovers: Runs of it that no longer count, from a rewrite that was cut off.
+        unfinished: The job has not ended.
+    """
 
     job: Job
     reason: str
-    url: str | None = None
+    run: RunState | None = None
     leftovers: tuple[RunState, ...] = ()
     unfinished: bool = False
 
 
-Write: TypeAlias = Create | Replace
+Write: TypeAlias = Create | Extend | Enrich | Replace
 Plan: TypeAlias = Write | Wait | Skip
 
 

@@ -105,4 +105,4 @@ def _stand(jobs: Sequence[Job], sink: RunSink) -> Iterator[Standing]:
         return
     for job in jobs:
         runs = states.get(job.id, ())
-        yield Standing(job, sync_state(runs), current(runs) if runs else None, plan(job, runs, Rule()))
+        yield Standing(job, sync_state(runs), current(runs), plan(job, runs, Rule()))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ft_sync.convert import digest
 from ft_sync.models import (
     UNSUCCESSFUL,
     Create,
+    Enrich,
+    Extend,
     Job,
     Origin,
     Plan,
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+OnNative: TypeAlias = Literal["enrich", "skip", "replace"]
+"""What to do with a run of OpenAI's own integration."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What the user asked for.
@@ -34,12 +40,14 @@ class Rule:
         renew: Write again what is out of date or was logged by something else (`resync`).
         overwrite: Write again what is complete, too.
         include_unsuccessful: Bring failed and cancelled jobs, too.
+        on_native: What to do with runs of OpenAI's own integration.
     """
 
     wait: bool = True
     renew: bool = False
     overwrite: bool = False
     include_unsuccessful: bool = False
+    on_native: OnNative = "enrich"
 
 
 def plan(job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
@@ -50,52 +58,70 @@ def plan(job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
         return Skip(job, f"is {job.status}: not waited for", unfinished=True)
     if job.status in UNSUCCESSFUL and not rule.include_unsuccessful:
         return Skip(job, f"{job.verdict} (--include-unsuccessful brings it)")
-    if not runs:
-        return Create(job, RunId(job.id), "not in W&B yet")
     if foreign := next((run for run in runs if run.origin is Origin.OTHER), None):
-        return Skip(job, f"a run with the id {foreign.run_id} was made by something else", foreign.url)
+        return Skip(job, f"a run with the id {foreign.run_id} was made by something else", foreign)
+    if writing := next((run for run in runs if run.being_written), None):
+        return Skip(job, f"its run {writing.run_id} is being written by another process right now", writing)
     counts = current(runs)
+    if counts is None:
+        return Create(job, _next_run_id(job, runs), "not in W&B yet")
+    others = tuple(run for run in runs if run is not counts and not run.is_replaced)
     if reason := _why_write_again(job, counts, rule):
-        return Replace(job, _next_run_id(job, runs), tuple(runs), reason)
-    leftovers = tuple(run for run in runs if run is not counts)
-    return Skip(job, _why_leave(counts), counts.url, leftovers)
+        return _write_again(job, runs, counts, rule, reason)
+    return Skip(job, _why_leave(counts), counts, others)
 
 
-def current(runs: Sequence[RunState]) -> RunState:
-    """Return the one run of a job that counts: the newest complete one, or else the newest."""
-    return max(runs, key=lambda run: (run.is_complete, _revision(run)))
+def current(runs: Sequence[RunState]) -> RunState | None:
+    """Return the one run of a job that counts: the newest complete one, or else the newest; None without any."""
+    counting = [run for run in runs if not run.is_replaced]
+    return max(counting, key=lambda run: (run.is_complete, _revision(run)), default=None)
 
 
 def sync_state(runs: Sequence[RunState]) -> SyncState:
     """Return whether W&B holds the job that these are the runs of."""
-    if not runs:
+    run = current(runs)
+    if run is None:
         return SyncState.ABSENT
-    return SyncState.COMPLETE if current(runs).is_complete else SyncState.INCOMPLETE
+    return SyncState.COMPLETE if run.is_complete else SyncState.INCOMPLETE
 
 
 def _why_write_again(job: Job, run: RunState, rule: Rule) -> str | None:
+    if run.origin is Origin.NATIVE and rule.on_native == "skip":
+        return None
     if rule.overwrite:
         return "to be overwritten"
-    if run.origin is Origin.NATIVE:
-        return None  # its live history is the user's; only an explicit overwrite may take it away
+    if run.origin is Origin.NATIVE and run.mark is None:
+        return f"was logged by {run.origin}"
     if not run.is_complete:
         return f"its run {run.run_id} is incomplete"
-    if rule.renew and run.origin is not Origin.FTSYNC:
+    if rule.renew and run.origin is Origin.WANDB_LOGGER:
         return f"was logged by {run.origin}"
     if rule.renew and run.mark is not None and run.mark.digest != digest(job):
         return "its run is out of date"
     return None
 
 
+def _write_again(job: Job, runs: Sequence[RunState], run: RunState, rule: Rule, reason: str) -> Plan:
+    """Choose how: a run of OpenAI's own integration is added to, and one that was cut off is gone on with."""
+    counting = tuple(one for one in runs if not one.is_replaced)
+    others = tuple(one for one in counting if one is not run)
+    if run.origin is Origin.NATIVE and rule.on_native == "enrich":
+        return Enrich(job, run.run_id, reason, run, others)
+    replace = Replace(job, _next_run_id(job, runs), reason, counting)
+    if run.origin is Origin.FTSYNC and not run.is_complete and not rule.overwrite:
+        return Extend(job, run.run_id, reason, run, replace, others)
+    return replace
+
+
 def _why_leave(run: RunState) -> str:
-    if run.origin is Origin.NATIVE:
-        return f"its run was logged by {run.origin}: --overwrite replaces it"
+    if run.origin is Origin.NATIVE and run.mark is None:
+        return f"its run was logged by {run.origin}: --on-native enrich adds to it"
     return "already complete"
 
 
 def _next_run_id(job: Job, runs: Sequence[RunState]) -> RunId:
     # W&B neither overwrites a run nor takes a deleted id again for days, so a rewrite needs an id of its own.
-    return RunId(f"{job.id}-r{max(map(_revision, runs)) + 1}")
+    return RunId(f"{job.id}-r{max(map(_revision, runs)) + 1}" if runs else job.id)
 
 
 def _revision(run: RunState) -> int:

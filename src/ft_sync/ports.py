@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         JobId,
         JobSnapshot,
         MetricRow,
+        RunFile,
         RunRecord,
         RunState,
         TrainingFile,
@@ -58,11 +59,20 @@ class RunWriter(Protocol):
     def log(self, row: MetricRow) -> None:
         """Append a row to the history; steps ascend."""
 
-    def use_dataset(self, file: TrainingFile, content: Path, download: Download) -> DatasetSummary:
-        """Make a training or validation file an input of the run, with its table."""
+    def log_events(self, lines: Sequence[str]) -> None:
+        """Append lines to the console log."""
+
+    def save(self, files: Iterable[RunFile]) -> None:
+        """Keep files in the run."""
+
+    def use_dataset(self, file: TrainingFile, download: Download | None) -> DatasetSummary:
+        """Make a training or validation file an input of the run, with its table.
+
+        Without a download the run uses what W&B holds of the file already, see `RunSink.dataset`.
+        """
 
     def log_model(self, record: RunRecord) -> None:
-        """Log the model's metadata as an output of the run."""
+        """Log the model's metadata as an output of the run, with its datasets used before."""
 
     def complete(self, record: RunRecord) -> None:
         """Write the summary and, last of all, the mark."""
@@ -79,11 +89,26 @@ class RunSink(Protocol):
             Unavailable: W&B could not be asked; that is never an empty answer.
         """
 
+    def held_rows(self, run: RunState, record: RunRecord) -> int | None:
+        """Return how many rows the run holds if all it holds is a beginning of the record; None if it is not."""
+
+    def dataset(self, file: TrainingFile) -> DatasetSummary | None:
+        """Return what W&B holds of a training or validation file: None if it has to be downloaded."""
+
     def open(self, plan: Write, record: RunRecord) -> AbstractContextManager[RunWriter]:
         """Open the run; leaving normally marks it finished, leaving by an exception marks it failed."""
 
     def delete(self, run: RunState) -> None:
         """Delete a run that a verified one has replaced."""
+
+    def keep(self, run: RunState) -> None:
+        """Mark a run that a verified one has replaced, so that it counts no more."""
+
+    def link(self, job: Job, collection: str, aliases: Collection[str]) -> None:
+        """Link the job's model artifact to `REGISTRY/COLLECTION`."""
+
+    def point_latest(self, jobs: Iterable[Job]) -> None:
+        """Have `latest` name the model artifact of the newest job, of these and of what it named before."""
 
 
 class Clock(Protocol):

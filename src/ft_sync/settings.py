@@ -62,6 +62,21 @@ class Settings(BaseSettings):
         description="log training and validation files",
         validation_alias=_environment("FTSYNC_LOG_DATASETS"),
     )
+    table_rows: Annotated[int, Field(ge=1, le=200_000)] = Field(
+        10_000,
+        description="examples at most in a dataset's table; W&B cuts run tables there",
+        validation_alias=_environment("FTSYNC_TABLE_ROWS"),
+    )
+    on_native: Literal["enrich", "skip", "replace"] = Field(
+        "enrich",
+        description="what to do with a run of OpenAI's own integration",
+        validation_alias=_environment("FTSYNC_ON_NATIVE"),
+    )
+    keep_replaced: bool = Field(
+        default=False,
+        description="tag replaced runs instead of deleting them",
+        validation_alias=_environment("FTSYNC_KEEP_REPLACED"),
+    )
     model_artifact_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")] = Field(
         "model_metadata",
         description="name of the model artifact",

@@ -56,6 +56,7 @@ def sink(settings: Settings, init: Mapping[str, object]) -> RunSink:
         settings.mode,
         settings.model_artifact_name,
         settings.model_artifact_type,
+        settings.table_rows,
         {**init, "dir": str(root)},
     )
-    return offline.OfflineSink(options, root) if settings.mode == "offline" else online.OnlineSink(options)
+    return offline.OfflineSink(options) if settings.mode == "offline" else online.OnlineSink(options)

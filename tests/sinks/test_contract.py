@@ -6,15 +6,17 @@ import hashlib
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import wandb
 
 from ft_sync import __version__
-from ft_sync.models import Create, Download, JobId, MetricRow, Origin, RunId, RunRecord
+from ft_sync.models import Create, Download, JobId, MetricRow, Origin, RunFile, RunId, RunRecord
 from ft_sync.sinks.offline import OfflineSink
 from ft_sync.sinks.online import OnlineSink
 from ft_sync.sinks.wandb import RunOptions
@@ -22,7 +24,6 @@ from tests.builders import job, record, training_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from ft_sync.ports import RunSink
     from tests.wandb_backend import WandbBackend
@@ -38,6 +39,8 @@ ROWS = (
     MetricRow(1, {"train_loss": 0.123456789012345, 'graders/a, "b"/c': 1.0}, 1_700_000_000.5),
     MetricRow(3, {"train_loss": 1e-9}, 1_700_000_060.0),
 )
+FILES = (RunFile("fine_tuning/job.json", b"{}"), RunFile("fine_tuning/result_files/f/[a] *.csv", bytes(range(256))))
+LOG = ("2026-01-01T00:00:00Z INFO Job started.", "2026-01-01T00:00:00Z WARN \u05e9\u05dc\u05d5\u05dd \u2028 end")
 
 
 class Reader(Protocol):
@@ -49,6 +52,8 @@ class Reader(Protocol):
     def state(self, run_id: str) -> str: ...
     def notes(self, run_id: str) -> str: ...
     def artifact_names(self, run_id: str) -> set[str]: ...
+    def file(self, run_id: str, path: str) -> bytes: ...
+    def console(self, run_id: str) -> list[str]: ...
 
 
 @dataclass
@@ -76,6 +81,18 @@ class OfflineReader:
         records = [record["artifact"] for record in self._records(run_id) if record["type"] == "artifact"]
         return {record["name"] for record in records if record["type"] != "run_table"}
 
+    def file(self, run_id: str, path: str) -> bytes:
+        noted = [record["files"]["files"] for record in self._records(run_id) if record["type"] == "files"]
+        assert path in {file["path"] for files in noted for file in files}
+        (folder,) = self.folder.glob(f"offline-run-*-{run_id}")
+        return (folder / "files" / path).read_bytes()
+
+    def console(self, run_id: str) -> list[str]:
+        written = [
+            record["output_logger"]["line"] for record in self._records(run_id) if record["type"] == "output_logger"
+        ]
+        return "".join(written).removesuffix("\n").split("\n")
+
     def _records(self, run_id: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self._inspect(run_id).splitlines()]
 
@@ -93,6 +110,7 @@ class OnlineReader:
     """The public API."""
 
     project: str
+    backend: WandbBackend
 
     def history(self, run_id: str) -> list[dict[str, Any]]:
         return list(self._run(run_id).scan_history(use_cache=False))
@@ -114,6 +132,14 @@ class OnlineReader:
         artifacts = [*run.logged_artifacts(), *run.used_artifacts()]
         return {artifact.name.split(":")[0] for artifact in artifacts if artifact.type != "run_table"}
 
+    def file(self, run_id: str, path: str) -> bytes:
+        with tempfile.TemporaryDirectory() as folder, self._run(run_id).file(path).download(folder) as file:
+            return Path(file.name).read_bytes()
+
+    def console(self, run_id: str) -> list[str]:
+        (run,) = [run for run in self.backend.runs(self.project) if run.id == run_id]
+        return run.console
+
     def _run(self, run_id: str) -> Any:  # noqa: ANN401 - untyped
         return wandb.Api().run(f"{self.project}/{run_id}")
 
@@ -128,11 +154,11 @@ class Side:
 
 
 @pytest.fixture(params=["offline", "online"])
-def side(request: pytest.FixtureRequest, workspace: Path, project: str) -> Side:
+def side(request: pytest.FixtureRequest, workspace: Path, project: str, backend: WandbBackend) -> Side:
     options = RunOptions(project, None, request.param, init={"dir": str(workspace), "tags": ["mine"]})
     if request.param == "offline":
-        return Side(OfflineSink(options, workspace), OfflineReader(workspace / "wandb"), "offline")
-    return Side(OnlineSink(options), OnlineReader(project), "online")
+        return Side(OfflineSink(options), OfflineReader(workspace / "wandb"), "offline")
+    return Side(OnlineSink(options), OnlineReader(project, backend), "online")
 
 
 def step(run_id: str = "ftjob-1") -> Create:
@@ -140,7 +166,7 @@ def step(run_id: str = "ftjob-1") -> Create:
 
 
 def full_record(**changes: Any) -> RunRecord:  # noqa: ANN401 - a builder
-    changes = {"rows": ROWS, "model_metadata": {"fine_tuned_model": "ft:x"}} | changes
+    changes = {"rows": ROWS, "model_metadata": {"fine_tuned_model": "ft:x"}, "files": FILES, "log": LOG} | changes
     return record(config={"fine_tune_job_id": "ftjob-1", "model": "gpt", "hyperparameters": {"n": 3}}, **changes)
 
 
@@ -148,8 +174,10 @@ def write(side: Side, run: RunRecord, run_id: str = "ftjob-1", content: Path | N
     with side.sink.open(step(run_id), run) as writer:
         for row in run.rows:
             writer.log(row)
+        writer.log_events(run.log)
+        writer.save(run.files)
         if content is not None:
-            writer.use_dataset(training_file(), content, Download(len(LINES), hashlib.sha256(LINES).hexdigest()))
+            writer.use_dataset(training_file(), Download(content, len(LINES), hashlib.sha256(LINES).hexdigest()))
         writer.log_model(run)
         writer.complete(run)
 
@@ -180,6 +208,18 @@ def test_a_dataset_adds_an_artifact_a_table_and_a_count_but_no_row(side: Side, t
     assert side.reader.config("ftjob-1")["n_train"] == 2
     assert side.reader.summary("ftjob-1")["train_data"]["nrows"] == 2
     assert [row["_timestamp"] for row in side.reader.history("ftjob-1")] == [1_700_000_000.5, 1_700_000_060.0]
+
+
+def test_files_and_console_lines_arrive_as_they_are(side: Side) -> None:
+    write(side, full_record())
+    assert [side.reader.file("ftjob-1", file.path) for file in FILES] == [file.content for file in FILES]
+    assert side.reader.console("ftjob-1") == list(LOG)
+
+
+def test_metrics_are_summed_up_by_their_best_and_last_value(side: Side) -> None:
+    summed = {"min": 1e-9, "last": 1e-9}
+    write(side, full_record(best={"train_loss": "min", "of*no": "max"}, summary={"train_loss": summed}))
+    assert side.reader.summary("ftjob-1")["train_loss"] == summed
 
 
 def test_a_complete_run_is_found_complete(side: Side) -> None:

@@ -20,7 +20,7 @@ ONE = JobId("ftjob-1")
 
 
 def sink(root: Path, project: str = "p", entity: str | None = None) -> OfflineSink:
-    return OfflineSink(RunOptions(project, entity, "offline", init={"dir": str(root)}), root)
+    return OfflineSink(RunOptions(project, entity, "offline", init={"dir": str(root)}))
 
 
 def write(into: OfflineSink) -> RunState:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ft_sync
 from ft_sync.sandbox import World, samples
+from tests.wandb_backend import Artifact
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,6 +18,17 @@ if TYPE_CHECKING:
     import pytest
 
     from tests.wandb_backend import Run, WandbBackend
+
+
+def table_of(backend: WandbBackend, run: Run, key: str) -> Any:  # noqa: ANN401 - JSON
+    """The table that a run shows, found as the server finds it: by the reference to an artifact's file."""
+    scheme, _, path = run.summary[key]["artifact_path"].partition("://")
+    owner, _, name = path.partition("/")
+    identity = base64.b64encode(bytes.fromhex(owner)).decode() if scheme == "wandb-artifact" else owner
+    artifact = backend.store.objects[identity]
+    assert isinstance(artifact, Artifact)
+    assert artifact in run.used
+    return json.loads(artifact.files[name])
 
 
 def facts(run: Run) -> dict[str, object]:
@@ -31,6 +45,8 @@ def facts(run: Run) -> dict[str, object]:
         "tables": {key: value["nrows"] for key, value in summary.items() if key in {"train_data", "valid_data"}},
         "digest": summary["ftsync"]["digest"],
         "inputs": sorted((artifact.digest, *sorted(artifact.aliases)) for artifact in run.used),
+        "files": {name: blob.data for name, blob in run.files.items() if name.startswith("fine_tuning/")},
+        "console": run.console,
         "outputs": sorted(artifact.digest for artifact in run.logged if artifact.type == "model"),
     }
 
@@ -53,3 +69,8 @@ def test_offline_and_online_give_the_same_run(
 
     assert facts(uploaded) == facts(online)
     assert len(online.history) == 90
+    assert len(online.console) > 90
+    assert len(online.files) >= 4
+    tables = [table_of(backend, run, "train_data") for run in (uploaded, online)]
+    assert tables[0] == tables[1]
+    assert len(tables[0]["data"]) == 120

@@ -10,7 +10,16 @@ import httpx2
 import openai
 import pytest
 
-from ft_sync.errors import AuthError, BadData, FtSyncError, NotFound, NotLoggedIn, Unavailable
+from ft_sync.errors import (
+    AuthError,
+    BadData,
+    Forbidden,
+    FtSyncError,
+    NotFound,
+    NotLoggedIn,
+    Refused,
+    Unavailable,
+)
 from ft_sync.models import FileId, JobError, JobId
 from ft_sync.sandbox import API_KEY, Sandbox, World, samples
 from ft_sync.sources.openai import TRANSLATIONS, OpenAISource, connected, event_from, job_from, translate
@@ -154,13 +163,13 @@ def test_a_download_that_breaks_off_is_unavailable(
 @pytest.mark.parametrize(
     ("status", "error"),
     [
-        (400, BadData),
+        (400, Refused),
         (401, AuthError),
-        (403, AuthError),
+        (403, Forbidden),
         (404, NotFound),
-        (409, BadData),
-        (418, BadData),
-        (422, BadData),
+        (409, Refused),
+        (418, Refused),
+        (422, Refused),
         (429, Unavailable),
         (500, Unavailable),
         (503, Unavailable),

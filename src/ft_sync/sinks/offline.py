@@ -10,29 +10,32 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import wandb
 from wandb.util import get_core_path
 
 from ft_sync.errors import ConfigError, SinkRejected, Unavailable
 from ft_sync.models import JobId, Origin, RunId, RunState
-from ft_sync.sinks.wandb import RunOptions, mark_from, opened
+from ft_sync.sinks.run import LOCK, is_locked, opened, run_folder
+from ft_sync.sinks.wandb import RunOptions, mark_from
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from ft_sync.models import RunRecord, Write
-    from ft_sync.sinks.wandb import WandbRun
+    from ft_sync.models import Job, RunRecord, TrainingFile, Write
+    from ft_sync.sinks.run import WandbRun
 
 FOLDER = re.compile(r"offline-run-\d+_\d+-(?P<run_id>(?P<job_id>.+?)(-r\d+)?)")
 
 
 class OfflineSink:
-    """A `RunSink` in a folder; `root` is what wandb calls its root directory."""
+    """A `RunSink` in a folder.
 
-    def __init__(self, options: RunOptions, root: Path) -> None:
+    What takes a server is refused: links, and keeping what was replaced. A run cannot be gone on with, either.
+    """
+
+    def __init__(self, options: RunOptions) -> None:
         self._options = options
-        self._folder = Path(wandb.Settings(root_dir=str(root)).wandb_dir)
+        self._folder = run_folder(options)
         _require_writable(self._folder)
 
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
@@ -43,9 +46,15 @@ class OfflineSink:
             found[state.job_id].append(state)
         return {job_id: tuple(states) for job_id, states in found.items()}
 
+    def held_rows(self, run: RunState, record: RunRecord) -> None:
+        """Return None: an offline run is written whole or again."""
+
+    def dataset(self, file: TrainingFile) -> None:
+        """Return None: what the server holds is not asked."""
+
     def open(self, plan: Write, record: RunRecord) -> AbstractContextManager[WandbRun]:
         """Open a run in a folder of its own."""
-        return opened(plan, record, self._options)
+        return opened(plan, record, self._options, {})
 
     def delete(self, run: RunState) -> None:
         """Remove a run folder, unless it has been uploaded: the server would still hold the run."""
@@ -56,6 +65,18 @@ class OfflineSink:
                 hint=f"delete the run {run.run_id} in W&B, then {folder}",
             )
         shutil.rmtree(folder)
+
+    def keep(self, run: RunState) -> None:
+        """Refuse: the folder would be uploaded as if it counted."""
+        raise SinkRejected(f"{run.run_id} cannot be kept offline", hint="leave out --keep-replaced")
+
+    def link(self, job: Job, collection: str, aliases: Collection[str]) -> None:
+        """Refuse: there is no registry offline."""
+        del collection, aliases
+        raise SinkRejected(f"{job.id} cannot be linked offline", hint="`wandb sync` the runs, then link them")
+
+    def point_latest(self, jobs: Iterable[Job]) -> None:
+        """Leave it to the next sync online: the server moves `latest` when it is uploaded to."""
 
     def _states(self, wanted: Collection[JobId]) -> Iterator[RunState]:
         for folder in sorted(self._folder.glob("offline-run-*")):
@@ -78,6 +99,7 @@ class OfflineSink:
                 status=summary.get("status"),
                 mark=mark_from(summary.get("ftsync")),
                 url=str(folder),
+                being_written=(folder / LOCK).exists() and is_locked(folder),
             )
 
 

@@ -1,28 +1,38 @@
-"""Runs on a W&B server: asked for in bulk through the public API, written through the SDK."""
+"""Runs on a W&B server: asked for in bulk and kept in order through the public API, written through the SDK."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import wandb
 
-from ft_sync.errors import AuthError, NotLoggedIn
-from ft_sync.models import JobId, Origin, RunId, RunState
-from ft_sync.sinks.wandb import JOB_TYPE, SDK_ERRORS, RunOptions, mark_from, opened, translated
+from ft_sync.errors import AuthError, NotFound, NotLoggedIn
+from ft_sync.models import Enrich, JobId, Origin, RunId, RunState
+from ft_sync.sinks.run import Held, alias, artifact_name, dataset_name, is_being_written, opened, summary_of
+from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, SDK_ERRORS, RunOptions, mark_from, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from wandb.apis.public import Run, Runs
 
-    from ft_sync.models import RunRecord, Write
-    from ft_sync.sinks.wandb import WandbRun
+    from ft_sync.datasets import DatasetSummary
+    from ft_sync.models import Job, RunRecord, TrainingFile, Write
+    from ft_sync.sinks.run import WandbRun
 
 JOBS_A_QUERY = 200
 RUNS_A_PAGE = 300
 """Room for the runs of one query, with some of them written more than once."""
+
+REPLACED_TAG = "ftsync-replaced"
+"""On a run that was kept when another took its place."""
+
+COUNTS = frozenset({"n_train", "n_valid"})
+TABLES = frozenset({"train_data", "valid_data"})
+"""What the datasets add to a run's config and summary."""
 
 
 class OnlineSink:
@@ -31,24 +41,134 @@ class OnlineSink:
     def __init__(self, options: RunOptions) -> None:
         self._options = options
         self._api: wandb.Api | None = None
+        self._held: dict[str, Held] = {}
+        self._newest: list[tuple[float, str]] | None = None
 
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
         """Return the runs of each job, by one query for every 200 jobs."""
         found: dict[JobId, list[RunState]] = defaultdict(list)
         for wanted in _batched(job_ids):
             for run in self._runs(wanted):
-                state = _state(run, wanted)
+                state = self._state(run, wanted)
                 found[state.job_id].append(state)
         return {job_id: tuple(states) for job_id, states in found.items()}
 
+    def held_rows(self, run: RunState, record: RunRecord) -> int | None:
+        """Return how many rows the run holds if all it holds is a beginning of the record; None if it is not."""
+        with translated(f"the run {run.run_id}"):
+            there = self._run(run.run_id)
+            held = [_row(row) for row in there.scan_history(use_cache=False)]
+        config = {**(self._options.init.get("config") or {}), **record.config}
+        metrics = {name for row in record.rows for name in row.metrics}
+        summary = {key for key in there.summary_metrics if not key.startswith("_")}
+        wanted = [(row.step, dict(row.metrics), row.time) for row in record.rows]
+        is_beginning = (
+            all(key in COUNTS or config.get(key) == value for key, value in there.config.items())
+            and summary <= {*record.summary, *metrics, *TABLES}
+            and all(
+                (step, row) == known[:2] and known[2] in {None, time}
+                for (step, row, time), known in zip(held, wanted, strict=False)
+            )
+            and len(held) <= len(wanted)
+        )
+        return len(held) if is_beginning else None
+
+    def dataset(self, file: TrainingFile) -> DatasetSummary | None:
+        """Return what W&B holds of the file, asked once for each."""
+        name = dataset_name(file)
+        if name not in self._held:
+            artifact = self._artifact(f"{name}:{alias(file.id)}")
+            summary = summary_of(artifact.metadata, self._options.table_rows) if artifact else None
+            if artifact is None or summary is None:
+                return None
+            self._held[name] = Held(artifact, summary)
+        return self._held[name].summary
+
     def open(self, plan: Write, record: RunRecord) -> AbstractContextManager[WandbRun]:
         """Open the run on the server."""
-        return opened(plan, record, self._options)
+        if record.model_metadata is not None and self._newest is None:
+            # Asked before `latest` moves to the version written here, which need not be of the newest job.
+            self._newest = [_newness(named)] if (named := self._artifact(f"{self._model}:latest")) else []
+        native = None
+        if isinstance(plan, Enrich):
+            with translated(f"the run {plan.run_id}"):
+                there = self._run(plan.run_id)
+                native = {"tags": there.tags, "notes": there.notes, "summary": dict(there.summary_metrics)}
+        return opened(plan, record, self._options, self._held, native=native)
 
     def delete(self, run: RunState) -> None:
         """Delete the run; its artifacts stay, other runs may use them."""
         with translated(f"the replaced run {run.run_id}"):
-            self._connected().run(f"{self._path}/{run.run_id}").delete()
+            self._run(run.run_id).delete()
+
+    def keep(self, run: RunState) -> None:
+        """Tag the run as replaced."""
+        with translated(f"the replaced run {run.run_id}"):
+            there = self._run(run.run_id)
+            there.tags.append(REPLACED_TAG)
+            there.update()
+
+    def link(self, job: Job, collection: str, aliases: Collection[str]) -> None:
+        """Link the job's model artifact to a collection of the registry."""
+        what = f"the link of {job.id} to {collection}"
+        artifact = self._artifact(f"{self._model}:{alias(job.id)}")
+        if artifact is None:
+            raise NotFound(
+                f"the model artifact of {job.id} is not in W&B, so it cannot be linked",
+                hint=f"`ftsync resync --overwrite --job {job.id}` writes it again",
+            )
+        with translated(what):
+            artifact.link(f"wandb-registry-{collection}", aliases=list(aliases))
+
+    def point_latest(self, jobs: Iterable[Job]) -> None:
+        """Have `latest` name the model artifact of the newest job, of these and of what it named before."""
+        named = self._artifact(f"{self._model}:latest")
+        if named is None:
+            return
+        newest = max([_newness(named), *(self._newest or ()), *(job.newness for job in jobs)])
+        self._newest = [newest]
+        if newest == _newness(named):
+            return
+        artifact = self._artifact(f"{self._model}:{alias(newest[1])}")
+        if artifact is not None:
+            with translated("the alias `latest`"):
+                artifact.aliases.append("latest")
+                artifact.save()
+
+    def _state(self, run: Run, wanted: Collection[JobId]) -> RunState:
+        config, summary = run.config, run.summary_metrics
+        ours = config.get("fine_tune_job_id")
+        job_id = JobId(ours) if isinstance(ours, str) and ours in wanted else JobId(run.id)
+        return RunState(
+            run_id=RunId(run.id),
+            job_id=job_id,
+            origin=_origin(run, written_by_us=ours == job_id),
+            state=run.state,
+            status=summary.get("status"),
+            mark=mark_from(summary.get("ftsync")),
+            rows=run.historyLineCount,
+            url=run.url,
+            being_written=run.state == "running" and is_being_written(self._options, run.id),
+            is_replaced=REPLACED_TAG in (run.tags or ()),
+        )
+
+    @property
+    def _model(self) -> str:
+        return artifact_name(self._options.model_artifact_name)
+
+    def _artifact(self, name: str) -> wandb.Artifact | None:
+        """Return an artifact by name and alias, None if W&B says that there is none."""
+        with translated(f"the artifact {name}"):
+            try:
+                artifact: wandb.Artifact = self._connected().artifact(f"{self._path}/{name}")
+            except wandb.errors.CommError as error:
+                if isinstance(error.exc, ValueError):
+                    return None
+                raise
+        return artifact
+
+    def _run(self, run_id: RunId) -> Run:
+        return self._connected().run(f"{self._path}/{run_id}")
 
     @property
     def _path(self) -> str:
@@ -100,27 +220,27 @@ def _project_exists(runs: Runs) -> bool:
     return True
 
 
-def _state(run: Run, wanted: Collection[JobId]) -> RunState:
-    config, summary = run.config, run.summary_metrics
-    ours = config.get("fine_tune_job_id")
-    job_id = JobId(ours) if isinstance(ours, str) and ours in wanted else JobId(run.id)
-    return RunState(
-        run_id=RunId(run.id),
-        job_id=job_id,
-        origin=_origin(run, written_by_us=ours == job_id),
-        state=run.state,
-        status=summary.get("status"),
-        mark=mark_from(summary.get("ftsync")),
-        rows=run.historyLineCount,
-        url=run.url,
-    )
+def _row(row: Mapping[str, Any]) -> tuple[int, dict[str, Any], float]:
+    """Return the step, the metrics and the time of a row of the history."""
+    metrics = {key: value for key, value in row.items() if key not in {"_step", "_timestamp", "_runtime"}}
+    return row["_step"], metrics, row["_timestamp"]
+
+
+def _newness(artifact: wandb.Artifact) -> tuple[float, str]:
+    """Return the newness of the job of a model artifact, see `Job.newness`; the lowest if it does not tell."""
+    created_at, job_id = artifact.metadata.get("created_at"), artifact.metadata.get("job_id")
+    try:
+        created = datetime.fromisoformat(created_at).timestamp() if created_at else 0.0
+    except (TypeError, ValueError):
+        created = 0.0
+    return (created, str(job_id or ""))
 
 
 def _origin(run: Run, *, written_by_us: bool) -> Origin:
+    if any(tag.startswith(NATIVE_TAG) for tag in run.tags or ()):
+        return Origin.NATIVE  # also when it was enriched by us
     if written_by_us:
         return Origin.FTSYNC
-    if any(tag.startswith("openai/") for tag in run.tags or ()):
-        return Origin.NATIVE
     if run.job_type == JOB_TYPE:
         return Origin.WANDB_LOGGER
     return Origin.OTHER

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any, cast
 import httpx2  # openai's own transport: its errors escape the SDK while a body is streamed
 import openai
 
-from ft_sync.errors import AuthError, BadData, FtSyncError, NotFound, NotLoggedIn, Unavailable
+from ft_sync.errors import (
+    REFUSALS,
+    AuthError,
+    BadData,
+    Forbidden,
+    FtSyncError,
+    NotFound,
+    NotLoggedIn,
+    Refused,
+    Unavailable,
+)
 from ft_sync.models import (
     Checkpoint,
     Download,
@@ -52,7 +62,7 @@ TRANSLATIONS: tuple[tuple[type[openai.OpenAIError], type[FtSyncError], str, str]
     ),
     (
         openai.PermissionDeniedError,
-        AuthError,
+        Forbidden,
         "OpenAI does not allow this key to read {what}: {served}",
         "ask for read access to fine-tuning and files, or use another key",
     ),
@@ -67,7 +77,7 @@ TRANSLATIONS: tuple[tuple[type[openai.OpenAIError], type[FtSyncError], str, str]
     ),
     (openai.InternalServerError, Unavailable, "OpenAI failed for {what}: {served}", RUN_HINT),
     (openai.APIResponseValidationError, BadData, "OpenAI's answer for {what} cannot be read", RUN_HINT),
-    (openai.APIStatusError, BadData, "OpenAI refused {what}: {served}", RUN_HINT),
+    (openai.APIStatusError, Refused, "OpenAI refused {what}: {served}", RUN_HINT),
 )
 """The SDK's errors, special ones before general ones -> ours, the sentence and what to do next."""
 
@@ -81,6 +91,7 @@ class OpenAISource:
 
     def __init__(self, client: openai.OpenAI) -> None:
         self._client = client
+        self._files: dict[FileId, JsonObject] = {}
 
     def jobs(self, *, limit: int | None = None) -> Iterator[Job]:
         """Yield jobs newest first, page by page."""
@@ -134,22 +145,23 @@ class OpenAISource:
                 out.write(chunk)
                 digest.update(chunk)
                 size += len(chunk)
-        return Download(size, digest.hexdigest())
+        return Download(to, size, digest.hexdigest())
 
     def _result_files(self, job: Job, notes: list[str]) -> Iterator[ResultFile]:
         for file_id in job.result_files:
             try:
-                size = _integer(self._get(f"/files/{file_id}", f"file {file_id}").get("bytes")) or 0
+                described = self._file(file_id)
+                size = _integer(described.get("bytes")) or 0
                 if size > MAX_RESULT_BYTES:
                     notes.append(f"result file {file_id} was not read: {size} bytes are not a table of metrics")
                     continue
                 with _translated(f"result file {file_id}"):
                     content = self._client.files.content(file_id).read()
-            except (NotFound, AuthError, BadData) as error:
+            except REFUSALS as error:
                 # Old result files get deleted; the events of the job may still hold its metrics.
                 notes.append(f"result file {file_id} could not be had: {error.message}")
                 continue
-            yield ResultFile(file_id, content)
+            yield ResultFile(file_id, content, _text(described.get("filename")))
 
     def _training_files(self, job: Job, notes: list[str]) -> Iterator[TrainingFile]:
         splits: tuple[tuple[Split, FileId | None], ...] = (
@@ -160,8 +172,8 @@ class OpenAISource:
             if file_id is None:
                 continue
             try:
-                raw = self._get(f"/files/{file_id}", f"file {file_id}")
-            except (NotFound, AuthError, BadData) as error:
+                raw = self._file(file_id)
+            except REFUSALS as error:
                 notes.append(f"{split} file {file_id} could not be described: {error.message}")
                 raw = {}
             yield TrainingFile(
@@ -172,6 +184,12 @@ class OpenAISource:
                 _time(raw.get("created_at")),
                 raw,
             )
+
+    def _file(self, file_id: FileId) -> JsonObject:
+        """Return a file object, asked for once: many jobs share a training file, and it never changes."""
+        if file_id not in self._files:
+            self._files[file_id] = self._get(f"/files/{file_id}", f"file {file_id}")
+        return self._files[file_id]
 
     def _pages(self, path: str, what: str, limit: int | None = None) -> Iterator[JsonObject]:
         """Yield the entries of a cursor-paged list; no page is asked for before it is needed."""
@@ -258,6 +276,7 @@ def event_from(raw: JsonObject) -> JobEvent:
         message=_text(raw.get("message")) or "",
         type=_text(raw.get("type")) or "message",
         data=_object(raw.get("data")),
+        raw=raw,
     )
 
 
@@ -269,6 +288,7 @@ def checkpoint_from(raw: JsonObject) -> Checkpoint:
         step=_integer(raw.get("step_number")),
         created_at=_time(raw.get("created_at")),
         metrics=_object(raw.get("metrics")),
+        raw=raw,
     )
 
 

@@ -1,0 +1,341 @@
+"""Writes one run through the wandb SDK, the same way online and offline; reading back is not its business."""
+
+from __future__ import annotations
+
+import base64
+import glob
+import json
+import re
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import wandb
+from filelock import FileLock, Timeout
+
+from ft_sync import datasets
+from ft_sync._version import __version__
+from ft_sync.convert import portable
+from ft_sync.datasets import DatasetFormat, DatasetSummary
+from ft_sync.models import Create, Enrich, Mark, Replace
+from ft_sync.sinks.wandb import JOB_TYPE, RunOptions, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from ft_sync.models import Download, JsonObject, MetricRow, RunFile, RunRecord, Split, TrainingFile, Write
+
+ARTIFACT_TYPES: Mapping[Split, str] = {"train": "training_files", "valid": "validation_files"}
+
+TABLE_FORMAT = 1
+"""Raised when the columns of a dataset's table change, so that datasets in W&B are written anew."""
+
+LOCK = "ftsync.lock"
+"""In the folder of a run: held while it is written, and free when the writer was killed."""
+
+LEAN: Mapping[str, object] = {
+    # What describes this machine and process says nothing about a job that ran elsewhere, and costs requests.
+    "console": "off",
+    "disable_git": True,
+    "save_code": False,
+    "disable_job_creation": True,
+    "x_disable_meta": True,
+    "x_disable_stats": True,
+    "x_disable_machine_info": True,
+    "x_save_requirements": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A dataset in W&B: its artifact and what is in it."""
+
+    artifact: wandb.Artifact
+    summary: DatasetSummary
+
+
+@dataclass(slots=True)
+class WandbRun:
+    """One run being written: a `RunWriter`.
+
+    Attributes:
+        held: The datasets that W&B is known to hold, by artifact name; those written here are added.
+        rows: Number of history rows that the run will have in the end.
+        left_alone: Keys of the summary that are somebody else's.
+    """
+
+    run: wandb.Run
+    options: RunOptions
+    held: dict[str, Held]
+    rows: int
+    left_alone: frozenset[str] = frozenset()
+    _inputs: dict[Split, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str | None:
+        """The run's URL, or its folder when offline."""
+        if self.options.mode == "offline":
+            return str(Path(self.run.dir).parent)
+        return self.run.url
+
+    def log(self, row: MetricRow) -> None:
+        """Append a row under its true time."""
+        timestamp = {} if row.time is None else {"_timestamp": row.time}
+        # Committed at once: else the last row is, after the summary was written, and takes its metrics' place there.
+        self.run.log({**row.metrics, **timestamp}, step=row.step, commit=True)
+
+    def log_events(self, lines: Sequence[str]) -> None:
+        """Append lines to the console log."""
+        for line in lines:
+            self.run.write_logs(line)
+
+    def save(self, files: Iterable[RunFile]) -> None:
+        """Keep files in the run."""
+        for file in files:
+            # Inside the run's own folder: from anywhere else, the SDK would leave a link to a file that may go.
+            path = Path(self.run.dir) / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(file.content)
+            self.run.save(path, base_path=self.run.dir, policy="end", glob=False)
+
+    def use_dataset(self, file: TrainingFile, download: Download | None) -> DatasetSummary:
+        """Make the file's artifact, with its table, an input of the run."""
+        name = dataset_name(file)
+        with translated(f"the {file.split} file {file.id}"):
+            held = self.held.get(name) if download is None else None
+            if held is None:
+                assert download is not None, "only what the sink holds needs no download"
+                held = self._upload(file, download)
+                if self.options.mode == "online":
+                    self.held[name] = held
+            else:
+                self.run.use_artifact(held.artifact)
+            self._inputs[file.split] = f"{name}:{alias(file.id)}"
+            self._show_table(file.split, held)
+            self.run.config.update({f"n_{file.split}": held.summary.examples}, allow_val_change=True)
+        return held.summary
+
+    def log_model(self, record: RunRecord) -> None:
+        """Log `model_metadata.json` as an artifact that is an output of the run."""
+        if record.model_metadata is None:
+            return
+        # The run's id makes the content, and with it the version, this run's own: a version is one run's output.
+        content = {**record.model_metadata, "run_id": self.run.id, "datasets": self._inputs}
+        artifact = wandb.Artifact(
+            artifact_name(self.options.model_artifact_name),
+            type=self.options.model_artifact_type,
+            metadata=_filterable(content),
+        )
+        with artifact.new_file("model_metadata.json", mode="w", encoding="utf-8") as out:
+            json.dump(content, out, indent=2, ensure_ascii=False)
+        with translated("the model artifact"):
+            logged = self.run.log_artifact(artifact, aliases=["latest", alias(record.job_id)])
+            if self.options.mode == "online":
+                logged.wait()
+
+    def complete(self, record: RunRecord) -> None:
+        """Write the summary and then the mark: what comes after it would not be covered by it."""
+        mark = Mark(__version__, record.digest, self.rows, datetime.now(UTC).isoformat(timespec="seconds"))
+        with translated("the summary"):
+            self.run.summary.update({key: value for key, value in record.summary.items() if key not in self.left_alone})
+            self.run.summary.update({"ftsync": asdict(mark)})
+
+    def _upload(self, file: TrainingFile, download: Download) -> Held:
+        dataset = datasets.read(download.path, limit=self.options.table_rows)
+        table = wandb.Table(columns=list(dataset.columns))
+        for row in dataset.rows():
+            table.add_data(*row)
+        summary = dataset.summary
+        artifact = wandb.Artifact(
+            dataset_name(file),
+            type=ARTIFACT_TYPES[file.split],
+            metadata={
+                "items": summary.examples,
+                "format": str(summary.format),
+                "sha256": download.sha256,
+                "bytes": download.size,
+                "table_rows": summary.rows,
+                "table_truncated": summary.truncated,
+                "table_format": TABLE_FORMAT,
+                "broken_lines": list(summary.broken_lines),
+                "broken": summary.broken,
+                "file": portable(file.raw),
+            },
+        )
+        artifact.add_file(str(download.path), name=_file_name(file))
+        artifact.add(table, _table_key(file.split))
+        aliases = ["latest", alias(file.id)]
+        if self.options.mode == "online":
+            artifact = self.run.use_artifact(artifact, aliases=aliases)
+        else:
+            # `use_artifact` refuses offline; this is what it calls online, and the upload records the use.
+            self.run._log_artifact(  # noqa: SLF001 - no public way; a contract test watches it
+                artifact, aliases=aliases, is_user_created=True, use_after_commit=True
+            )
+        return Held(artifact, summary)
+
+    def _show_table(self, split: Split, held: Held) -> None:
+        # What the SDK writes for a table that lies in an artifact; logging the table would upload it twice more. In
+        # the summary and not in the history, where it would take the last row's time for its own.
+        self.run.summary[_table_key(split)] = {
+            "_type": "table-file",
+            "artifact_path": f"{_reference(held.artifact)}/{_table_key(split)}.table.json",
+            "ncols": len(datasets.COLUMNS[held.summary.format]),
+            "nrows": held.summary.rows,
+        }
+
+
+@contextmanager
+def opened(
+    plan: Write,
+    record: RunRecord,
+    options: RunOptions,
+    held: dict[str, Held],
+    *,
+    native: JsonObject | None = None,
+) -> Iterator[WandbRun]:
+    """Open the run; leaving normally marks it finished (failed if the job did), leaving by an exception failed.
+
+    Args:
+        plan: Whether the run is a new one or one to go on with.
+        record: What it is to hold.
+        options: How runs are made.
+        held: See `WandbRun`.
+        native: For a run to be enriched, the `tags`, `notes` and `summary` that it has.
+    """
+    init = dict(options.init)
+    native = native or {}
+    config = {**(init.pop("config", None) or {}), **record.config}
+    tags = [*native.get("tags", ()), *record.tags, *(init.pop("tags", None) or ())]
+    notes = [note for note in (native.get("notes"), init.pop("notes", None), record.failure, *record.notes) if note]
+    settings = init.pop("settings", None) or {}
+    is_new = isinstance(plan, Create | Replace)
+    names = {} if isinstance(plan, Enrich) else {"name": record.job_id, "job_type": JOB_TYPE}
+    with translated(f"the run {plan.run_id}"):
+        run = wandb.init(
+            **{
+                **names,
+                **init,
+                "id": plan.run_id,
+                "project": options.project,
+                "entity": options.entity,
+                "mode": options.mode,
+                "tags": list(dict.fromkeys(tags)),
+                "notes": "\n\n".join(notes) or None,
+                "config": config if is_new else None,
+                "resume": None if is_new else "must",
+                "reinit": "create_new",
+                # One object a run: a shared one mixes run ids up between threads.
+                "settings": wandb.Settings(**{**LEAN, **_given(settings)}),
+            }
+        )
+    with FileLock(Path(run.dir).parent / LOCK).acquire(blocking=False):
+        try:
+            if not is_new:
+                run.config.update(config, allow_val_change=True)
+            if isinstance(plan, Enrich):
+                rows, left_alone = plan.run.rows or 0, frozenset(native.get("summary", ())) - STATUS_KEYS
+            else:
+                rows, left_alone = len(record.rows), frozenset()
+                _define(run, record)
+            yield WandbRun(run, options, held, rows, left_alone)
+        except BaseException:
+            run.finish(exit_code=1)
+            raise
+        with translated(f"finishing the run {plan.run_id}"):
+            run.finish(exit_code=0 if record.failure is None else 1)
+
+
+def is_being_written(options: RunOptions, run_id: str) -> bool:
+    """Whether somebody is at a run that seems to run: not if it was written here by a process that has gone."""
+    folders = run_folder(options).glob(f"*run-*-{glob.escape(run_id)}")
+    locked = [is_locked(folder) for folder in folders if (folder / LOCK).exists()]
+    return any(locked) or not locked
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process is writing the run in this folder."""
+    try:
+        with FileLock(folder / LOCK).acquire(blocking=False):
+            return False
+    except Timeout:
+        return True
+
+
+def run_folder(options: RunOptions) -> Path:
+    """Return where the SDK keeps the folders of runs."""
+    return Path(wandb.Settings(root_dir=str(options.init.get("dir") or Path.cwd())).wandb_dir)
+
+
+def summary_of(metadata: Mapping[str, Any], table_rows: int) -> DatasetSummary | None:
+    """Read what a dataset's artifact says of itself; None if it is not as this version would write it."""
+    try:
+        summary = DatasetSummary(
+            DatasetFormat(metadata["format"]),
+            examples=metadata["items"],
+            rows=metadata["table_rows"],
+            broken_lines=tuple(metadata["broken_lines"]),
+            broken=metadata["broken"],
+        )
+        as_now = metadata["table_format"] == TABLE_FORMAT and summary.rows == min(summary.examples, table_rows)
+    except (KeyError, ValueError, TypeError):
+        return None
+    return summary if as_now else None
+
+
+def artifact_name(name: str) -> str:
+    """Return the name as W&B allows artifacts to be called."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:128]
+
+
+def dataset_name(file: TrainingFile) -> str:
+    """Return the name of a dataset's artifact."""
+    return artifact_name(f"{file.split}-{file.id}")
+
+
+def alias(name: str) -> str:
+    """Return the name as W&B allows it for an alias."""
+    return re.sub(r"[/:]", "_", name)
+
+
+STATUS_KEYS = frozenset({"status", "fine_tuned_model", "trained_tokens", "duration_seconds", "error"})
+"""Of the summary; a run of OpenAI's own integration may have them from an earlier time."""
+
+
+def _define(run: wandb.Run, record: RunRecord) -> None:
+    """Tell W&B which value of a metric to show for the run."""
+    for metric, best in record.best.items():
+        if "*" not in metric:  # the SDK takes it for a pattern
+            run.define_metric(metric.replace(".", "\\."), summary=f"{best},last")  # a bare dot would be a path
+
+
+def _filterable(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata of the model artifact: its content without what only a program reads."""
+    models = [{key: saved.get(key) for key in ("step", "model")} for saved in content.get("checkpoints", ())]
+    kept = {key: value for key, value in content.items() if key not in {"job", "checkpoints"}}
+    return kept | ({"checkpoints": models} if models else {})
+
+
+def _reference(artifact: wandb.Artifact) -> str:
+    if artifact.is_draft():  # offline; the server knows the artifact by this after the upload, too
+        return f"wandb-client-artifact://{artifact._client_id}"  # noqa: SLF001 - the SDK's tables refer to it so
+    assert artifact.id is not None
+    return f"wandb-artifact://{base64.b64decode(artifact.id).hex()}"
+
+
+def _table_key(split: Split) -> str:
+    return f"{split}_data"
+
+
+def _file_name(file: TrainingFile) -> str:
+    """Return the file's own name, made safe: it comes from a server and must stay inside the artifact."""
+    name = re.sub(r"[^\w.-]", "_", file.filename or "")[-100:].lstrip(".") or str(file.id)
+    return f"file_{name}" if name.endswith(".table.json") else name  # the table has such a name itself
+
+
+def _given(settings: dict[str, object] | wandb.Settings) -> dict[str, Any]:
+    if isinstance(settings, wandb.Settings):
+        return settings.model_dump(exclude_unset=True)
+    return settings

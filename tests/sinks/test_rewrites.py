@@ -1,0 +1,362 @@
+"""Runs that are there already, online: gone on with, added to, kept, or left alone; and which model is the latest."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import wandb
+
+from ft_sync.errors import NotFound
+from ft_sync.models import Create, Download, Enrich, Extend, JobId, MetricRow, Origin, Replace, RunId, RunState
+from ft_sync.sinks.online import REPLACED_TAG, OnlineSink
+from ft_sync.sinks.wandb import RunOptions
+from tests.builders import at, job, record, training_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ft_sync.models import Job, RunRecord, Write
+    from tests.wandb_backend import Run, WandbBackend
+
+ONE = JobId("ftjob-1")
+ROWS = tuple(MetricRow(step, {"train_loss": 1 / step}, 1_700_000_000.25 + step) for step in range(1, 6))
+LINES = b'{"prompt": "2+2?", "completion": "4"}\n'
+
+
+@pytest.fixture
+def options(workspace: Path, project: str) -> RunOptions:
+    return RunOptions(project, None, "online", init={"dir": str(workspace), "config": {"mine": 1}})
+
+
+@pytest.fixture
+def sink(options: RunOptions) -> OnlineSink:
+    return OnlineSink(options)
+
+
+def full(job_id: str = "ftjob-1", **changes: Any) -> RunRecord:  # noqa: ANN401 - a builder
+    return record(
+        job_id,
+        **{
+            "config": {"fine_tune_job_id": job_id, "model": "gpt", "seed": 1},
+            "rows": ROWS,
+            "best": {"train_loss": "min"},
+            "summary": {"status": "succeeded", "train_loss": {"min": 0.2, "last": 0.2}},
+            "model_metadata": {"fine_tuned_model": "ft:x", "job_id": job_id},
+        }
+        | changes,
+    )
+
+
+def write(sink: OnlineSink, step: Write, run: RunRecord, rows: tuple[MetricRow, ...] | None = None) -> None:
+    with sink.open(step, run) as writer:
+        for row in run.rows if rows is None else rows:
+            writer.log(row)
+        writer.log_model(run)
+        writer.complete(run)
+
+
+def create(run_id: str = "ftjob-1") -> Create:
+    return Create(job(), RunId(run_id), "test")
+
+
+def state_of(sink: OnlineSink) -> RunState:
+    (state,) = sink.states([ONE])[ONE]
+    return state
+
+
+def extend(run: RunState) -> Extend:
+    return Extend(job(), run.run_id, "test", run, Replace(job(), RunId("ftjob-1-r2"), "test", (run,)))
+
+
+def the_run(backend: WandbBackend, project: str, run_id: str = "ftjob-1") -> Run:
+    (run,) = [run for run in backend.runs(project) if run.id == run_id]
+    return run
+
+
+def rows_in(run: Run) -> list[tuple[int, float, float]]:
+    return [(row["_step"], row["train_loss"], row["_timestamp"]) for row in run.history]
+
+
+def break_off(sink: OnlineSink, after: int) -> None:
+    with sink.open(create(), full()) as writer:
+        for row in ROWS[:after]:
+            writer.log(row)
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("after", [0, 1, 3, 5])
+def test_a_run_that_was_cut_off_is_gone_on_with_to_what_a_fresh_one_is(
+    sink: OnlineSink, backend: WandbBackend, project: str, after: int
+) -> None:
+    write(sink, create("fresh"), full())
+    with pytest.raises(ZeroDivisionError):
+        break_off(sink, after)
+    cut_off = state_of_run(sink, "ftjob-1")
+    held = sink.held_rows(cut_off, full())
+    assert held == after
+    write(sink, extend(cut_off), full(), ROWS[held:])
+    fresh, mended = (the_run(backend, project, run_id) for run_id in ("fresh", "ftjob-1"))
+    assert rows_in(mended) == rows_in(fresh) == [(row.step, 1 / row.step, row.time) for row in ROWS]
+    assert mended.config == fresh.config
+    assert mended.summary["train_loss"] == fresh.summary["train_loss"] == {"min": 0.2, "last": 0.2}
+    assert (mended.state, sorted(mended.tags)) == ("finished", sorted(fresh.tags))
+    assert state_of_run(sink, "ftjob-1").is_complete
+
+
+def state_of_run(sink: OnlineSink, run_id: str) -> RunState:
+    return next(state for state in sink.states([ONE])[ONE] if state.run_id == run_id)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rows": (MetricRow(1, {"train_loss": 0.5}, ROWS[0].time), *ROWS[1:])},
+        {"rows": (MetricRow(1, {"train_loss": 1.0}, 5.0), *ROWS[1:])},
+        {"rows": ROWS[1:]},
+        {"rows": ROWS[:1]},
+        {"config": {"fine_tune_job_id": "ftjob-1", "model": "gpt"}},
+        {"config": {"fine_tune_job_id": "ftjob-1", "model": "gpt", "seed": 2}},
+    ],
+)
+def test_a_run_that_holds_something_else_is_no_beginning(sink: OnlineSink, changes: dict[str, Any]) -> None:
+    with pytest.raises(ZeroDivisionError):
+        break_off(sink, 2)
+    assert sink.held_rows(state_of(sink), full(**changes)) is None
+
+
+def test_a_native_run_gets_what_it_lacks_and_keeps_what_it_has(
+    sink: OnlineSink, backend: WandbBackend, project: str
+) -> None:
+    with wandb.init(
+        project=project,
+        id="ftjob-1",
+        name="theirs",
+        tags=["openai/fine-tune"],
+        notes="a note",
+        config={"model": "gpt", "hyperparameters": {"n_epochs": "auto"}, "theirs": 1},
+        reinit="create_new",
+    ) as native:
+        for step in (1, 2):
+            native.log({"train_loss": 9.0, "_timestamp": 1_600_000_000.0 + step}, step=step)
+        native.summary["kept"] = "yes"
+    before = rows_in(the_run(backend, project))
+    state = state_of(sink)
+    assert state.origin is Origin.NATIVE
+    enriched = full(config={"fine_tune_job_id": "ftjob-1", "model": "gpt", "hyperparameters": {"n_epochs": 3}})
+    write(sink, Enrich(job(), state.run_id, "test", state), enriched, ())
+    run = the_run(backend, project)
+    assert rows_in(run) == before
+    assert (run.display_name, run.notes) == ("theirs", "a note")
+    assert set(run.tags) == {"openai/fine-tune", "openai"}
+    assert run.config["hyperparameters"] == {"n_epochs": 3}
+    assert (run.config["theirs"], run.config["fine_tune_job_id"]) == (1, "ftjob-1")
+    assert (run.summary["kept"], run.summary["train_loss"], run.summary["status"]) == ("yes", 9.0, "succeeded")
+    assert [artifact.collection.name for artifact in run.logged] == ["model_metadata"]
+    again = state_of(sink)
+    assert (again.origin, again.is_complete) == (Origin.NATIVE, True)
+
+
+def test_a_kept_run_is_tagged_and_otherwise_as_it_was(sink: OnlineSink, backend: WandbBackend, project: str) -> None:
+    write(sink, create(), full())
+    run = the_run(backend, project)
+    hidden = run.raw_config["_wandb"]["value"]
+    config, summary, history = run.config, dict(run.summary), run.history
+    sink.keep(state_of(sink))
+    assert run.tags == ["openai", REPLACED_TAG]
+    assert (run.config, run.summary, run.history, run.state) == (config, summary, history, "finished")
+    assert run.raw_config["_wandb"]["value"] == hidden
+    assert state_of(sink).is_replaced
+
+
+WRITER = """
+import os, sys, wandb
+run = wandb.init(project=sys.argv[1], id="ftjob-1", settings=wandb.Settings(x_disable_stats=True))
+print("up", flush=True)
+sys.stdin.read()
+os._exit(0)
+"""
+
+
+def test_a_run_that_another_process_is_writing_is_told_from_one_whose_writer_was_killed(
+    sink: OnlineSink, project: str, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    child = subprocess.Popen(
+        [sys.executable, "-c", WRITER, project],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=elsewhere,
+    )
+    with child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "up\n"
+        assert state_of(sink).being_written
+        child.kill()
+
+
+KILLED = """
+import os, signal, sys
+from ft_sync.models import Create, MetricRow, RunId
+from ft_sync.sinks.online import OnlineSink
+from ft_sync.sinks.wandb import RunOptions
+from tests.builders import job, record
+sink = OnlineSink(RunOptions(sys.argv[1], None, "online", init={"dir": sys.argv[2]}))
+with sink.open(Create(job(), RunId("ftjob-1"), "test"), record()):
+    print("up", flush=True)
+    sys.stdin.readline()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_run_whose_writer_was_killed_here_may_be_mended_at_once(
+    sink: OnlineSink, workspace: Path, project: str, pytestconfig: pytest.Config
+) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, project, str(workspace)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=pytestconfig.rootpath,
+    )
+    with child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stdout.readline() == "up\n"
+        assert state_of(sink).being_written
+        child.stdin.write("die\n")
+        child.stdin.flush()
+        child.wait(timeout=30)
+    state = state_of(sink)
+    assert (state.state, state.being_written) == ("running", False)
+
+
+def metadata(of: Job) -> dict[str, Any]:
+    created = of.created_at
+    assert created is not None
+    return {
+        "fine_tuned_model": f"ft:{of.id}",
+        "job_id": of.id,
+        "created_at": created.isoformat().replace("+00:00", "Z"),
+    }
+
+
+def write_model(sink: OnlineSink, of: Job, run_id: str | None = None) -> None:
+    write(sink, Create(of, RunId(run_id or of.id), "test"), full(of.id, model_metadata=metadata(of)))
+
+
+def latest(backend: WandbBackend, project: str) -> str:
+    artifact = backend.artifact(f"{project}/model_metadata:latest")
+    assert artifact is not None
+    return str(artifact.metadata["job_id"])
+
+
+OLD, MIDDLE, NEW = (job(f"ftjob-{name}", created_at=at(time)) for name, time in (("c", 0), ("b", 10), ("a", 20)))
+
+
+@pytest.mark.parametrize("order", [(OLD, NEW), (NEW, OLD), (MIDDLE, NEW, OLD), (NEW, OLD, MIDDLE)])
+def test_latest_is_the_newest_job_in_whatever_order_they_are_written(
+    sink: OnlineSink, backend: WandbBackend, project: str, order: tuple[Job, ...]
+) -> None:
+    for one in order:
+        write_model(sink, one)
+    sink.point_latest(order)
+    assert latest(backend, project) == NEW.id
+
+
+def test_latest_stays_with_a_newer_job_of_an_earlier_command(
+    options: RunOptions, backend: WandbBackend, project: str
+) -> None:
+    write_model(OnlineSink(options), NEW)
+    later = OnlineSink(options)
+    write_model(later, OLD)
+    assert latest(backend, project) == OLD.id
+    later.point_latest([OLD])
+    assert latest(backend, project) == NEW.id
+
+
+def test_latest_stays_with_the_newest_job_when_runs_are_written_again(
+    options: RunOptions, backend: WandbBackend, project: str
+) -> None:
+    for one in (NEW, OLD):
+        write_model(OnlineSink(options), one)
+    again = OnlineSink(options)
+    write_model(again, NEW, "ftjob-a-r2")
+    write_model(again, OLD, "ftjob-c-r2")
+    again.point_latest([OLD, NEW])
+    artifact = backend.artifact(f"{project}/model_metadata:latest")
+    assert artifact is not None
+    assert artifact.created_by is not None
+    assert artifact.created_by.id == "ftjob-a-r2"
+    assert set(artifact.aliases) == {"latest", NEW.id}
+
+
+def test_nothing_is_asked_twice_about_latest_when_it_is_right(sink: OnlineSink, backend: WandbBackend) -> None:
+    write_model(sink, NEW)
+    backend.requests.clear()
+    sink.point_latest([OLD, NEW])
+    assert backend.count("ArtifactMembershipByName") == 1
+
+
+def test_a_model_is_linked_into_the_registry_with_its_aliases_and_only_once(
+    sink: OnlineSink, backend: WandbBackend
+) -> None:
+    write_model(sink, NEW)
+    for _ in range(2):
+        sink.link(NEW, "model/support", ["production"])
+    held = backend.store.project(backend.store.organization_entity, "wandb-registry-model")
+    assert held is not None
+    collection = held.collections["support"]
+    assert [artifact.metadata["job_id"] for artifact in collection.versions.values()] == [NEW.id]
+    assert set(collection.aliases) == {"latest", "production"}
+
+
+def test_a_model_that_is_not_in_wandb_cannot_be_linked(sink: OnlineSink) -> None:
+    write_model(sink, NEW)
+    with pytest.raises(NotFound, match=OLD.id):
+        sink.link(OLD, "model/support", [])
+
+
+def test_a_file_that_wandb_holds_is_used_by_further_runs_without_its_bytes(
+    options: RunOptions, backend: WandbBackend, project: str, tmp_path: Path
+) -> None:
+    content = tmp_path / "content"
+    content.write_bytes(LINES)
+    file = training_file()
+    first = OnlineSink(options)
+    assert first.dataset(file) is None
+    with first.open(create(), full()) as writer:
+        summary = writer.use_dataset(file, Download(content, len(LINES), "0" * 64))
+    content.unlink()
+    later = OnlineSink(options)
+    for number, sink in enumerate((first, later, later)):
+        backend.requests.clear()
+        assert sink.dataset(file) == summary
+        with sink.open(create(f"again-{number}"), full()) as writer:
+            assert writer.use_dataset(file, None) == summary
+        assert backend.count("CreateArtifact") == 0
+        run = the_run(backend, project, f"again-{number}")
+        assert [artifact.collection.name for artifact in run.used] == ["train-file-train"]
+        assert run.config["n_train"] == 1
+        assert run.summary["train_data"] == the_run(backend, project).summary["train_data"]
+    assert json.loads(run.used[0].files["train_data.table.json"])["data"][0][1:3] == ["2+2?", "4"]
+
+
+def test_a_file_whose_table_is_cut_elsewhere_is_not_as_it_would_be_written(
+    options: RunOptions, workspace: Path, project: str, tmp_path: Path
+) -> None:
+    content = tmp_path / "content"
+    content.write_bytes(LINES * 3)
+    sink = OnlineSink(options)
+    with sink.open(create(), full()) as writer:
+        writer.use_dataset(training_file(), Download(content, 3 * len(LINES), "0" * 64))
+    init = {"dir": str(workspace)}
+    assert OnlineSink(RunOptions(project, None, "online", table_rows=2, init=init)).dataset(training_file()) is None
+    assert OnlineSink(RunOptions(project, None, "online", table_rows=3, init=init)).dataset(training_file()) is not None
