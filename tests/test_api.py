@@ -30,7 +30,7 @@ def test_every_job_of_all_pages_arrives(world: World, backend: WandbBackend, pro
     assert {len(run.history) for run in backend.runs(project)} == {4}
 
 
-def test_a_second_sync_asks_for_the_listing_and_the_runs_alone(
+def test_a_second_sync_asks_for_the_listing_the_runs_and_the_latest_model_alone(
     world: World, sandbox: Sandbox, backend: WandbBackend
 ) -> None:
     world.add(*samples.many(6))
@@ -40,7 +40,9 @@ def test_a_second_sync_asks_for_the_listing_and_the_runs_alone(
     report = ft_sync.sync()
     assert len(report.skipped) == 6
     assert [request.path for request in sandbox.requests] == ["/v1/fine_tuning/jobs"]
-    assert {request.operation for request in backend.requests} <= {"Viewer", "GetDefaultEntity", "Runs"}
+    once = {"Viewer", "GetDefaultEntity", "ServerFeaturesQuery", "Runs", "ArtifactMembershipByName"}
+    assert {request.operation for request in backend.requests} <= once
+    assert len(backend.requests) == len(once)
 
 
 def test_one_broken_job_does_not_stop_the_others(world: World, sandbox: Sandbox) -> None:

@@ -12,6 +12,8 @@ from ft_sync.engine import Preview
 from ft_sync.errors import NotFound
 from ft_sync.models import (
     Create,
+    Enrich,
+    Extend,
     Failed,
     JobId,
     Replace,
@@ -25,6 +27,7 @@ from ft_sync.models import (
 )
 from ft_sync.overview import Detail, Standing
 from tests.builders import job
+from tests.fakes import complete_run
 from tests.readme import README, renewed
 
 
@@ -51,9 +54,12 @@ def _documents() -> list[dict[str, Any]]:
     failed = Failed(JobId("ftjob-2"), NotFound("no such job"))
     synced = Synced(job().id, job().status, RunId("ftjob-1"), 2, "not in W&B yet")
     skipped = Skipped(job().id, "already complete")
+    replace = Replace(job(), RunId("ftjob-1-r2"), "r", ())
     plans = (
         Create(job(), RunId("ftjob-1"), "r"),
-        Replace(job(), RunId("ftjob-1-r2"), (), "r"),
+        Extend(job(), RunId("ftjob-1"), "r", complete_run(job()), replace),
+        Enrich(job(), RunId("ftjob-1"), "r", complete_run(job())),
+        replace,
         Wait(job(), "r"),
         Skip(job(), "r"),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ft_sync import engine, overview, wiring
@@ -101,10 +100,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
         }
     )
     rule = Rule(settings.wait, renew, overwrite, include_unsuccessful, settings.on_native)
-    request = replace(
-        _request(settings, fine_tune_job_id, num_fine_tunes, rule), links=tuple(link), link_aliases=tuple(link_alias)
-    )
-    _check_links(settings, request)
+    request = _request(settings, fine_tune_job_id, num_fine_tunes, rule, link=link, link_alias=link_alias)
     with _connected(settings, openai_client, kwargs_wandb_init) as (source, sink):
         return engine.sync(source, sink, wiring.SystemClock(), request, observer or _ignore)
 
@@ -121,6 +117,8 @@ def preview(  # noqa: PLR0913 - one argument for each flag
     wait_for_job_success: bool | None = None,
     renew: bool = False,
     on_native: OnNative | None = None,
+    link: Iterable[str] = (),
+    link_alias: Iterable[str] = (),
     **kwargs_wandb_init: Any,  # noqa: ANN401 - handed to wandb.init as it is
 ) -> Preview:
     """Return what `sync` with these arguments would do; writes nothing."""
@@ -134,7 +132,7 @@ def preview(  # noqa: PLR0913 - one argument for each flag
         }
     )
     rule = Rule(settings.wait, renew, overwrite, include_unsuccessful, settings.on_native)
-    request = _request(settings, fine_tune_job_id, num_fine_tunes, rule)
+    request = _request(settings, fine_tune_job_id, num_fine_tunes, rule, link=link, link_alias=link_alias)
     with _connected(settings, openai_client, kwargs_wandb_init) as (source, sink):
         return engine.preview(source, sink, request)
 
@@ -172,8 +170,14 @@ def _settings_in(init: dict[str, Any]) -> dict[str, Any]:
     return {name: init.pop(name) for name in ("mode", "dir") if name in init}
 
 
-def _request(
-    settings: Settings, fine_tune_job_id: str | Iterable[str] | None, num_fine_tunes: int | None, rule: Rule
+def _request(  # noqa: PLR0913 - what a command asks for
+    settings: Settings,
+    fine_tune_job_id: str | Iterable[str] | None,
+    num_fine_tunes: int | None,
+    rule: Rule,
+    *,
+    link: Iterable[str],
+    link_alias: Iterable[str],
 ) -> Request:
     ids = [fine_tune_job_id] if isinstance(fine_tune_job_id, str) else list(fine_tune_job_id or ())
     if ids and num_fine_tunes is not None:
@@ -182,35 +186,36 @@ def _request(
         raise ConfigError(f"the number of newest jobs is {num_fine_tunes}", hint="give 1 or more")
     if settings.keep_replaced and settings.mode == "offline":
         raise ConfigError("a replaced run can be kept online alone", hint="leave out --keep-replaced")
-    return Request(
+    request = Request(
         Selection(tuple(JobId(job_id) for job_id in ids), num_fine_tunes),
         rule,
         Patience(settings.poll_interval, settings.timeout),
         log_datasets=settings.log_datasets,
         keep_replaced=settings.keep_replaced,
+        links=tuple(link),
+        link_aliases=tuple(link_alias),
     )
+    _check_links(request, settings)
+    return request
 
 
-def _check_links(settings: Settings, request: Request) -> None:
-    links, aliases = request.links, request.link_aliases
-    for collection in links:
+def _check_links(request: Request, settings: Settings) -> None:
+    for collection in request.links:
         if not re.fullmatch(r"[^/:\s]+/[^/:\s]+", collection):
             raise ConfigError(f"--link {collection}: not REGISTRY/COLLECTION", hint="for example --link model/support")
-    for name in aliases:
+    for name in request.link_aliases:
         if not name or re.search(r"[/:]", name):
             raise ConfigError(f"--link-alias {name}: an alias has no / and no :", hint="for example production")
-    if aliases and not links:
+    if request.link_aliases and not request.links:
         raise ConfigError("--link-alias without --link", hint="name the collection: --link REGISTRY/COLLECTION")
-    if links and settings.mode == "offline":
-        command = [
-            "ftsync sync",
-            *(f"--job {job_id}" for job_id in request.selection.job_ids),
-            *(f"--link {one}" for one in links),
-        ]
-        later = " ".join([*command, *(f"--link-alias {name}" for name in aliases)])
+    if request.links and settings.mode == "offline":
+        words = ["ftsync sync", *(f"--job {job_id}" for job_id in request.selection.job_ids)]
+        words += [f"--last {request.selection.last}"] if request.selection.last else []
+        words += [f"--link {collection}" for collection in request.links]
+        words += [f"--link-alias {name}" for name in request.link_aliases]
         raise ConfigError(
             "--link needs the server: there is no registry offline",
-            hint=f"leave it out, upload the runs with `wandb sync`, then run `{later}`",
+            hint=f"leave it out, upload the runs with `wandb sync`, then run `{' '.join(words)}`",
         )
 
 

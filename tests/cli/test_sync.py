@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+import wandb
 
 from ft_sync.sandbox import Sandbox, World, samples
 
@@ -79,7 +80,7 @@ def test_debug_shows_where_a_job_failed(ftsync: Ftsync, world: World, sandbox: S
     world.add(*samples.many(1))
     sandbox.fail("/events", status=400)
     assert "Traceback" not in ftsync("sync").err
-    assert "ft_sync.errors.BadData" in ftsync("sync", "--debug").err
+    assert "ft_sync.errors.Refused" in ftsync("sync", "--debug").err
 
 
 def test_a_dry_run_tells_the_plan_with_its_reasons_and_writes_nothing(
@@ -156,3 +157,93 @@ def test_arguments_of_wandb_init_arrive_in_the_run(
     (run,) = backend.runs(project)
     assert run.group == "nightly"
     assert "mine" in run.tags
+
+
+def add_one(world: World) -> str:
+    """Add a succeeded job with a model; return its id."""
+    world.add(*samples.many(1))
+    return world.jobs[0].id
+
+
+def test_linked_models_are_in_the_registry_also_of_jobs_that_were_synced_before(
+    ftsync: Ftsync, world: World, backend: WandbBackend, project: str
+) -> None:
+    job_id = add_one(world)
+    assert ftsync("sync").code == 0
+    collection = f"of-{project}"
+    assert ftsync("sync", "--link", f"model/{collection}", "--link-alias", "production").code == 0
+    registry = backend.store.project(backend.store.organization_entity, "wandb-registry-model")
+    assert registry is not None
+    linked = registry.collections[collection].aliases["production"]
+    assert linked.metadata["job_id"] == job_id
+
+
+@pytest.mark.parametrize("dry_run", [["--dry-run"], []])
+def test_a_link_is_refused_offline_before_anything_is_done_with_the_command_for_later(
+    ftsync: Ftsync, world: World, sandbox: Sandbox, dry_run: list[str]
+) -> None:
+    add_one(world)
+    said = ftsync("sync", "--offline", "--last", "3", "--link", "model/support", "--link-alias", "a", *dry_run)
+    assert said.code == 2
+    assert "`ftsync sync --last 3 --link model/support --link-alias a`" in said.err
+    assert sandbox.requests == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [["--link", "support"], ["--link", "a/b/c"], ["--link-alias", "x"], ["--link", "a/b", "--link-alias", "x:y"]],
+)
+def test_a_link_that_names_no_collection_or_alias_is_refused(ftsync: Ftsync, given: list[str]) -> None:
+    said = ftsync("sync", *given)
+    assert said.code == 2
+    assert "--link" in said.err
+
+
+def test_a_table_holds_as_many_rows_as_asked_for_and_says_when_it_was_cut(
+    ftsync: Ftsync, world: World, backend: WandbBackend, project: str
+) -> None:
+    add_one(world)
+    assert ftsync("sync", "--table-rows", "2").code == 0
+    (run,) = backend.runs(project)
+    artifact = next(artifact for artifact in run.used if artifact.type == "training_files")
+    assert (artifact.metadata["table_rows"], artifact.metadata["table_truncated"]) == (2, True)
+    assert artifact.metadata["items"] == run.config["n_train"] > 2
+    assert run.summary["train_data"]["nrows"] == 2
+
+
+def test_a_replaced_run_is_kept_when_asked_and_counts_no_more(
+    ftsync: Ftsync, world: World, backend: WandbBackend, project: str
+) -> None:
+    job_id = add_one(world)
+    ftsync("sync")
+    assert ftsync("resync", "--overwrite", "--keep-replaced").code == 0
+    assert [(run.id, "ftsync-replaced" in run.tags) for run in backend.runs(project)] == [
+        (job_id, True),
+        (f"{job_id}-r2", False),
+    ]
+    (listed,) = ftsync("list", "--json").json["jobs"]
+    assert (listed["sync"], listed["run_id"]) == ("complete", f"{job_id}-r2")
+    assert ftsync("sync", "--json").json["counts"] == {"synced": 0, "skipped": 1, "failed": 0}
+
+
+def test_replaced_runs_cannot_be_kept_offline(ftsync: Ftsync) -> None:
+    assert ftsync("resync", "--offline", "--keep-replaced").code == 2
+
+
+@pytest.mark.parametrize(
+    ("choice", "action"), [((), "enrich"), (("--on-native", "skip"), "skip"), (("--on-native", "replace"), "replace")]
+)
+def test_a_run_of_openais_own_integration_is_treated_as_asked(
+    ftsync: Ftsync, world: World, project: str, choice: tuple[str, ...], action: str
+) -> None:
+    job_id = add_one(world)
+    with wandb.init(project=project, id=job_id, tags=["openai/fine-tune"], reinit="create_new") as run:
+        run.log({"train_loss": 1.0})
+    (plan,) = ftsync("sync", "--dry-run", "--json", *choice).json["plans"]
+    assert (plan["action"], plan["replaces"]) == (action, [job_id] if action == "replace" else [])
+
+
+def test_an_unknown_choice_names_the_known_ones(ftsync: Ftsync) -> None:
+    said = ftsync("sync", "--on-native", "keep")
+    assert said.code == 2
+    assert "enrich" in said.err

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ft_sync.cli import exits
 from ft_sync.cli.render import moment, seconds
-from ft_sync.models import Create, Failed, Replace, Skipped, Synced, Wait
+from ft_sync.models import Failed, Skip, Skipped, Synced, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,16 +69,8 @@ def of_details(details: Iterable[tuple[Detail, float | None]], failures: Iterabl
 
 
 def action(plan: Plan) -> str:
-    """Name what is to be done."""
-    match plan:
-        case Create():
-            return "create"
-        case Replace():
-            return "replace"
-        case Wait():
-            return "wait"
-        case _:
-            return "skip"
+    """Name what is to be done: create, extend, enrich, replace, wait or skip."""
+    return type(plan).__name__.lower()
 
 
 def _outcome(outcome: JobOutcome) -> dict[str, Any]:
@@ -116,8 +108,8 @@ def _planned(plan: Plan) -> dict[str, Any]:
         "action": action(plan),
         "status": plan.job.status,
         "reason": plan.reason,
-        "run_id": plan.run_id if isinstance(plan, Create | Replace) else None,
-        "replaces": [run.run_id for run in plan.replaced] if isinstance(plan, Replace) else [],
+        "run_id": None if isinstance(plan, Skip | Wait) else plan.run_id,
+        "replaces": [] if isinstance(plan, Skip | Wait) else [run.run_id for run in plan.replaced],
     }
 
 

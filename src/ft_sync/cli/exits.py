@@ -50,9 +50,11 @@ ENDINGS: dict[type[FtSyncError], Ending] = {
     errors.ConfigError: Ending(USAGE, "config", "bad argument or setting"),
     errors.AuthError: Ending(NOT_ALLOWED, "auth", "not allowed"),
     errors.NotLoggedIn: Ending(NOT_ALLOWED, "auth", "not authenticated"),
+    errors.Forbidden: Ending(NOT_ALLOWED, "auth", "not allowed"),
     errors.NotFound: Ending(INCOMPLETE, "not_found", "not found"),
     errors.Unavailable: Ending(UNAVAILABLE, "unavailable", "service unavailable"),
     errors.BadData: Ending(INCOMPLETE, "bad_data", "unreadable answer"),
+    errors.Refused: Ending(INCOMPLETE, "refused", "refused by the service"),
     errors.SinkRejected: Ending(INCOMPLETE, "rejected", "not accepted by W&B"),
     errors.Unexpected: Ending(UNEXPECTED, "unexpected", "unexpected error"),
 }

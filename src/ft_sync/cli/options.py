@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -84,6 +84,51 @@ LogDatasets = Annotated[
         "--log-datasets/--no-log-datasets",
         help="Log training and validation files (default log; env FTSYNC_LOG_DATASETS).",
         show_default=False,
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+TableRows = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=200_000,
+        metavar="N",
+        help="Examples at most in a dataset's table (default 10000; env FTSYNC_TABLE_ROWS).",
+        show_default=False,
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+OnNative = Annotated[
+    Literal["enrich", "skip", "replace"] | None,
+    typer.Option(
+        help="What to do with a run of OpenAI's own integration: add what it lacks and leave its history, leave it, "
+        "or replace it (default enrich; env FTSYNC_ON_NATIVE).",
+        show_default=False,
+    ),
+]
+KeepReplaced = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-replaced/--delete-replaced",
+        help="Tag replaced runs ftsync-replaced, or delete them (default delete; env FTSYNC_KEEP_REPLACED).",
+        show_default=False,
+    ),
+]
+Link = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--link",
+        metavar="REGISTRY/COLLECTION",
+        help="Link the model artifacts there, also of jobs that are synced already; repeatable.",
+        rich_help_panel=RUN_PANEL,
+    ),
+]
+LinkAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--link-alias",
+        metavar="NAME",
+        help="Alias of the linked version, e.g. production; repeatable.",
         rich_help_panel=RUN_PANEL,
     ),
 ]

@@ -11,7 +11,7 @@ from rich.table import Column
 
 from ft_sync.cli.render import console, figures, is_screen, safe, tell
 from ft_sync.events import Advanced, Noted, Planned, Settled, Started, Waiting
-from ft_sync.models import Failed, Replace, Skip, Skipped, Synced, Wait
+from ft_sync.models import Enrich, Extend, Failed, Replace, Skip, Skipped, Synced, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,9 +138,16 @@ def _overview(event: Planned) -> str:
 
 
 def _beginning(event: Started) -> str:
-    if isinstance(event.plan, Replace):
-        return f"writing again: {event.plan.reason}"
-    return f"writing: {event.plan.reason}"
+    match event.plan:
+        case Replace():
+            doing = "writing again"
+        case Extend():
+            doing = "going on"
+        case Enrich():
+            doing = "adding what it lacks"
+        case _:
+            doing = "writing"
+    return f"{doing}: {event.plan.reason}"
 
 
 def _state(event: Waiting) -> str:

@@ -35,7 +35,12 @@ FLAGS = {
     "log_datasets": "--log-datasets",
     "model_artifact_name": "--model-artifact-name",
     "model_artifact_type": "--model-artifact-type",
+    "table_rows": "--table-rows",
     "renew": "`ftsync resync`",
+    "on_native": "--on-native",
+    "keep_replaced": "--keep-replaced",
+    "link": "--link",
+    "link_alias": "--link-alias",
     "poll_interval": "--poll-interval",
     "timeout": "--timeout",
     "openai_client": "OPENAI_API_KEY and OPENAI_BASE_URL",
@@ -52,14 +57,19 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     entity: options.Entity = None,
     overwrite: options.Overwrite = False,
     include_unsuccessful: options.IncludeUnsuccessful = False,
+    on_native: options.OnNative = None,
+    keep_replaced: options.KeepReplaced = None,
     dry_run: options.DryRun = False,
     offline: options.Offline = False,
     wait: options.Wait = None,
     poll_interval: options.PollInterval = None,
     timeout: options.Timeout = None,
     log_datasets: options.LogDatasets = None,
+    table_rows: options.TableRows = None,
     model_artifact_name: options.ModelArtifactName = None,
     model_artifact_type: options.ModelArtifactType = None,
+    link: options.Link = None,
+    link_alias: options.LinkAlias = None,
     init: options.Init = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -69,7 +79,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
 ) -> None:
     """Bring fine-tuning jobs into W&B.
 
-    Creates the runs that are missing and writes again those that are incomplete; what is complete is left alone.
+    Creates the runs that are missing and completes those that were cut off; what is complete is left alone.
     Without --job and --last: every job, all pages, oldest first.
     """
     if job and last is not None:
@@ -84,10 +94,15 @@ def sync(  # noqa: PLR0913 - one argument for each flag
         "include_unsuccessful": include_unsuccessful,
         "wait_for_job_success": wait,
         "renew": command == "resync",
+        "on_native": on_native,
+        "link": link or (),
+        "link_alias": link_alias or (),
         **init_arguments(init or [], offline=offline),
     }
     details = {
         "log_datasets": log_datasets,
+        "table_rows": table_rows,
+        "keep_replaced": keep_replaced,
         "model_artifact_name": model_artifact_name,
         "model_artifact_type": model_artifact_type,
         "poll_interval": poll_interval,
@@ -190,7 +205,7 @@ def _show_preview(preview: "Preview", command: str, output: Output) -> int:
     if output.json:
         render.document(documents.of_preview(preview, command, code))
     elif output.quiet:
-        render.lines([job_id] for action, job_id, _ in rows if action in {"create", "replace", "wait"})
+        render.lines([job_id] for action, job_id, _ in rows if action not in {"skip", "unreadable"})
     elif render.is_screen(sys.stdout):
         render.table(("would", "job", "because"), rows, folds=2, color=output.color)
     else:
