@@ -209,7 +209,7 @@ def test_the_files_of_the_run_are_what_the_service_served() -> None:
 
 
 def test_the_events_are_lines_of_a_log() -> None:
-    events = (event(message="Job\nstarted."), event(10, message="", level="warn", created_at=None))
+    events = (event(message="Job\n\x1b started."), event(10, message="", level="warn", created_at=None))
     assert record(snapshot(events=events)).log == ("2025-10-09T08:53:20Z INFO Job started.", "WARN metrics")
 
 
@@ -243,6 +243,13 @@ def test_the_summary_has_the_best_and_the_last_value_of_each_metric() -> None:
 def test_a_column_does_not_take_the_place_of_the_status() -> None:
     rows = result_file(b"step,status\n1,7\n")
     assert record(snapshot(result_files=(rows,))).summary["status"] == "succeeded"
+
+
+def test_a_column_that_wandb_would_take_for_something_else_is_left_out_and_named() -> None:
+    rows = result_file(b"step,_timestamp,train_data,loss\n1,5,6,7\n2,5,,\n")
+    made = record(snapshot(result_files=(rows,)))
+    assert [dict(row.metrics) for row in made.rows] == [{"loss": 7.0}]
+    assert made.notes == ("metrics left out, whose names mean something else in a run: _timestamp, train_data",)
 
 
 def test_a_number_that_was_served_as_text_is_a_number() -> None:

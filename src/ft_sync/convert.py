@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,11 @@ MAX_TAG = 64
 
 FOLDER = "fine_tuning"
 """Where a run keeps what the service served: the first part of the API's routes."""
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+TAKEN = frozenset({"_step", "_timestamp", "_runtime", "_wandb", "ftsync", "train_data", "valid_data"})
+"""Keys of a run that have a meaning of their own, so that no metric can be called so."""
 
 LONGEST_NAME = 60
 """Characters; of four bytes each they still are a file's name on every system."""
@@ -57,8 +63,9 @@ def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -
         started=_unix(job.created_at),
         finished=_unix(job.finished_at),
     )
-    best = {name: kind for row in merged.rows for name in row.metrics if (kind := best_of(name))}
-    metrics = _metrics(merged.rows, best)
+    rows, taken = _without_taken_names(merged.rows)
+    best = {name: kind for row in rows for name in row.metrics if (kind := best_of(name))}
+    metrics = _metrics(rows, best)
     model = _model_metadata(job, snapshot.checkpoints, metrics)
     lost = tuple(f"file {file_id} could not be had: {reason}" for file_id, reason in missing.items())
     return RunRecord(
@@ -66,14 +73,14 @@ def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -
         config=portable(_config(snapshot) | ({"missing_files": dict(missing)} if missing else {})),
         summary=portable(metrics | _summary(job)),  # a column may be named status, too
         tags=tuple(_tag(tag) for tag in ("openai", job.base_model, job.method) if tag),
-        rows=merged.rows,
+        rows=rows,
         model_metadata=portable(model) if model else None,
         digest=digest(job),
         best=best,
         files=tuple(_files(snapshot)),
         log=tuple(_line(event) for event in snapshot.events),
         failure=job.verdict and _text(job.verdict),
-        notes=tuple(map(_text, snapshot.notes + merged.notes + lost)),
+        notes=tuple(map(_text, snapshot.notes + merged.notes + taken + lost)),
     )
 
 
@@ -85,6 +92,16 @@ def best_of(metric: str) -> Best | None:
     if "accuracy" in name or ("reward" in name and "unresponsive" not in name):
         return "max"
     return None
+
+
+def _without_taken_names(rows: tuple[MetricRow, ...]) -> tuple[tuple[MetricRow, ...], tuple[str, ...]]:
+    """Leave out metrics that W&B would take for something else; return what is left, and a note on them."""
+    found = sorted({name for row in rows for name in row.metrics if name in TAKEN})
+    if not found:
+        return rows, ()
+    kept = (replace(row, metrics={k: v for k, v in row.metrics.items() if k not in TAKEN}) for row in rows)
+    note = f"metrics left out, whose names mean something else in a run: {', '.join(found)}"
+    return tuple(row for row in kept if row.metrics), (note,)
 
 
 def _metrics(rows: Sequence[MetricRow], best: Mapping[str, Best]) -> dict[str, Any]:
@@ -183,7 +200,7 @@ def _files(snapshot: JobSnapshot) -> Iterator[RunFile]:
 
 def _line(event: JobEvent) -> str:
     """Return the event as a line of a log: time, level, message."""
-    message = " ".join(event.message.split()) or event.type
+    message = " ".join(CONTROL.sub(" ", event.message).split()) or event.type
     return _text(" ".join(filter(None, (_iso(event.created_at), event.level.upper(), message))))
 
 

@@ -1,5 +1,6 @@
 """The routes: a `World` in the words of OpenAI's fine-tuning and files API; it knows no sockets."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -19,6 +20,14 @@ BASE_MODEL_CREATED: Final = int(datetime(2025, 4, 14, tzinfo=UTC).timestamp())
 BASE_MODEL_SHUTDOWN: Final = "2027-01-14"
 
 
+class Json(JSONResponse):
+    """JSON in ASCII: a job may hold half of a surrogate pair, which has no bytes of its own."""
+
+    def render(self, content: Any) -> bytes:  # noqa: ANN401 - JSON
+        """The bytes of the body."""
+        return json.dumps(content).encode()
+
+
 class ApiError(Exception):
     """A refusal in OpenAI's shape."""
 
@@ -36,7 +45,7 @@ class ApiError(Exception):
             "param": self.param,
             "code": self.code,
         }
-        return JSONResponse({"error": error}, status_code=self.status)
+        return Json({"error": error}, status_code=self.status)
 
 
 def create_app(world: World, *, api_key: str, clock: Callable[[], float]) -> Starlette:
@@ -95,11 +104,11 @@ class _Api:
             if name.startswith("metadata[")
         }
         jobs = [job.job_at(now) for job in self._world.jobs]
-        found = [job for job in jobs if wanted.items() <= (job.get("metadata") or {}).items()]
+        found = [job for job in jobs if not wanted or wanted.items() <= (job.get("metadata") or {}).items()]
         return _page(request, found, default=20)
 
     def retrieve_job(self, request: Request) -> Response:
-        return JSONResponse(self._job(request).job_at(self._clock()))
+        return Json(self._job(request).job_at(self._clock()))
 
     def list_events(self, request: Request) -> Response:
         return _page(request, self._job(request).events_at(self._clock()), default=20)
@@ -113,7 +122,7 @@ class _Api:
         return _page(request, [file.as_json() for file in files], default=MAX_FILES, maximum=MAX_FILES)
 
     def retrieve_file(self, request: Request) -> Response:
-        return JSONResponse(self._file(request).as_json())
+        return Json(self._file(request).as_json())
 
     def file_content(self, request: Request) -> Response:
         content = self._file(request).served
@@ -146,7 +155,7 @@ class _Api:
             }
             for model in sorted({job["model"] for job in jobs})
         ]
-        return JSONResponse({"object": "list", "data": base + tuned})
+        return Json({"object": "list", "data": base + tuned})
 
     def _job(self, request: Request) -> SampleJob:
         job_id = request.path_params["job_id"]
@@ -175,7 +184,7 @@ def _page(request: Request, items: Sequence[dict[str, Any]], *, default: int, ma
             raise ApiError(400, f"Nothing in this list has the id '{after}'.", param="after")
         start = position + 1
     data = items[start : start + limit]
-    return JSONResponse(
+    return Json(
         {
             "object": "list",
             "data": data,

@@ -94,8 +94,9 @@ class SampleJob:
 
     @property
     def created_at(self) -> int:
-        """The job's creation time in Unix seconds."""
-        return int(self.job["created_at"])
+        """The job's creation time in Unix seconds; 0 for one that does not tell."""
+        served = self.job.get("created_at")
+        return int(served) if isinstance(served, int | float) else 0
 
     def job_at(self, now: float) -> dict[str, Any]:
         """The job's JSON at a time."""
