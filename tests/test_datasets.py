@@ -152,9 +152,33 @@ def test_a_developer_counts_as_system(tmp_path: Path) -> None:
     assert cells(tmp_path, {"messages": [developer, USER, ASSISTANT]})["system"] == "Be brief."
 
 
+def test_several_instructions_are_all_shown(tmp_path: Path) -> None:
+    messages = [{"role": role, "content": role[:3]} for role in ("system", "user", "developer", "assistant")]
+    assert cells(tmp_path, {"messages": messages})["system"] == "sys\n\ndev"
+
+
+def test_an_answer_to_no_known_call_goes_by_the_calls_id(tmp_path: Path) -> None:
+    messages = [{"role": "tool", "tool_call_id": "call-9", "content": "?"}, {"role": "assistant", "content": "a"}]
+    assert "tool call-9: ?" in str(cells(tmp_path, {"messages": messages})["conversation"])
+
+
+def test_half_of_a_surrogate_pair_can_be_written(tmp_path: Path) -> None:
+    row = cells(tmp_path, {"prompt": "a\ud800b", "completion": "c"})
+    assert row["prompt"] == "a?b"
+    assert all(str(cell).encode() for cell in row.values())
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"), [("No.", "No."), ({"role": "assistant", "content": "No."}, "assistant: No.")]
+)
+def test_an_answer_that_is_no_list_is_shown(tmp_path: Path, answer: object, shown: str) -> None:
+    example = {"input": {"messages": []}, "preferred_output": answer, "non_preferred_output": []}
+    assert cells(tmp_path, example)["preferred"] == shown
+
+
 def test_tool_calls_and_their_results_are_readable(tmp_path: Path) -> None:
     assert cells(tmp_path, {"messages": [CALLING, RESULT, ASSISTANT]})["conversation"] == (
-        'assistant: → clock({"zone": "UTC"})\n\ntool call-1: 12:00\n\nassistant: Hi.'
+        'assistant: → clock({"zone": "UTC"})\n\ntool clock: 12:00\n\nassistant: Hi.'
     )
 
 

@@ -103,7 +103,7 @@ class Dataset:
                     self._broken_lines.append(number)
                 continue
             if self._examples < self.limit:
-                yield (self._examples, *_cells(self.format, example), line.decode())
+                yield (self._examples, *map(_encodable, _cells(self.format, example)), line.decode())
             self._examples += 1
 
     @property
@@ -155,7 +155,7 @@ def _cells(kind: DatasetFormat, example: Mapping[str, Any]) -> tuple[Cell, ...]:
         case DatasetFormat.CHAT:
             messages = _messages(example.get("messages"))
             return (
-                _last(messages, *INSTRUCTING),
+                _instructions(messages),
                 _last(messages, "user"),
                 _last(messages, "assistant"),
                 _conversation(messages),
@@ -165,37 +165,61 @@ def _cells(kind: DatasetFormat, example: Mapping[str, Any]) -> tuple[Cell, ...]:
         case DatasetFormat.PREFERENCE:
             given = example.get("input")
             prompt = _messages(given.get("messages")) if isinstance(given, dict) else []
-            answers = (
-                _conversation(_messages(example.get(key))) for key in ("preferred_output", "non_preferred_output")
+            return (
+                _conversation(prompt),
+                _answer(example.get("preferred_output")),
+                _answer(example.get("non_preferred_output")),
             )
-            return (_conversation(prompt), *answers)
         case DatasetFormat.REINFORCEMENT:
             messages = _messages(example.get("messages"))
             asked = [one for one in messages if one.get("role") not in INSTRUCTING]
             reference = {key: value for key, value in example.items() if key not in CHAT_KEYS}
-            return (_last(messages, *INSTRUCTING), _conversation(asked), _json(reference) if reference else "")
+            return (_instructions(messages), _conversation(asked), _json(reference) if reference else "")
         case DatasetFormat.COMPLETION:
             return _text(example.get("prompt")), _text(example.get("completion"))
         case _:
             return ()
 
 
+def _encodable(cell: Cell) -> Cell:
+    """Replace what JSON can say and UTF-8 cannot: half of a surrogate pair."""
+    return cell.encode("utf-8", "replace").decode() if isinstance(cell, str) else cell
+
+
 def _messages(value: object) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def _last(messages: list[dict[str, Any]], *roles: str) -> str:
-    return next((_said(one) for one in reversed(messages) if one.get("role") in roles), "")
+def _instructions(messages: list[dict[str, Any]]) -> str:
+    return "\n\n".join(_said(one) for one in messages if one.get("role") in INSTRUCTING)
+
+
+def _last(messages: list[dict[str, Any]], role: str) -> str:
+    return next((_said(one) for one in reversed(messages) if one.get("role") == role), "")
+
+
+def _answer(value: object) -> str:
+    """Return one of two answers: messages, or whatever stands there instead."""
+    messages = _messages([value] if isinstance(value, dict) else value)
+    return _conversation(messages) if messages else _text(value)
 
 
 def _conversation(messages: list[dict[str, Any]]) -> str:
-    return "\n\n".join(f"{_speaker(one)}: {_said(one)}" for one in messages)
+    called = {_text(call.get("id")): _name(call) for one in messages for call in _messages(one.get("tool_calls"))}
+    return "\n\n".join(f"{_speaker(one, called)}: {_said(one)}" for one in messages)
 
 
-def _speaker(message: Mapping[str, Any]) -> str:
+def _name(call: Mapping[str, Any]) -> str:
+    function = call.get("function")
+    return _text(function.get("name")) if isinstance(function, dict) else ""
+
+
+def _speaker(message: Mapping[str, Any], called: Mapping[str, str]) -> str:
+    """Return who speaks: the role with a name, for a tool's answer that of the function that was called."""
     speaker = _text(message.get("role")) or "?"
-    if name := message.get("name") or message.get("tool_call_id"):
-        speaker += f" {_text(name)}"
+    call = _text(message.get("tool_call_id"))
+    if name := _text(message.get("name")) or called.get(call) or call:
+        speaker += f" {name}"
     return f"{speaker} (weight 0)" if message.get("weight") == 0 else speaker
 
 
