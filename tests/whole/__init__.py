@@ -1,0 +1,1 @@
+"""Jobs of every kind that services serve, ordinary and hostile, each with what must be found of it in W&B."""
