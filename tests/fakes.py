@@ -2,8 +2,8 @@
 
 `FakeSource(jobs)` serves jobs newest first; put an error into `broken[id]` to have a job or file fail, change
 `jobs_by_id` while a clock sleeps to let time do something. `FakeSink` keeps the runs in `runs`; an id in `loses` is
-written and then not held; `prefixes` says how many rows of a run are a beginning of its record. `FakeClock` never
-waits; `at_sleep` is called instead.
+written and then not held, one in `taken` refused; `prefixes` says how many rows of a run are a beginning of its record.
+`FakeClock` never waits; `at_sleep` is called instead.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ft_sync import datasets
+from ft_sync.errors import IdTaken
 from ft_sync.models import (
     Download,
     Job,
@@ -132,6 +133,7 @@ class FakeSink:
         self.runs: dict[RunId, FakeRun] = {}
         self.held = {state.run_id: state for state in states}
         self.loses: set[str] = set()
+        self.taken: set[str] = set()
         self.broken: Exception | None = None
         self.broken_link: Exception | None = None
         self.questions: list[set[JobId]] = []
@@ -154,6 +156,8 @@ class FakeSink:
 
     @contextmanager
     def open(self, plan: Write, record: RunRecord) -> Iterator[FakeRun]:
+        if plan.run_id in self.taken:
+            raise IdTaken(f"{plan.run_id} was deleted")
         run = self.runs[plan.run_id] = FakeRun(plan.job.id, self, url=f"memory:{plan.run_id}")
         try:
             yield run

@@ -8,7 +8,7 @@ import pytest
 
 from ft_sync.datasets import DatasetFormat, DatasetSummary
 from ft_sync.engine import VERIFY_PAUSES, Request, Selection, preview, sync
-from ft_sync.errors import AuthError, NotFound, SinkRejected, Unavailable, Unexpected
+from ft_sync.errors import AuthError, IdTaken, NotFound, SinkRejected, Unavailable, Unexpected
 from ft_sync.events import Event, Noted, Planned, Settled
 from ft_sync.follow import Patience
 from ft_sync.models import (
@@ -203,6 +203,21 @@ def test_a_replaced_run_stays_when_the_new_one_is_lost() -> None:
     sink.loses.add("ftjob-1-r2")
     run(FakeSource(jobs(1)), sink, Request(rule=Rule(overwrite=True)))
     assert sink.deleted == []
+
+
+def test_a_job_whose_run_was_deleted_arrives_under_the_next_free_id() -> None:
+    sink = FakeSink()
+    sink.taken |= {"ftjob-1", "ftjob-1-r2"}
+    (outcome,) = run(FakeSource(jobs(1)), sink).synced
+    assert outcome.run_id == "ftjob-1-r3"
+    assert "ftjob-1 was deleted there" in outcome.reason
+
+
+def test_a_job_of_which_every_id_is_taken_fails() -> None:
+    sink = FakeSink()
+    sink.taken |= {"ftjob-1", *(f"ftjob-1-r{number}" for number in range(2, 20))}
+    (failure,) = run(FakeSource(jobs(1)), sink).failed
+    assert isinstance(failure.error, IdTaken)
 
 
 def test_a_replaced_run_is_kept_when_that_is_asked_for() -> None:

@@ -266,7 +266,16 @@ class TestFlatten:
 
     def test_other_nesting_becomes_a_path(self) -> None:
         data = {"timing": {"step": {"sampling": 61.5, "eval": None}}, "usage": {"samples": {"tokens": 7}}}
-        assert flatten(data) == {"timing/step/sampling": 61.5, "usage/samples/tokens": 7}
+        assert flatten(data) == {"sampling_duration": 61.5, "usage/samples/tokens": 7}
+
+    def test_the_times_of_a_step_go_by_azures_names(self) -> None:
+        step = {"sampling": 1, "training": 2, "eval": 3, "full_iteration": 6}
+        assert flatten({"timing": {"step": step, "graders": []}}) == {
+            "sampling_duration": 1,
+            "training_duration": 2,
+            "eval_duration": 3,
+            "total_duration": 6,
+        }
 
     def test_older_names_become_the_current_ones(self) -> None:
         assert flatten({"validation_mean_token_accuracy": 0.5}) == {"valid_mean_token_accuracy": 0.5}

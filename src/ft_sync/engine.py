@@ -7,15 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ft_sync import convert
 from ft_sync.downloads import Downloads
-from ft_sync.errors import REFUSALS, AuthError, FtSyncError, SinkRejected, Unexpected
-from ft_sync.events import Advanced, Noted, Observer, Planned, Settled, Started
+from ft_sync.errors import AuthError, FtSyncError, SinkRejected, Unexpected
+from ft_sync.events import Advanced, Noted, Observer, Planned, Settled
 from ft_sync.follow import Patience, until_finished
 from ft_sync.models import (
     UNSUCCESSFUL,
-    Enrich,
-    Extend,
     Failed,
     Job,
     JobId,
@@ -30,11 +27,12 @@ from ft_sync.models import (
     Write,
 )
 from ft_sync.plan import Rule, plan
+from ft_sync.write import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ft_sync.models import Download, FileId, MetricRow, RunRecord, RunState, TrainingFile
+    from ft_sync.models import RunState
     from ft_sync.ports import Clock, JobSource, RunSink
 
 VERIFY_PAUSES = (0.5, 1.0, 2.0, 4.0)
@@ -139,10 +137,11 @@ class _Work:
         writes = [step for step in plans if not isinstance(step, Skip | Wait)]
         self.downloads.expect(step.job for step in writes)
         arrived = [self._leave(step) for step in plans if isinstance(step, Skip)]
+        writer = Writer(self.source, self.sink, self.downloads, self.observe, self.request.log_datasets)
         written: dict[RunId, tuple[Write, Synced]] = {}
         for step in writes:
             try:
-                done, synced = self._write(step)
+                done, synced = writer.write(step)
                 written[done.run_id] = done, synced
             except FtSyncError as error:
                 self.settle(Failed(step.job.id, error))
@@ -180,63 +179,6 @@ class _Work:
         outcome = Skipped(job.id, step.reason, job.status, run.url if run else None, step.unfinished)
         self.settle(self._linked(job, outcome) if complete else outcome)
         return job if complete else None
-
-    def _write(self, step: Write) -> tuple[Write, Synced]:
-        """Write the run of a job; return what was done, which tells of it only once it is verified."""
-        job = step.job
-        self.observe(Started(step))
-        self.observe(Advanced(job.id, "reading"))
-        snapshot = self.source.snapshot(job)
-        datasets, missing = self._datasets(snapshot.training_files)
-        record = convert.record(snapshot, missing)
-        step, rows = self._remaining(step, record)
-        notes = list(record.notes)
-        with self.sink.open(step, record) as run:
-            self.observe(Advanced(job.id, "metrics"))
-            for row in rows:
-                run.log(row)
-            run.log_events(record.log)
-            run.save(record.files)
-            self.observe(Advanced(job.id, "datasets"))
-            for file, download in datasets:
-                summary = run.use_dataset(file, download)
-                if summary.broken:
-                    lines = ", ".join(map(str, summary.broken_lines))
-                    notes.append(f"{file.split} file {file.id}: {summary.broken} lines are no JSON objects: {lines}")
-            self.observe(Advanced(job.id, "model"))
-            run.log_model(record)
-            run.complete(record)
-            url = run.url
-        for note in notes:
-            self.observe(Noted(job.id, note))
-        return step, Synced(job.id, job.status, step.run_id, len(record.rows), step.reason, url, tuple(notes))
-
-    def _remaining(self, step: Write, record: RunRecord) -> tuple[Write, tuple[MetricRow, ...]]:
-        """Return how the record is to be written, now that it is known, and the rows that the run lacks."""
-        match step:
-            case Enrich():
-                return step, ()
-            case Extend():
-                held = self.sink.held_rows(step.run, record)
-                return (step.otherwise, record.rows) if held is None else (step, record.rows[held:])
-            case _:
-                return step, record.rows
-
-    def _datasets(
-        self, files: Iterable[TrainingFile]
-    ) -> tuple[list[tuple[TrainingFile, Download | None]], dict[FileId, str]]:
-        """Return the files with their downloads, None for one that W&B holds; and why others cannot be had."""
-        datasets: list[tuple[TrainingFile, Download | None]] = []
-        missing: dict[FileId, str] = {}
-        for file in files if self.request.log_datasets else ():
-            if self.sink.dataset(file) is not None:
-                datasets.append((file, None))
-                continue
-            try:
-                datasets.append((file, self.downloads.get(file.id)))
-            except REFUSALS as error:
-                missing[file.id] = error.message
-        return datasets, missing
 
     def _verify(self, pending: dict[RunId, tuple[Write, Synced]]) -> list[Job]:
         """Ask W&B, in bulk, whether it holds what was just written; only then drop what was replaced."""

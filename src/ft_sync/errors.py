@@ -12,6 +12,7 @@
     ├── BadData          the service answered with something unreadable
     │   └── Refused      or said that it will not answer this request
     ├── SinkRejected     W&B was told, and does not hold what it was told
+    │   └── IdTaken      it will not take this run id for some time: a run that had it was deleted
     └── Unexpected       a bug of ours that cost one job; its cause is chained
 
 "Not found" and "could not ask" are different answers, so nothing ever turns an `Unavailable` into a `NotFound`.
@@ -68,6 +69,10 @@ class Refused(BadData):
 
 class SinkRejected(FtSyncError):  # noqa: N818 - names what W&B did
     """W&B does not hold what it was sent."""
+
+
+class IdTaken(SinkRejected):
+    """A run with this id was deleted, and W&B keeps the id for days."""
 
 
 class Unexpected(FtSyncError):  # noqa: N818 - names what happened

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ft_sync.convert import digest
@@ -13,6 +13,7 @@ from ft_sync.models import (
     Enrich,
     Extend,
     Job,
+    JobId,
     Origin,
     Plan,
     Replace,
@@ -71,6 +72,13 @@ def plan(job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
     return Skip(job, _why_leave(counts), counts, others)
 
 
+def under_next_id(step: Create | Replace) -> Create | Replace:
+    """Return the same, under the next id: a run that had this one was deleted, and W&B keeps ids of deleted runs."""
+    revision = _revision_of(step.run_id, step.job.id)
+    reason = f"{step.reason}, {step.run_id} was deleted there"
+    return replace(step, run_id=RunId(f"{step.job.id}-r{revision + 1}"), reason=reason)
+
+
 def current(runs: Sequence[RunState]) -> RunState | None:
     """Return the one run of a job that counts: the newest complete one, or else the newest; None without any."""
     counting = [run for run in runs if not run.is_replaced]
@@ -107,10 +115,10 @@ def _write_again(job: Job, runs: Sequence[RunState], run: RunState, rule: Rule, 
     others = tuple(one for one in counting if one is not run)
     if run.origin is Origin.NATIVE and rule.on_native == "enrich":
         return Enrich(job, run.run_id, reason, run, others)
-    replace = Replace(job, _next_run_id(job, runs), reason, counting)
+    instead = Replace(job, _next_run_id(job, runs), reason, counting)
     if run.origin is Origin.FTSYNC and not run.is_complete and not rule.overwrite:
-        return Extend(job, run.run_id, reason, run, replace, others)
-    return replace
+        return Extend(job, run.run_id, reason, run, instead, others)
+    return instead
 
 
 def _why_leave(run: RunState) -> str:
@@ -125,5 +133,9 @@ def _next_run_id(job: Job, runs: Sequence[RunState]) -> RunId:
 
 
 def _revision(run: RunState) -> int:
-    match = re.fullmatch(r"-r(\d+)", run.run_id.removeprefix(run.job_id))
+    return _revision_of(run.run_id, run.job_id)
+
+
+def _revision_of(run_id: RunId, job_id: JobId) -> int:
+    match = re.fullmatch(r"-r(\d+)", run_id.removeprefix(job_id))
     return int(match[1]) if match else 1

@@ -32,6 +32,10 @@ ALIASES = {
     "validation_mean_token_accuracy": "valid_mean_token_accuracy",
     "scores/train_reward_mean": "train_mean_reward",
     "scores/valid_reward_mean": "full_valid_mean_reward",
+    "timing/step/sampling": "sampling_duration",
+    "timing/step/training": "training_duration",
+    "timing/step/eval": "eval_duration",
+    "timing/step/full_iteration": "total_duration",
 }
 """A metric's other spellings, in older files, Azure's documentation and nested events -> its name here."""
 

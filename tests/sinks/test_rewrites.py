@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import wandb
 
-from ft_sync.errors import NotFound
+from ft_sync.errors import IdTaken, NotFound
 from ft_sync.models import Create, Download, Enrich, Extend, JobId, MetricRow, Origin, Replace, RunId, RunState
 from ft_sync.sinks.online import REPLACED_TAG, OnlineSink
 from ft_sync.sinks.wandb import RunOptions
@@ -158,6 +158,17 @@ def test_a_native_run_gets_what_it_lacks_and_keeps_what_it_has(
     assert [artifact.collection.name for artifact in run.logged] == ["model_metadata"]
     again = state_of(sink)
     assert (again.origin, again.is_complete) == (Origin.NATIVE, True)
+
+
+def test_the_id_of_a_run_that_was_deleted_is_taken(workspace: Path, project: str) -> None:
+    init = {"dir": str(workspace), "settings": {"init_timeout": 3}}
+    sink = OnlineSink(RunOptions(project, None, "online", init=init))
+    write(sink, create(), full())
+    sink.delete(state_of(sink))
+    with pytest.raises(IdTaken, match="ftjob-1"):
+        write(sink, create(), full())
+    write(sink, create("ftjob-1-r2"), full())
+    assert state_of(sink).is_complete
 
 
 def test_a_kept_run_is_tagged_and_otherwise_as_it_was(sink: OnlineSink, backend: WandbBackend, project: str) -> None:

@@ -79,9 +79,10 @@ def _synced(mode: str, backend: WandbBackend, sandbox: Sandbox) -> Arrived:
             sandbox.fail(f"/files/{file_id}/content", status=status)
     report = ft_sync.sync(project=PROJECT, include_unsuccessful=True, mode=mode, tags=["mine"], group="all")
     if mode == "offline":
+        # One at a time: of two uploads of one dataset at once, each makes a version, and the aliases stay with one.
         folders = sorted(map(str, Path("wandb").glob("offline-run-*")))
         environment = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
-        command = [sys.executable, "-m", "wandb", "sync", "--yes", *folders]
+        command = [sys.executable, "-m", "wandb", "sync", "--yes", "-n", "1", *folders]
         subprocess.run(command, check=True, capture_output=True, env=environment)
     paths = [request.path for request in sandbox.requests]
     return Arrived(backend, report, [path for path in paths if path.endswith("/content")])

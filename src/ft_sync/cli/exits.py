@@ -56,6 +56,7 @@ ENDINGS: dict[type[FtSyncError], Ending] = {
     errors.BadData: Ending(INCOMPLETE, "bad_data", "unreadable answer"),
     errors.Refused: Ending(INCOMPLETE, "refused", "refused by the service"),
     errors.SinkRejected: Ending(INCOMPLETE, "rejected", "not accepted by W&B"),
+    errors.IdTaken: Ending(INCOMPLETE, "rejected", "not accepted by W&B"),
     errors.Unexpected: Ending(UNEXPECTED, "unexpected", "unexpected error"),
 }
 

@@ -45,6 +45,8 @@ LEAN: Mapping[str, object] = {
     "x_disable_stats": True,
     "x_disable_machine_info": True,
     "x_save_requirements": False,
+    # The SDK tries for so long to make a run under an id that W&B will not give: 4 times in 30 s.
+    "init_timeout": 30,
 }
 
 
@@ -209,7 +211,9 @@ def opened(
     native = native or {}
     config = {**(init.pop("config", None) or {}), **record.config}
     tags = [*native.get("tags", ()), *record.tags, *(init.pop("tags", None) or ())]
-    notes = [note for note in (native.get("notes"), init.pop("notes", None), record.failure, *record.notes) if note]
+    had = native.get("notes") or ""
+    said = (init.pop("notes", None), record.failure, *record.notes)
+    notes = [note for note in (had, *said) if note and (note == had or note not in had)]
     settings = init.pop("settings", None) or {}
     is_new = isinstance(plan, Create | Replace)
     names = {} if isinstance(plan, Enrich) else {"name": record.job_id, "job_type": JOB_TYPE}

@@ -15,7 +15,7 @@ from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
 from ft_sync.datasets import TABLE_ROWS
-from ft_sync.errors import AuthError, ConfigError, FtSyncError, SinkRejected, Unavailable
+from ft_sync.errors import AuthError, ConfigError, FtSyncError, IdTaken, SinkRejected, Unavailable
 from ft_sync.models import Mark
 
 if TYPE_CHECKING:
@@ -108,6 +108,10 @@ def translated(what: str) -> Iterator[None]:
 def translate(error: Exception, what: str) -> FtSyncError:
     """Return our error for one of the SDK's."""
     status = http_status(error)
+    if "HTTP 409" in str(error) and "deleted" in str(error):
+        return IdTaken(
+            f"W&B keeps the id of {what}, which was deleted ({_one_line(error)})", hint="run the same command in a week"
+        )
     # `wandb.init` gives the core's sentence alone, without the status.
     refused = re.search(r"\b40[13]\b|permission denied", str(error), re.IGNORECASE)
     if status in {401, 403} or (status is None and refused):
