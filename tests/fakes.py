@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ft_sync import datasets
-from ft_sync.errors import IdTaken
+from ft_sync.errors import IdTaken, Stopped
 from ft_sync.models import (
     Download,
     Job,
@@ -119,7 +119,8 @@ class FakeRun:
         self.datasets.append(file.id)
         return self.sink.datasets[file.split, file.id]
 
-    def log_model(self, record: RunRecord) -> None:
+    def log_model(self, record: RunRecord, inputs: Iterable[TrainingFile]) -> None:
+        del inputs
         self.has_model = record.model_metadata is not None
 
     def complete(self, record: RunRecord) -> None:
@@ -132,6 +133,7 @@ class FakeSink:
     def __init__(self, states: Iterable[RunState] = ()) -> None:
         self.runs: dict[RunId, FakeRun] = {}
         self.held = {state.run_id: state for state in states}
+        self.goes_on = True
         self.loses: set[str] = set()
         self.taken: set[str] = set()
         self.broken: Exception | None = None
@@ -143,6 +145,10 @@ class FakeSink:
         self.deleted: list[RunId] = []
         self.links: list[tuple[JobId, str, tuple[str, ...]]] = []
         self.latest: JobId | None = None
+
+    @property
+    def can_go_on(self) -> bool:
+        return self.goes_on
 
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
         self.questions.append(set(job_ids))
@@ -207,14 +213,20 @@ class FakeClock:
     time: float = 0.0
     at_sleep: Callable[[], None] = lambda: None
     sleeps: list[float] = field(default_factory=list)
+    stopped: bool = False
 
     def now(self) -> float:
         return self.time
 
     def sleep(self, seconds: float) -> None:
+        if self.stopped:
+            raise Stopped("stopped")
         self.sleeps.append(seconds)
         self.time += seconds
         self.at_sleep()
+
+    def stop(self) -> None:
+        self.stopped = True
 
 
 def complete_run(job: Job, run_id: str | None = None, **changes: object) -> RunState:

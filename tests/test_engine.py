@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ft_sync import verify
 from ft_sync.datasets import DatasetFormat, DatasetSummary
-from ft_sync.engine import VERIFY_PAUSES, Request, Selection, preview, sync
+from ft_sync.engine import sync
 from ft_sync.errors import AuthError, IdTaken, NotFound, SinkRejected, Unavailable, Unexpected
 from ft_sync.events import Event, Noted, Planned, Settled
 from ft_sync.follow import Patience
@@ -26,6 +27,7 @@ from ft_sync.models import (
     SyncReport,
 )
 from ft_sync.plan import Rule
+from ft_sync.preview import Request, Selection, preview
 from tests.builders import at, job
 from tests.fakes import FakeClock, FakeSink, FakeSource, complete_run
 
@@ -182,7 +184,7 @@ def test_a_run_that_the_sink_does_not_hold_afterwards_is_a_failure() -> None:
     report = run(FakeSource(jobs(2)), sink, clock=clock)
     assert isinstance(report.failed[0].error, SinkRejected)
     assert [outcome.job_id for outcome in report.synced] == ["ftjob-2"]
-    assert clock.sleeps == list(VERIFY_PAUSES)
+    assert clock.sleeps == list(verify.PAUSES)
 
 
 def test_the_runs_just_written_are_asked_for_at_once() -> None:
@@ -210,7 +212,7 @@ def test_a_job_whose_run_was_deleted_arrives_under_the_next_free_id() -> None:
     sink.taken |= {"ftjob-1", "ftjob-1-r2"}
     (outcome,) = run(FakeSource(jobs(1)), sink).synced
     assert outcome.run_id == "ftjob-1-r3"
-    assert "ftjob-1 was deleted there" in outcome.reason
+    assert "ftjob-1 cannot be had" in outcome.reason
 
 
 def test_a_job_of_which_every_id_is_taken_fails() -> None:
@@ -305,14 +307,14 @@ def test_a_job_still_running_at_the_timeout_is_reported_as_timed_out() -> None:
 def test_finished_jobs_do_not_wait_for_unfinished_ones() -> None:
     source, sink = FakeSource([job("ftjob-old", status=RUNNING, created_at=at(0)), *jobs(1)]), FakeSink()
     written_before_waiting: list[str] = []
-    clock = FakeClock(at_sleep=lambda: written_before_waiting.extend(sink.runs))
+    clock = FakeClock(at_sleep=lambda: written_before_waiting.extend(run_id for run_id, held in sink.runs.items() if held.mark))
     run(source, sink, Request(patience=Patience(60, 60)), clock)
     assert written_before_waiting == ["ftjob-1"]
 
 
 def test_a_preview_says_what_would_be_done_and_writes_nothing() -> None:
     sink = FakeSink()
-    planned = preview(FakeSource(jobs(2)), sink, Request())
+    planned = preview(FakeSource(jobs(2)), sink, Selection(), Rule())
     assert [type(step) for step in planned.plans] == [Create, Create]
     assert sink.runs == {}
 

@@ -10,6 +10,7 @@ from ft_sync.sinks.offline import OfflineSink
 from ft_sync.sinks.online import OnlineSink
 from ft_sync.sinks.wandb import RunOptions
 from ft_sync.sources.openai import OpenAISource
+from ft_sync.sources.pace import Pace
 from ft_sync.wiring import SystemClock
 from tests.fakes import FakeClock, FakeSink, FakeSource
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def test_every_adapter_and_every_fake_fits_its_port(tmp_path: Path) -> None:
-    sources: list[JobSource] = [OpenAISource(openai.OpenAI(api_key="-")), FakeSource()]
+    sources: list[JobSource] = [OpenAISource(openai.OpenAI(api_key="-"), Pace(FakeClock(), print)), FakeSource()]
     options = RunOptions("p", None, "offline", init={"dir": str(tmp_path)})
     sinks: list[RunSink] = [OfflineSink(options), OnlineSink(options), FakeSink()]
     clocks: list[Clock] = [SystemClock(), FakeClock()]

@@ -8,7 +8,6 @@ from collections import Counter
 from typing import Any
 
 from ft_sync.cli import documents
-from ft_sync.engine import Preview
 from ft_sync.errors import NotFound
 from ft_sync.models import (
     Create,
@@ -26,6 +25,7 @@ from ft_sync.models import (
     Wait,
 )
 from ft_sync.overview import Detail, Standing
+from ft_sync.preview import Preview
 from tests.builders import job
 from tests.fakes import complete_run
 from tests.readme import README, renewed

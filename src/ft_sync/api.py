@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ft_sync import engine, overview, wiring
-from ft_sync.engine import Preview, Request, Selection
 from ft_sync.errors import ConfigError
 from ft_sync.follow import Patience
 from ft_sync.models import Failed, JobId, SyncReport
 from ft_sync.plan import Rule
+from ft_sync.preview import Preview, Request, Selection
+from ft_sync.preview import preview as previewed
 from ft_sync.settings import load
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ft_sync.events import Event, Observer
     from ft_sync.overview import Detail, Standing
     from ft_sync.plan import OnNative
-    from ft_sync.ports import JobSource, RunSink
+    from ft_sync.ports import Clock, JobSource, RunSink
     from ft_sync.settings import Settings
 
 
@@ -47,6 +48,8 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     link_alias: Iterable[str] = (),
     poll_interval: float | None = None,
     timeout: float | None = None,
+    watch: bool = False,
+    concurrency: int | None = None,
     observer: Observer | None = None,
     **kwargs_wandb_init: Any,  # noqa: ANN401 - handed to wandb.init as it is
 ) -> SyncReport:
@@ -72,7 +75,9 @@ def sync(  # noqa: PLR0913 - one argument for each flag
         link_alias: Aliases of the linked versions there.
         poll_interval: Seconds between asking for unfinished jobs, 60 unless configured.
         timeout: Seconds to wait at most; for ever unless configured.
-        observer: Called with each event of `ft_sync.events`, from the calling thread.
+        watch: Go on for ever: take on new jobs as they come, until interrupted, and then return.
+        concurrency: Jobs in work at the same time, 8 unless configured.
+        observer: Called with each event of `ft_sync.events`, from any thread, but by one at a time.
         **kwargs_wandb_init: Further arguments of `wandb.init`.
 
     Returns:
@@ -96,13 +101,15 @@ def sync(  # noqa: PLR0913 - one argument for each flag
             "keep_replaced": keep_replaced,
             "poll_interval": poll_interval,
             "timeout": timeout,
+            "concurrency": concurrency,
             **_settings_in(kwargs_wandb_init),
         }
     )
     rule = Rule(settings.wait, renew, overwrite, include_unsuccessful, settings.on_native)
-    request = _request(settings, fine_tune_job_id, num_fine_tunes, rule, link=link, link_alias=link_alias)
-    with _connected(settings, openai_client, kwargs_wandb_init) as (source, sink):
-        return engine.sync(source, sink, wiring.SystemClock(), request, observer or _ignore)
+    request = _request(settings, fine_tune_job_id, num_fine_tunes, rule, watch=watch, link=link, link_alias=link_alias)
+    observe, clock = observer or _ignore, wiring.SystemClock()
+    with _connected(settings, openai_client, kwargs_wandb_init, clock=clock, observe=observe) as (source, sink):
+        return engine.sync(source, sink, clock, request, observe)
 
 
 def preview(  # noqa: PLR0913 - one argument for each flag
@@ -134,7 +141,7 @@ def preview(  # noqa: PLR0913 - one argument for each flag
     rule = Rule(settings.wait, renew, overwrite, include_unsuccessful, settings.on_native)
     request = _request(settings, fine_tune_job_id, num_fine_tunes, rule, link=link, link_alias=link_alias)
     with _connected(settings, openai_client, kwargs_wandb_init) as (source, sink):
-        return engine.preview(source, sink, request)
+        return previewed(source, sink, request.selection, request.rule)
 
 
 def list_jobs(
@@ -176,6 +183,7 @@ def _request(  # noqa: PLR0913 - what a command asks for
     num_fine_tunes: int | None,
     rule: Rule,
     *,
+    watch: bool = False,
     link: Iterable[str],
     link_alias: Iterable[str],
 ) -> Request:
@@ -184,12 +192,16 @@ def _request(  # noqa: PLR0913 - what a command asks for
         raise ConfigError("named jobs and a number of newest jobs exclude each other", hint="give --job or --last")
     if num_fine_tunes is not None and num_fine_tunes < 1:
         raise ConfigError(f"the number of newest jobs is {num_fine_tunes}", hint="give 1 or more")
+    if watch and (ids or not rule.wait or settings.timeout is not None):
+        other = "--job" if ids else "--timeout" if rule.wait else "--no-wait"
+        raise ConfigError(f"--watch and {other} exclude each other", hint="a watch takes on every job, for ever")
     if settings.keep_replaced and settings.mode == "offline":
         raise ConfigError("a replaced run can be kept online alone", hint="leave out --keep-replaced")
     request = Request(
         Selection(tuple(JobId(job_id) for job_id in ids), num_fine_tunes),
         rule,
-        Patience(settings.poll_interval, settings.timeout),
+        Patience(settings.poll_interval, settings.timeout, watch),
+        settings.concurrency,
         log_datasets=settings.log_datasets,
         keep_replaced=settings.keep_replaced,
         links=tuple(link),
@@ -221,11 +233,16 @@ def _check_links(request: Request, settings: Settings) -> None:
 
 @contextmanager
 def _connected(
-    settings: Settings, client: openai.OpenAI | None, init: dict[str, Any]
+    settings: Settings,
+    client: openai.OpenAI | None,
+    init: dict[str, Any],
+    *,
+    clock: Clock | None = None,
+    observe: Observer | None = None,
 ) -> Iterator[tuple[JobSource, RunSink]]:
     # The sink first: it refuses bad arguments before anything is asked of a service.
     sink = wiring.sink(settings, init)
-    with wiring.source(client) as source:
+    with wiring.source(clock or wiring.SystemClock(), observe or _ignore, client) as source:
         yield source, sink
 
 

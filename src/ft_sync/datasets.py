@@ -52,6 +52,10 @@ COLUMNS: Mapping[DatasetFormat, tuple[str, ...]] = {
 }
 
 
+NUMBERS = frozenset({"index", "turns"})
+"""The columns that hold numbers; all others hold text."""
+
+
 @dataclass(frozen=True, slots=True)
 class DatasetSummary:
     """What a file holds.
@@ -87,9 +91,9 @@ class Dataset:
     _broken: int = field(default=0, init=False)
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """The table's columns, the same for every file of the format."""
-        return COLUMNS[self.format]
+    def columns(self) -> dict[str, type]:
+        """The table's columns and what they hold, the same for every file of the format."""
+        return {name: int if name in NUMBERS else str for name in COLUMNS[self.format]}
 
     def rows(self) -> Iterator[tuple[Cell, ...]]:
         """Yield a row an example, `limit` at most, and go on counting to the end of the file."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ft_sync.errors import REFUSALS, FtSyncError
+from ft_sync.once import Once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,19 +18,22 @@ if TYPE_CHECKING:
     from ft_sync.ports import JobSource
 
 
-@dataclass(slots=True)
 class Downloads:
     """Files of `source` in `folder`; expect the jobs that will ask for some, and say when each is done."""
 
-    source: JobSource
-    folder: Path
-    _users: Counter[FileId] = field(default_factory=Counter)
-    _answers: dict[FileId, Download | FtSyncError] = field(default_factory=dict)
+    def __init__(self, source: JobSource, folder: Path) -> None:
+        self._source = source
+        self._folder = folder
+        self._names = itertools.count()
+        self._lock = threading.Lock()
+        self._users: Counter[FileId] = Counter()
+        self._answers: Once[FileId, Download | FtSyncError] = Once()
 
     def expect(self, jobs: Iterable[Job]) -> None:
         """Keep the files of these jobs until the last of them is done."""
-        for job in jobs:
-            self._users.update(_files(job))
+        with self._lock:
+            for job in jobs:
+                self._users.update(_files(job))
 
     def get(self, file_id: FileId) -> Download:
         """Return the file, downloaded when first asked for.
@@ -37,24 +42,26 @@ class Downloads:
             NotFound, Forbidden, Refused: The service will not give it, and is not asked again.
             Unavailable: It could not be had this time.
         """
-        if file_id not in self._answers:
-            try:
-                self._answers[file_id] = self.source.download(file_id, self.folder / str(len(self._answers)))
-            except REFUSALS as error:
-                self._answers[file_id] = error
-        answer = self._answers[file_id]
+        answer = self._answers.get(file_id, lambda: self._ask(file_id))
         if isinstance(answer, FtSyncError):
             raise answer
         return answer
 
     def done(self, job: Job) -> None:
         """Remove the files that no expected job will ask for."""
-        for file_id in _files(job):
-            self._users[file_id] -= 1
-            answer = self._answers.get(file_id)
-            if self._users[file_id] <= 0 and answer is not None and not isinstance(answer, FtSyncError):
-                answer.path.unlink()
-                del self._answers[file_id]
+        with self._lock:
+            self._users.subtract(_files(job))
+            for file_id in [file_id for file_id in _files(job) if self._users[file_id] <= 0]:
+                answer = self._answers.known(file_id)
+                if answer is not None and not isinstance(answer, FtSyncError):
+                    answer.path.unlink()
+                    self._answers.forget(file_id)
+
+    def _ask(self, file_id: FileId) -> Download | FtSyncError:
+        try:
+            return self._source.download(file_id, self._folder / str(next(self._names)))
+        except REFUSALS as error:
+            return error
 
 
 def _files(job: Job) -> set[FileId]:

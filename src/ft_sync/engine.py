@@ -1,249 +1,381 @@
-"""Preview and sync: the only orchestration; it knows the two services by their ports alone."""
+"""Sync: the only orchestration; it knows the two services by their ports alone.
+
+One thread, the caller's, decides everything: it plans, polls, verifies and settles. What takes time is done by workers,
+which hand back what came of it.
+"""
 
 from __future__ import annotations
 
+import math
 import tempfile
-from dataclasses import dataclass, field, replace
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ft_sync.downloads import Downloads
-from ft_sync.errors import AuthError, FtSyncError, SinkRejected, Unexpected
-from ft_sync.events import Advanced, Noted, Observer, Planned, Settled
-from ft_sync.follow import Patience, until_finished
-from ft_sync.models import (
-    UNSUCCESSFUL,
-    Failed,
-    Job,
-    JobId,
-    JobOutcome,
-    Plan,
-    RunId,
-    Skip,
-    Skipped,
-    Synced,
-    SyncReport,
-    Wait,
-    Write,
-)
-from ft_sync.plan import Rule, plan
+from ft_sync.errors import REFUSALS, BadData, FtSyncError, NotFound, Unavailable, Unexpected
+from ft_sync.events import Delayed, Event, Noted, Observer, Planned, Settled
+from ft_sync.follow import Follower
+from ft_sync.models import UNSUCCESSFUL, Failed, Job, JobId, JobOutcome, Skip, Skipped, SyncReport, Wait, Write
+from ft_sync.preview import Preview, Request, Selection, plan_all, preview
+from ft_sync.verify import Verification, Written
+from ft_sync.workers import Workers
 from ft_sync.write import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from ft_sync.models import RunState
+    from ft_sync.models import Plan, RunState
     from ft_sync.ports import Clock, JobSource, RunSink
 
-VERIFY_PAUSES = (0.5, 1.0, 2.0, 4.0)
-"""Seconds between asking W&B for a run just written and asking again: its listing may trail its writes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which jobs: those with `job_ids`; or else the `last` newest; or else all."""
-
-    job_ids: tuple[JobId, ...] = ()
-    last: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One sync, as asked for.
-
-    Attributes:
-        keep_replaced: Mark replaced runs instead of deleting them.
-        links: Collections, `REGISTRY/COLLECTION`, to link the model artifacts to.
-    """
-
-    selection: Selection = field(default_factory=Selection)
-    rule: Rule = field(default_factory=Rule)
-    patience: Patience = field(default_factory=Patience)
-    log_datasets: bool = True
-    keep_replaced: bool = False
-    links: tuple[str, ...] = ()
-    link_aliases: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What a sync would do, oldest job first; `unreadable` are selected jobs that could not be had."""
-
-    plans: tuple[Plan, ...]
-    unreadable: tuple[Failed, ...] = ()
-
-
-def preview(source: JobSource, sink: RunSink, request: Request) -> Preview:
-    """Plan every selected job from the listing and the run states; writes nothing."""
-    jobs, unreadable = _select(source, request.selection)
-    return Preview(_plan_all(jobs, sink, request.rule), unreadable)
+Result: TypeAlias = Written | Follower | JobOutcome
+"""What a worker hands back: a run written, a follower that has looked or closed its run, or an outcome."""
 
 
 def sync(source: JobSource, sink: RunSink, clock: Clock, request: Request, observe: Observer) -> SyncReport:
-    """Bring every selected job to its planned end; one job that fails stops no other."""
-    chosen = preview(source, sink, request)
-    observe(Planned(chosen.plans))
-    with tempfile.TemporaryDirectory(prefix="ftsync-") as folder:
-        work = _Work(source, sink, clock, request, observe, Downloads(source, Path(folder)))
-        for failure in chosen.unreadable:
-            work.settle(failure)
-        work.carry_out(chosen.plans)
-        work.follow([step.job for step in chosen.plans if isinstance(step, Wait)])
-    return SyncReport(tuple(work.outcomes), tuple(work.ended_badly), tuple(work.timed_out))
+    """Bring every selected job to its planned end; one job that fails stops no other.
 
-
-def _select(source: JobSource, selection: Selection) -> tuple[list[Job], tuple[Failed, ...]]:
-    """Return the selected jobs, oldest first unless named, and the named ones that could not be had."""
-    if not selection.job_ids:
-        return list(source.jobs(limit=selection.last))[::-1], ()
-    jobs: list[Job] = []
-    failures: list[Failed] = []
-    for job_id in dict.fromkeys(selection.job_ids):
+    An interruption (Ctrl-C) lets what is being written come to its end and starts nothing new. It ends a sync that
+    watches as planned; any other raises it again.
+    """
+    with tempfile.TemporaryDirectory(prefix="ftsync-") as folder, Workers[Result](request.concurrency) as workers:
+        downloads = Downloads(source, Path(folder))
+        work = _Work(source, sink, clock, request, _one_at_a_time(observe), workers, downloads)
         try:
-            jobs.append(source.job(job_id))
-        except AuthError:
-            raise  # the next job would be refused in the same way
-        except FtSyncError as error:
-            failures.append(Failed(job_id, error))
-    return jobs, tuple(failures)
+            work.begin()
+            work.go_on()
+        except BaseException as error:
+            work.wind_down()
+            if not (request.patience.watch and isinstance(error, KeyboardInterrupt)):
+                raise
+        return work.report()
 
 
-def _plan_all(jobs: Iterable[Job], sink: RunSink, rule: Rule) -> tuple[Plan, ...]:
-    jobs = list(jobs)
-    states = sink.states([job.id for job in jobs]) if jobs else {}
-    return tuple(plan(job, states.get(job.id, ()), rule) for job in jobs)
-
-
-@dataclass(frozen=True, slots=True)
 class _Work:
-    """One sync at work: who takes part, and what has come of it so far."""
+    """One sync at work: who takes part, what is under way, and what has come of it so far."""
 
-    source: JobSource
-    sink: RunSink
-    clock: Clock
-    request: Request
-    observe: Observer
-    downloads: Downloads
-    outcomes: list[JobOutcome] = field(default_factory=list)
-    ended_badly: list[JobId] = field(default_factory=list)
-    timed_out: list[JobId] = field(default_factory=list)
+    def __init__(  # noqa: PLR0913, PLR0917 - who takes part
+        self,
+        source: JobSource,
+        sink: RunSink,
+        clock: Clock,
+        request: Request,
+        observe: Observer,
+        workers: Workers[Result],
+        downloads: Downloads,
+    ) -> None:
+        self.source, self.sink, self.clock = source, sink, clock
+        self.request, self.patience, self.observe = request, request.patience, observe
+        self.workers, self.downloads = workers, downloads
+        self.writer = Writer(source, sink, downloads, observe, request.log_datasets)
+        self.verification = Verification(sink, clock, observe)
+        self.known: set[JobId] = set()
+        self.writing: set[JobId] = set()
+        self.followers: dict[JobId, Follower] = {}
+        self.looking: set[JobId] = set()
+        self.lost: dict[JobId, NotFound] = {}
+        self.ended: list[Job] = []
+        self.arrived: list[Job] = []
+        self.outcomes: dict[JobId, JobOutcome] = {}
+        self.ended_badly: list[JobId] = []
+        self.timed_out: list[JobId] = []
+        self.next_poll = clock.now() + self.patience.poll_interval
+        self.deadline = math.inf if self.patience.timeout is None else clock.now() + self.patience.timeout
+
+    def report(self) -> SyncReport:
+        return SyncReport(tuple(self.outcomes.values()), tuple(self.ended_badly), tuple(self.timed_out))
+
+    def begin(self) -> None:
+        """Plan what is selected, and start with it."""
+        with self.put_off():
+            self.accept(preview(self.source, self.sink, self.request.selection, self.request.rule))
+
+    def go_on(self) -> None:
+        """Do what is due, and wait for what comes next, until nothing is left to do."""
+        while self.workers.busy or self.followers or self.verification or self.patience.watch:
+            self.take(self.wait())
+            if self.clock.now() >= self.next_poll:
+                self.next_poll = self.clock.now() + self.patience.poll_interval
+                self.poll()
+            if self.clock.now() >= self.deadline:
+                self.tend_all()
+            if self.ended and not any(self.followers[job_id].job.is_finished for job_id in self.looking):
+                self.write_ended()
+            if self.clock.now() >= self.verification.due:
+                self.verify()
+            if self.arrived and not (self.writing or self.verification):
+                self.point_latest()
+
+    def wind_down(self) -> None:
+        """Start nothing new, let what is being written come to its end, and close what is being followed."""
+        self.clock.stop()
+        self.workers.drop_waiting()
+        for result in self.workers.drain():
+            self.take(result)
+        for follower in self.followers.values():
+            self.start_follower(follower, follower.abandon)
+        for _ in self.workers.drain():
+            pass
+        if self.verification:
+            self.verify(is_last=True)
+
+    @contextmanager
+    def put_off(self) -> Iterator[None]:
+        """Have a watch try again at the next poll when a service is away; nothing else can go on without it."""
+        try:
+            yield
+        except (Unavailable, BadData) as error:
+            if not (self.followers or self.patience.watch):
+                raise
+            self.observe(Delayed(error.message, self.patience.poll_interval))
+
+    def wait(self) -> Result | None:
+        """Wait until a worker has ended or something is due."""
+        due = self.verification.due
+        if self.followers or self.patience.watch:
+            due = min(due, self.next_poll, self.deadline)
+        seconds = max(0.0, due - self.clock.now())
+        if self.workers.busy:
+            return self.workers.next(None if math.isinf(seconds) else seconds)
+        self.clock.sleep(seconds)
+        return None
+
+    def take(self, result: Result | None) -> None:
+        """Take what a worker has handed back; None is nothing."""
+        match result:
+            case None:
+                pass
+            case Written():
+                self.writing.discard(result.synced.job_id)
+                self.verification.add(result, is_last=not self.writing)
+            case Follower():
+                self.looking.discard(result.job.id)
+                if self.is_over(result):
+                    self.tend(result)
+            case outcome:
+                self.writing.discard(outcome.job_id)
+                self.settle(outcome)
 
     def settle(self, outcome: JobOutcome) -> None:
-        self.outcomes.append(outcome)
+        self.outcomes[outcome.job_id] = outcome
         self.observe(Settled(outcome))
 
-    def carry_out(self, plans: Sequence[Plan]) -> None:
-        """Write what is to be written, then ask W&B about all of it at once."""
-        writes = [step for step in plans if not isinstance(step, Skip | Wait)]
-        self.downloads.expect(step.job for step in writes)
-        arrived = [self._leave(step) for step in plans if isinstance(step, Skip)]
-        writer = Writer(self.source, self.sink, self.downloads, self.observe, self.request.log_datasets)
-        written: dict[RunId, tuple[Write, Synced]] = {}
-        for step in writes:
+    def start(self, job_id: JobId, task: Callable[[], Result]) -> None:
+        """Have a worker do something for a job, which has failed if that raises."""
+
+        def done() -> Result:
             try:
-                done, synced = writer.write(step)
-                written[done.run_id] = done, synced
+                return task()
             except FtSyncError as error:
-                self.settle(Failed(step.job.id, error))
+                return Failed(job_id, error)
             except Exception as error:  # noqa: BLE001 - a bug met in one job must not cost the others
-                self.settle(Failed(step.job.id, _unexpected(error)))
-            finally:
-                self.downloads.done(step.job)
-        arrived += self._verify(written)
-        self._point_latest([job for job in arrived if job is not None and job.fine_tuned_model])
+                return Failed(job_id, _unexpected(error))
 
-    def follow(self, jobs: Sequence[Job]) -> None:
-        """Wait for the jobs and carry each out when it has ended."""
-        # Whoever waited for a job wants to see what became of it.
-        rule = replace(self.request.rule, include_unsuccessful=True)
-        for job in until_finished(jobs, self.source, self.clock, self.request.patience, self.observe):
-            if not job.is_finished:
-                self.timed_out.append(job.id)
-                reason = f"still {job.status} when the time to wait was over"
-                self.settle(Skipped(job.id, reason, job.status, unfinished=True))
-                continue
-            if job.status in UNSUCCESSFUL:
-                self.ended_badly.append(job.id)
-            try:
-                plans = _plan_all([job], self.sink, rule)
-            except FtSyncError as error:
-                self.settle(Failed(job.id, error))
-            else:
-                self.carry_out(plans)
+        self.workers.start(done)
 
-    def _leave(self, step: Skip) -> Job | None:
-        """Leave a job as it is; return it if W&B holds it."""
+    # What is planned
+
+    def accept(self, chosen: Preview) -> None:
+        self.observe(Planned(chosen.plans))
+        for failure in chosen.unreadable:
+            self.settle(failure)
+        self.carry_out(chosen.plans)
+
+    def carry_out(self, plans: Sequence[Plan]) -> None:
+        """Leave each job alone, follow it, or write its run."""
+        self.known.update(step.job.id for step in plans)
+        self.downloads.expect(step.job for step in plans if not isinstance(step, Skip | Wait))
+        for step in plans:
+            match step:
+                case Skip():
+                    self.leave(step)
+                case Wait(job=job):
+                    live = step.live if self.sink.can_go_on else None
+                    self.followers[job.id] = Follower(job, live, self.source, self.sink, self.observe)
+                    self.tend(self.followers[job.id])
+                case _:
+                    self.writing.add(step.job.id)
+                    self.start(step.job.id, partial(self.write, step))
+
+    def leave(self, step: Skip) -> None:
+        """Leave a job as it is."""
         job, run = step.job, step.run
-        self._remove(step.leftovers)
-        complete = run is not None and run.mark is not None and run.is_complete
         outcome = Skipped(job.id, step.reason, job.status, run.url if run else None, step.unfinished)
-        self.settle(self._linked(job, outcome) if complete else outcome)
-        return job if complete else None
+        is_held = run is not None and run.mark is not None and run.is_complete
+        self.arrive(job, outcome, step.leftovers, is_held=is_held)
 
-    def _verify(self, pending: dict[RunId, tuple[Write, Synced]]) -> list[Job]:
-        """Ask W&B, in bulk, whether it holds what was just written; only then drop what was replaced."""
-        arrived: list[Job] = []
-        for pause in (0.0, *VERIFY_PAUSES):
-            if not pending:
-                break
-            if pause:
-                self.clock.sleep(pause)
-            job_ids = [synced.job_id for _, synced in pending.values()]
-            for job_id in job_ids:
-                self.observe(Advanced(job_id, "verifying"))
-            try:
-                held = self.sink.states(job_ids)
-            except FtSyncError as error:
-                for job_id in job_ids:
-                    self.settle(Failed(job_id, error))
-                return arrived
-            complete = {run.run_id for runs in held.values() for run in runs if run.is_complete}
-            for run_id in [run_id for run_id in pending if run_id in complete]:
-                step, synced = pending.pop(run_id)
-                self._remove(step.replaced)
-                self.settle(self._linked(step.job, synced))
-                arrived.append(step.job)
-        for step, synced in pending.values():
-            self.settle(Failed(synced.job_id, _not_held(step, synced)))
-        return arrived
+    def write(self, step: Write) -> Written:
+        try:
+            return Written(*self.writer.write(step))
+        finally:
+            self.downloads.done(step.job)
 
-    def _linked(self, job: Job, outcome: JobOutcome) -> JobOutcome:
-        """Link the model artifact where that was asked for; a job that cannot be linked has failed."""
-        for collection in self.request.links if job.fine_tuned_model else ():
-            try:
-                self.sink.link(job, collection, self.request.link_aliases)
-            except FtSyncError as error:
-                return Failed(job.id, error)
-        return outcome
+    # What was written
 
-    def _point_latest(self, jobs: Sequence[Job]) -> None:
-        if jobs:
-            try:
-                self.sink.point_latest(jobs)
-            except FtSyncError as error:
-                newest = max(jobs, key=lambda job: job.newness)
-                self.observe(Noted(newest.id, f"it could not be checked that `latest` is the newest: {error.message}"))
+    def verify(self, *, is_last: bool = False) -> None:
+        """Ask W&B whether it holds what was written."""
+        for written, error in self.verification.ask(is_last=is_last):
+            step, synced = written.step, written.synced
+            if error is None:
+                self.arrive(step.job, synced, step.replaced, is_held=True)
+            else:
+                self.settle(Failed(synced.job_id, error))
 
-    def _remove(self, runs: Iterable[RunState]) -> None:
-        for run in runs:
+    def arrive(self, job: Job, outcome: JobOutcome, replaced: tuple[RunState, ...], *, is_held: bool) -> None:
+        """Drop what was replaced, link the model of a job that W&B holds, and settle the job."""
+        has_model = is_held and job.fine_tuned_model is not None
+        if has_model:
+            self.arrived.append(job)
+        links = self.request.links if has_model else ()
+        if replaced or links:
+            self.start(job.id, partial(self.tidied, job, outcome, replaced, links))
+        else:
+            self.settle(outcome)
+
+    def tidied(self, job: Job, outcome: JobOutcome, replaced: Iterable[RunState], links: Iterable[str]) -> JobOutcome:
+        remove = self.sink.keep if self.request.keep_replaced else self.sink.delete
+        for run in replaced:
             try:
-                if self.request.keep_replaced:
-                    self.sink.keep(run)
-                else:
-                    self.sink.delete(run)
+                remove(run)
             except FtSyncError as error:
                 message = f"the replaced run {run.run_id} could not be removed: {error.message}"
                 self.observe(Noted(run.job_id, message))
+        for collection in links:
+            self.sink.link(job, collection, self.request.link_aliases)
+        return outcome
+
+    def point_latest(self) -> None:
+        jobs, self.arrived = self.arrived, []
+        try:
+            self.sink.point_latest(jobs)
+        except FtSyncError as error:
+            newest = max(jobs, key=lambda job: job.newness)
+            self.observe(Noted(newest.id, f"it could not be checked that `latest` is the newest: {error.message}"))
+
+    # What is followed
+
+    def poll(self) -> None:
+        """List the jobs that are followed and have each looked at; in a watch, take on what is new or has failed."""
+        with self.put_off():
+            now, new = self.listed()
+            for follower in self.followers.values():
+                follower.job = now.get(follower.job.id, follower.job)
+            self.tend_all()
+            if self.patience.watch:
+                self.take_on(new)
+
+    def listed(self) -> tuple[dict[JobId, Job], list[Job]]:
+        """Return the followed jobs as they are now, and new ones; no more pages are read than needed."""
+        missing = set(self.followers)
+        now: dict[JobId, Job] = {}
+        new: list[Job] = []
+        is_new = self.patience.watch
+        for job in self.source.jobs():
+            is_new = is_new and job.id not in self.known
+            if is_new:
+                new.append(job)
+            if job.id in missing:
+                now[job.id] = job
+                missing.remove(job.id)
+            if not (missing or is_new):
+                break
+        for job_id in missing:  # beyond the last page
+            try:
+                now[job_id] = self.source.job(job_id)
+            except NotFound as error:
+                self.lost[job_id] = error
+        return now, new
+
+    def take_on(self, new: Sequence[Job]) -> None:
+        """Plan new jobs, and again those that failed for a reason that may have passed."""
+        failed = [
+            job_id
+            for job_id, outcome in self.outcomes.items()
+            if isinstance(outcome, Failed) and not isinstance(outcome.error, REFUSALS)
+        ]
+        plans = plan_all(new[::-1], self.sink, self.request.rule)
+        if failed:
+            again = preview(self.source, self.sink, Selection(tuple(failed)), self.request.rule)
+            for job_id in failed:
+                del self.outcomes[job_id]
+            self.accept(again)
+        if plans:
+            self.accept(Preview(plans))
+
+    def is_over(self, follower: Follower) -> bool:
+        """Whether a job is not to be followed any longer."""
+        job = follower.job
+        return job.is_finished or job.id in self.lost or self.clock.now() >= self.deadline
+
+    def tend_all(self) -> None:
+        for follower in tuple(self.followers.values()):
+            self.tend(follower)
+
+    def tend(self, follower: Follower) -> None:
+        """Have a follower do what comes next, unless he is at work."""
+        if follower.job.id in self.looking:
+            return
+        if not self.is_over(follower):
+            self.start_follower(follower, follower.look)
+        elif follower.is_writing:
+            self.start_follower(follower, follower.close if follower.job.is_finished else follower.abandon)
+        else:
+            self.dismiss(follower)
+
+    def start_follower(self, follower: Follower, task: Callable[[], None]) -> None:
+        def done() -> Follower:
+            try:
+                task()
+            except Exception as error:  # noqa: BLE001 - as above; the job's run is written when the job has ended
+                self.observe(Noted(follower.job.id, f"its run could not be written while it ran: {error}"))
+            return follower
+
+        self.looking.add(follower.job.id)
+        self.workers.start(done, urgent=True)
+
+    def dismiss(self, follower: Follower) -> None:
+        """End to follow a job."""
+        job = follower.job
+        del self.followers[job.id]
+        if job.is_finished:
+            self.ended.append(job)
+            if job.status in UNSUCCESSFUL:
+                self.ended_badly.append(job.id)
+        elif error := self.lost.pop(job.id, None):
+            self.settle(Failed(job.id, error))
+        else:
+            self.timed_out.append(job.id)
+            reason = f"still {job.status} when the time to wait was over"
+            self.settle(Skipped(job.id, reason, job.status, unfinished=True))
+
+    def write_ended(self) -> None:
+        """Write the runs of the jobs that have ended, all that have by now at once."""
+        jobs, self.ended = self.ended, []
+        # Whoever waited for a job wants to see what became of it.
+        rule = replace(self.request.rule, include_unsuccessful=True)
+        try:
+            plans = plan_all(jobs, self.sink, rule)
+        except FtSyncError as error:
+            for job in jobs:
+                self.settle(Failed(job.id, error))
+        else:
+            self.carry_out(plans)
+
+
+def _one_at_a_time(observe: Observer) -> Observer:
+    lock = threading.Lock()
+
+    def observed(event: Event) -> None:
+        with lock:
+            observe(event)
+
+    return observed
 
 
 def _unexpected(cause: Exception) -> Unexpected:
     error = Unexpected(f"unexpected {type(cause).__name__}: {cause}", hint="please report this; --debug shows where")
     error.__cause__ = cause
     return error
-
-
-def _not_held(step: Write, synced: Synced) -> SinkRejected:
-    return SinkRejected(
-        f"W&B took the run {step.run_id} but does not hold all of it",
-        hint=f"run `ftsync sync --job {synced.job_id}` again: it repairs what is incomplete",
-    )

@@ -9,6 +9,7 @@
     │   └── Forbidden    the key is good, but not for this one thing
     ├── NotFound         the service answered: there is no such thing
     ├── Unavailable      the service could not be asked; later may work
+    │   └── Stopped      somebody ended the work before it could be asked
     ├── BadData          the service answered with something unreadable
     │   └── Refused      or said that it will not answer this request
     ├── SinkRejected     W&B was told, and does not hold what it was told
@@ -57,6 +58,10 @@ class NotFound(FtSyncError):  # noqa: N818 - the field says "not found", not "no
 
 class Unavailable(FtSyncError):  # noqa: N818 - names a state of the service
     """The service could not be asked, or asked us to come back later."""
+
+
+class Stopped(Unavailable):
+    """The work was ended while this waited its turn; running it again carries on."""
 
 
 class BadData(FtSyncError):  # noqa: N818 - names what was received

@@ -61,11 +61,19 @@ class Noted:
 
 
 @dataclass(frozen=True, slots=True)
+class Delayed:
+    """A service is away or wants to be asked less: everybody waits for `seconds`, then goes on."""
+
+    message: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """A job has its outcome; said once for each selected job."""
 
     outcome: JobOutcome
 
 
-Event: TypeAlias = Planned | Started | Advanced | Waiting | Noted | Settled
+Event: TypeAlias = Planned | Started | Advanced | Waiting | Noted | Delayed | Settled
 Observer: TypeAlias = Callable[[Event], None]

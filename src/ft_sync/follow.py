@@ -1,19 +1,23 @@
-"""Waits for unfinished jobs: one listing a poll however many they are, plus the new events of those that run."""
+"""Follows unfinished jobs: each poll brings a job's new events, and with them its metrics into its run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ft_sync.errors import BadData, NotFound, Unavailable
+from ft_sync import convert
+from ft_sync.errors import FtSyncError, NotFound, Stopped
 from ft_sync.events import Noted, Observer, Waiting
+from ft_sync.models import JobSnapshot
 from ft_sync.results import flatten
+from ft_sync.write import remaining, under_free_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-    from ft_sync.models import Job, JobEvent, JobId
-    from ft_sync.ports import Clock, JobSource
+    from ft_sync.models import Create, Extend, Job, JobEvent, MetricRow, RunRecord, Write
+    from ft_sync.ports import JobSource, RunSink, RunWriter
 
 RUNNING = "running"
 
@@ -25,14 +29,16 @@ class Patience:
     Attributes:
         poll_interval: Seconds between two listings.
         timeout: Seconds after which to stop waiting; None waits for ever.
+        watch: Go on when no job is waited for: new ones will come.
     """
 
     poll_interval: float = 60.0
     timeout: float | None = None
+    watch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Progress:
+class Progress:
     """What the events of one job have told so far."""
 
     last_event: str | None = None
@@ -40,7 +46,8 @@ class _Progress:
     total_steps: int | None = None
     metrics: dict[str, float] | None = None
 
-    def with_events(self, events: Iterable[JobEvent]) -> _Progress:
+    def with_events(self, events: Iterable[JobEvent]) -> Progress:
+        """Return what is known with these newer events."""
         progress = self
         for event in events:
             progress = replace(progress, last_event=event.id)
@@ -56,54 +63,80 @@ class _Progress:
         return progress
 
 
-def until_finished(
-    jobs: Iterable[Job], source: JobSource, clock: Clock, patience: Patience, observe: Observer
-) -> Iterator[Job]:
-    """Yield each job when it has ended, and after the timeout those that have not, as last seen."""
-    waiting = {job.id: job for job in jobs}
-    progress = dict.fromkeys(waiting, _Progress())
-    deadline = None if patience.timeout is None else clock.now() + patience.timeout
-    while waiting:
-        for job in waiting.values():
-            progress[job.id] = _look(job, progress[job.id], source, observe)
-        pause = patience.poll_interval
-        if deadline is not None:
-            pause = min(pause, deadline - clock.now())
-            if pause <= 0:
-                yield from waiting.values()
-                return
-        clock.sleep(pause)
-        waiting |= _refreshed(waiting, source, observe)
-        for job in [job for job in waiting.values() if job.is_finished]:
-            del waiting[job.id]
-            yield job
+@dataclass(slots=True)
+class Follower:
+    """One unfinished job, and its run while that is written live; its methods are called by one thread at a time.
 
+    What the run holds is what the events say. Whether that is a beginning of what it should hold in the end is found
+    out as for any run that was cut off, when the job has ended and its run is written to the end.
 
-def _look(job: Job, progress: _Progress, source: JobSource, observe: Observer) -> _Progress:
-    if job.status == RUNNING:
+    Attributes:
+        job: As last listed.
+        live: How to open the run; None when it is not to be written before the job has ended.
+    """
+
+    job: Job
+    live: Create | Extend | None
+    source: JobSource
+    sink: RunSink
+    observe: Observer
+    _progress: Progress = field(default_factory=Progress)
+    _status: str | None = None
+    _last_step: int = -1
+    _run: RunWriter | None = None
+    _open: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether the job's run is open."""
+        return self._run is not None
+
+    def look(self) -> None:
+        """Bring what is new of a job that has not ended."""
+        self._bring_events()
+        known = self._progress
+        self.observe(Waiting(self.job, known.step, known.total_steps, known.metrics))
+
+    def close(self) -> None:
+        """Bring what has come since the last look, and close the run: the job has ended, and it is written next."""
+        if self.is_writing:
+            self._bring_events()
+            self._run = None
+            self._open.close()
+
+    def abandon(self) -> None:
+        """Close the run of a job that has not ended, as failed: a later sync goes on with it."""
+        if self.is_writing:
+            self._run = None
+            with suppress(Stopped), self._open:
+                raise Stopped(f"{self.job.id} is not followed any more")
+
+    def _bring_events(self) -> None:
+        """Ask for the new events of a job that runs, or did at the last look, and log their metrics."""
+        before, self._status = self._status, self.job.status
+        if self.job.status != RUNNING and (not self.is_writing or self.job.status == before):
+            return
         try:
-            progress = progress.with_events(source.events(job.id, after=progress.last_event))
+            events = self.source.events(self.job.id, after=self._progress.last_event)
+            if self.live is not None:
+                self._log(self.live, convert.record(JobSnapshot(self.job, events)))
         except NotFound:
             pass  # some services keep no events; the job's end shows in the listing
-        except (Unavailable, BadData) as error:
-            observe(Noted(job.id, f"{error.message}; asking again at the next poll"))
-    observe(Waiting(job, progress.step, progress.total_steps, progress.metrics))
-    return progress
+        except FtSyncError as error:
+            self.observe(Noted(self.job.id, f"{error.message}; trying again at the next poll"))
+        else:
+            self._progress = self._progress.with_events(events)
 
+    def _log(self, live: Write, record: RunRecord) -> None:
+        if self._run is None:
+            self._run, rows = under_free_id(live, lambda step: self._opened(step, record))
+        else:
+            rows = record.rows
+        for row in rows:
+            if row.step > self._last_step:  # what comes late is found missing in the end
+                self._run.log(row)
+        self._last_step = max((row.step for row in record.rows), default=self._last_step)
 
-def _refreshed(waiting: dict[JobId, Job], source: JobSource, observe: Observer) -> dict[JobId, Job]:
-    """Return the waited-for jobs as they are now, reading no more pages of the listing than needed."""
-    missing = set(waiting)
-    found: dict[JobId, Job] = {}
-    try:
-        for job in source.jobs():
-            if job.id in missing:
-                found[job.id] = job
-                missing.remove(job.id)
-            if not missing:
-                break
-    except (Unavailable, BadData) as error:
-        # A service that is away for a while must not end a wait of hours.
-        for job_id in missing:
-            observe(Noted(job_id, f"{error.message}; asking again at the next poll"))
-    return found
+    def _opened(self, step: Write, record: RunRecord) -> tuple[RunWriter, tuple[MetricRow, ...]]:
+        step, rows = remaining(step, record, self.sink)
+        return self._open.enter_context(self.sink.open(step, record)), rows

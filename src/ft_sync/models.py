@@ -339,10 +339,15 @@ class Enrich:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait until the job ends, then plan again."""
+    """Wait until the job ends, then plan again.
+
+    Attributes:
+        live: How to write its run while it runs; None where there is a run that is not ours to go on with.
+    """
 
     job: Job
     reason: str
+    live: Create | Extend | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def plan(job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
     """Decide what to do for one job, given every run that W&B holds for it."""
     if not job.is_finished:
         if rule.wait:
-            return Wait(job, f"is {job.status}")
+            return Wait(job, f"is {job.status}", _live(job, runs))
         return Skip(job, f"is {job.status}: not waited for", unfinished=True)
     if job.status in UNSUCCESSFUL and not rule.include_unsuccessful:
         return Skip(job, f"{job.verdict} (--include-unsuccessful brings it)")
@@ -72,11 +72,26 @@ def plan(job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
     return Skip(job, _why_leave(counts), counts, others)
 
 
-def under_next_id(step: Create | Replace) -> Create | Replace:
-    """Return the same, under the next id: a run that had this one was deleted, and W&B keeps ids of deleted runs."""
+def under_next_id(step: Create | Replace | Extend) -> Create | Replace:
+    """Return the same for the next id, since this one cannot be had: W&B keeps ids of deleted runs for days."""
+    if isinstance(step, Extend):
+        step = step.otherwise
     revision = _revision_of(step.run_id, step.job.id)
-    reason = f"{step.reason}, {step.run_id} was deleted there"
-    return replace(step, run_id=RunId(f"{step.job.id}-r{revision + 1}"), reason=reason)
+    return replace(
+        step, run_id=RunId(f"{step.job.id}-r{revision + 1}"), reason=f"{step.reason}, {step.run_id} cannot be had"
+    )
+
+
+def _live(job: Job, runs: Sequence[RunState]) -> Create | Extend | None:
+    """Decide how to write the run of a job that has not ended."""
+    counts = current(runs)
+    if counts is None:
+        return Create(job, _next_run_id(job, runs), f"is {job.status}")
+    if any(run.origin is not Origin.FTSYNC or run.being_written for run in runs) or counts.is_complete:
+        return None
+    plan = _write_again(job, runs, counts, Rule(), f"is {job.status}")
+    assert isinstance(plan, Extend), "what is ours and incomplete can be gone on with"
+    return plan
 
 
 def current(runs: Sequence[RunState]) -> RunState | None:

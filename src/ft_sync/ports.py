@@ -71,15 +71,19 @@ class RunWriter(Protocol):
         Without a download the run uses what W&B holds of the file already, see `RunSink.dataset`.
         """
 
-    def log_model(self, record: RunRecord) -> None:
-        """Log the model's metadata as an output of the run, with its datasets used before."""
+    def log_model(self, record: RunRecord, inputs: Iterable[TrainingFile]) -> None:
+        """Begin to log the model's metadata as an output of the run; `inputs` are the datasets it names."""
 
     def complete(self, record: RunRecord) -> None:
-        """Write the summary and, last of all, the mark."""
+        """Wait for all that was begun, then write the summary and, last of all, the mark."""
 
 
 class RunSink(Protocol):
-    """Where runs go."""
+    """Where runs go; its methods and the writers that it opens may be used by several threads, each its own."""
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether a run that was closed can be opened again, to go on with it."""
 
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
         """Return the runs that W&B holds for each job, asked in bulk; jobs without a run are left out.
@@ -118,4 +122,11 @@ class Clock(Protocol):
         """Return a monotonic time in seconds."""
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait.
+
+        Raises:
+            Stopped: Somebody ended the work meanwhile, or before.
+        """
+
+    def stop(self) -> None:
+        """End all waiting, now and later."""

@@ -57,6 +57,11 @@ class Settings(BaseSettings):
         description="seconds to wait at most; for ever without it",
         validation_alias=_environment("FTSYNC_TIMEOUT"),
     )
+    concurrency: Annotated[int, Field(ge=1, le=64)] = Field(
+        8,
+        description="jobs in work at the same time",
+        validation_alias=_environment("FTSYNC_CONCURRENCY"),
+    )
     log_datasets: bool = Field(
         default=True,
         description="log training and validation files",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ft_sync.errors import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,27 +17,38 @@ if TYPE_CHECKING:
 
     import openai
 
-    from ft_sync.ports import JobSource, RunSink
+    from ft_sync.events import Observer
+    from ft_sync.ports import Clock, JobSource, RunSink
     from ft_sync.settings import Settings
 
 
 class SystemClock:
     """Real time."""
 
+    def __init__(self) -> None:
+        self._stopped = threading.Event()
+
     def now(self) -> float:
         """Return a monotonic time in seconds."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
-        time.sleep(seconds)
+        """Wait, unless and until stopped."""
+        if self._stopped.wait(seconds):
+            raise Stopped("stopped while waiting", hint="run the same command again to carry on")
+
+    def stop(self) -> None:
+        """End all waiting, now and later."""
+        self._stopped.set()
 
 
-def source(client: openai.OpenAI | None = None) -> AbstractContextManager[JobSource]:
+def source(clock: Clock, observe: Observer, client: openai.OpenAI | None = None) -> AbstractContextManager[JobSource]:
     """Connect to OpenAI with the given client, or with one made from the environment and closed in the end."""
     from ft_sync.sources import openai as adapter  # noqa: PLC0415 - 0.6 s that only commands which need it pay
+    from ft_sync.sources.pace import Pace  # noqa: PLC0415 - as above
 
-    return adapter.connected() if client is None else nullcontext(adapter.OpenAISource(client))
+    pace = Pace(clock, observe)
+    return adapter.connected(pace) if client is None else nullcontext(adapter.OpenAISource(client, pace))
 
 
 def sink(settings: Settings, init: Mapping[str, object]) -> RunSink:

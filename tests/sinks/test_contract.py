@@ -178,7 +178,7 @@ def write(side: Side, run: RunRecord, run_id: str = "ftjob-1", content: Path | N
         writer.save(run.files)
         if content is not None:
             writer.use_dataset(training_file(), Download(content, len(LINES), hashlib.sha256(LINES).hexdigest()))
-        writer.log_model(run)
+        writer.log_model(run, ())
         writer.complete(run)
 
 

@@ -34,7 +34,7 @@ def write(sink: OnlineSink, **changes: Any) -> None:  # noqa: ANN401 - a builder
     with sink.open(step(), run) as writer:
         for row in run.rows:
             writer.log(row)
-        writer.log_model(run)
+        writer.log_model(run, ())
         writer.complete(run)
 
 

@@ -55,7 +55,7 @@ def write(sink: OnlineSink, step: Write, run: RunRecord, rows: tuple[MetricRow, 
     with sink.open(step, run) as writer:
         for row in run.rows if rows is None else rows:
             writer.log(row)
-        writer.log_model(run)
+        writer.log_model(run, ())
         writer.complete(run)
 
 

@@ -23,6 +23,8 @@ from ft_sync.errors import (
 from ft_sync.models import FileId, JobError, JobId
 from ft_sync.sandbox import API_KEY, Sandbox, World, samples
 from ft_sync.sources.openai import TRANSLATIONS, OpenAISource, connected, event_from, job_from, translate
+from ft_sync.sources.pace import Pace
+from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def source(sandbox: Sandbox) -> Iterator[OpenAISource]:
     with openai.OpenAI(base_url=sandbox.url, api_key=API_KEY, max_retries=0, timeout=2) as client:
-        yield OpenAISource(client)
+        yield OpenAISource(client, Pace(FakeClock(), lambda _: None))
 
 
 def full(world: World, count: int) -> list[str]:
@@ -212,12 +214,12 @@ def test_a_dropped_connection_and_a_hang_are_unavailable(sandbox: Sandbox) -> No
     with openai.OpenAI(base_url=sandbox.url, api_key=API_KEY, max_retries=0, timeout=0.2) as client:
         for job_id in ("dropped", "hangs"):
             with pytest.raises(Unavailable):
-                OpenAISource(client).job(JobId(job_id))
+                OpenAISource(client, Pace(FakeClock(), lambda _: None)).job(JobId(job_id))
 
 
 def test_without_a_key_there_is_nothing_to_ask_with(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(NotLoggedIn, match="OPENAI_API_KEY"), connected():
+    with pytest.raises(NotLoggedIn, match="OPENAI_API_KEY"), connected(Pace(FakeClock(), lambda _: None)):
         pass
 
 

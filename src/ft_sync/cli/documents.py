@@ -12,9 +12,9 @@ from ft_sync.models import Failed, Skip, Skipped, Synced, Wait
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ft_sync.engine import Preview
     from ft_sync.models import JobOutcome, Plan, SyncReport
     from ft_sync.overview import Detail, Standing
+    from ft_sync.preview import Preview
 
 
 def of_report(report: SyncReport, command: str) -> dict[str, Any]:

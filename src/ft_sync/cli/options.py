@@ -78,6 +78,24 @@ Timeout = Annotated[
         rich_help_panel=WAIT_PANEL,
     ),
 ]
+Watch = Annotated[
+    bool,
+    typer.Option(
+        "--watch",
+        help="Go on for ever: take on new jobs as they come. Ctrl-C or SIGTERM ends it.",
+        rich_help_panel=WAIT_PANEL,
+    ),
+]
+Concurrency = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=64,
+        metavar="N",
+        help="Jobs in work at the same time (default 8; env FTSYNC_CONCURRENCY).",
+        show_default=False,
+    ),
+]
 LogDatasets = Annotated[
     bool | None,
     typer.Option(

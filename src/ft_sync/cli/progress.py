@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
 
 from ft_sync.cli.render import console, figures, is_screen, safe, tell
-from ft_sync.events import Advanced, Noted, Planned, Settled, Started, Waiting
+from ft_sync.events import Advanced, Delayed, Noted, Planned, Settled, Started, Waiting
 from ft_sync.models import Enrich, Extend, Failed, Replace, Skip, Skipped, Synced, Wait
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class _Lines:
                     tell(safe(f"{job.id}: {sentence}"))
             case Noted(job_id, message):
                 tell(safe(f"{job_id}: note: {message}"))
+            case Delayed():
+                tell(safe(_delay(event)))
             case Settled(outcome):
                 tell(safe(f"{outcome.job_id}: {_end(event)}"))
 
@@ -103,8 +105,10 @@ class _Live:
     def __call__(self, event: Event) -> None:
         match event:
             case Planned(plans):
-                self._selected = len(plans)
-                self._progress.update(self._whole, description="jobs settled", total=len(plans), state=_overview(event))
+                self._selected += len(plans)  # a watch plans again and again
+                self._progress.update(
+                    self._whole, description="jobs settled", total=self._selected, state=_overview(event)
+                )
             case Started(plan):
                 self._show(plan.job.id, _beginning(event), 0, len(self.PHASES))
             case Advanced(job_id, phase):
@@ -113,6 +117,8 @@ class _Live:
                 self._show(job.id, _state(event), step or 0, total)
             case Noted(job_id, message):
                 self._progress.console.print(safe(f"{job_id}: note: {message}"), style="yellow")
+            case Delayed():
+                self._progress.console.print(safe(_delay(event)), style="yellow")
             case Settled(outcome):
                 self._settle(event)
                 if self._verbose or isinstance(outcome, Failed):
@@ -155,6 +161,10 @@ def _state(event: Waiting) -> str:
     if event.step is not None:
         state += f", step {event.step}" + (f" of {event.total_steps}" if event.total_steps else "")
     return f"{state}, {figures(event.metrics)}" if event.metrics else state
+
+
+def _delay(event: Delayed) -> str:
+    return f"{event.message}: going on in {event.seconds:.0f} s"
 
 
 def _end(event: Settled) -> str:

@@ -11,8 +11,8 @@ from ft_sync.cli.options import Output
 from ft_sync.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ft_sync.engine import Preview
     from ft_sync.models import SyncReport
+    from ft_sync.preview import Preview
 
 RESYNC_HELP = """Write outdated or foreign runs again.
 
@@ -43,6 +43,8 @@ FLAGS = {
     "link_alias": "--link-alias",
     "poll_interval": "--poll-interval",
     "timeout": "--timeout",
+    "watch": "--watch",
+    "concurrency": "--concurrency",
     "openai_client": "OPENAI_API_KEY and OPENAI_BASE_URL",
     "observer": "--verbose",
 }
@@ -64,6 +66,8 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     wait: options.Wait = None,
     poll_interval: options.PollInterval = None,
     timeout: options.Timeout = None,
+    watch: options.Watch = False,
+    concurrency: options.Concurrency = None,
     log_datasets: options.LogDatasets = None,
     table_rows: options.TableRows = None,
     model_artifact_name: options.ModelArtifactName = None,
@@ -107,6 +111,8 @@ def sync(  # noqa: PLR0913 - one argument for each flag
         "model_artifact_type": model_artifact_type,
         "poll_interval": poll_interval,
         "timeout": timeout,
+        "watch": watch,
+        "concurrency": concurrency,
     }
     output = Output(json, quiet, verbose, debug, not no_color)
     if dry_run:
@@ -138,7 +144,7 @@ def carry_out(arguments: dict[str, Any], output: Output) -> "SyncReport":
 def preview(arguments: dict[str, Any], command: str, output: Output) -> int:
     """Show what would be done."""
     from ft_sync import api  # noqa: PLC0415 - as above
-    from ft_sync.engine import Preview  # noqa: PLC0415 - as above
+    from ft_sync.preview import Preview  # noqa: PLC0415 - as above
 
     nothing_named = arguments["fine_tune_job_id"] == []
     return _show_preview(Preview(()) if nothing_named else api.preview(**arguments), command, output)

@@ -14,6 +14,7 @@ from wandb.util import get_core_path
 
 from ft_sync.errors import ConfigError, SinkRejected, Unavailable
 from ft_sync.models import JobId, Origin, RunId, RunState
+from ft_sync.once import Once
 from ft_sync.sinks.run import LOCK, is_locked, opened, run_folder
 from ft_sync.sinks.wandb import RunOptions, mark_from
 
@@ -38,6 +39,11 @@ class OfflineSink:
         self._folder = run_folder(options)
         _require_writable(self._folder)
 
+    @property
+    def can_go_on(self) -> bool:
+        """False: an offline run is written whole or again."""
+        return False
+
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
         """Return the offline runs of each job that lie in the folder."""
         wanted = set(job_ids)
@@ -54,7 +60,7 @@ class OfflineSink:
 
     def open(self, plan: Write, record: RunRecord) -> AbstractContextManager[WandbRun]:
         """Open a run in a folder of its own."""
-        return opened(plan, record, self._options, {})
+        return opened(plan, record, self._options, Once())
 
     def delete(self, run: RunState) -> None:
         """Remove a run folder, unless it has been uploaded: the server would still hold the run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import wandb
 
 from ft_sync.errors import AuthError, NotFound, NotLoggedIn
 from ft_sync.models import Enrich, JobId, Origin, RunId, RunState
+from ft_sync.once import Once
 from ft_sync.sinks.run import Held, alias, artifact_name, dataset_name, is_being_written, opened, summary_of
 from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, SDK_ERRORS, RunOptions, mark_from, translated
 
@@ -40,9 +42,18 @@ class OnlineSink:
 
     def __init__(self, options: RunOptions) -> None:
         self._options = options
-        self._api: wandb.Api | None = None
-        self._held: dict[str, Held] = {}
-        self._newest: list[tuple[float, str]] | None = None
+        self._login = threading.Lock()
+        self._is_logged_in = False
+        self._own = threading.local()
+        self._entity = options.entity
+        self._held: Once[str, Held] = Once()
+        self._found: Once[str, Held | None] = Once()
+        self._newest: Once[str, tuple[float, str] | None] = Once()
+
+    @property
+    def can_go_on(self) -> bool:
+        """True: W&B resumes runs."""
+        return True
 
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
         """Return the runs of each job, by one query for every 200 jobs."""
@@ -63,7 +74,7 @@ class OnlineSink:
         summary = {key for key in there.summary_metrics if not key.startswith("_")}
         wanted = [(row.step, dict(row.metrics), row.time) for row in record.rows]
         is_beginning = (
-            all(key in COUNTS or config.get(key) == value for key, value in there.config.items())
+            there.config.keys() <= config.keys() | COUNTS  # the values are set again
             and summary <= {*record.summary, *metrics, *TABLES}
             and all(
                 (step, row) == known[:2] and known[2] in {None, time}
@@ -76,19 +87,14 @@ class OnlineSink:
     def dataset(self, file: TrainingFile) -> DatasetSummary | None:
         """Return what W&B holds of the file, asked once for each."""
         name = dataset_name(file)
-        if name not in self._held:
-            artifact = self._artifact(f"{name}:{alias(file.id)}")
-            summary = summary_of(artifact.metadata, self._options.table_rows) if artifact else None
-            if artifact is None or summary is None:
-                return None
-            self._held[name] = Held(artifact, summary)
-        return self._held[name].summary
+        held = self._held.known(name) or self._found.get(name, lambda: self._find(file))
+        return held.summary if held else None
 
     def open(self, plan: Write, record: RunRecord) -> AbstractContextManager[WandbRun]:
         """Open the run on the server."""
-        if record.model_metadata is not None and self._newest is None:
+        if record.model_metadata is not None:
             # Asked before `latest` moves to the version written here, which need not be of the newest job.
-            self._newest = [_newness(named)] if (named := self._artifact(f"{self._model}:latest")) else []
+            self._newest.get(self._model, self._named_latest)
         native = None
         if isinstance(plan, Enrich):
             with translated(f"the run {plan.run_id}"):
@@ -125,8 +131,10 @@ class OnlineSink:
         named = self._artifact(f"{self._model}:latest")
         if named is None:
             return
-        newest = max([_newness(named), *(self._newest or ()), *(job.newness for job in jobs)])
-        self._newest = [newest]
+        before = self._newest.known(self._model)
+        newest = max([_newness(named), *([before] if before else []), *(job.newness for job in jobs)])
+        self._newest.forget(self._model)
+        self._newest.get(self._model, lambda: newest)
         if newest == _newness(named):
             return
         artifact = self._artifact(f"{self._model}:{alias(newest[1])}")
@@ -156,6 +164,19 @@ class OnlineSink:
     def _model(self) -> str:
         return artifact_name(self._options.model_artifact_name)
 
+    def _named_latest(self) -> tuple[float, str] | None:
+        """Return the newness of the job whose model `latest` names, None if it names none."""
+        named = self._artifact(f"{self._model}:latest")
+        return _newness(named) if named else None
+
+    def _find(self, file: TrainingFile) -> Held | None:
+        """Return what W&B holds of a training or validation file, if that is as this version would write it."""
+        artifact = self._artifact(f"{dataset_name(file)}:{alias(file.id)}")
+        summary = summary_of(artifact.metadata, self._options.table_rows) if artifact else None
+        if artifact is None or summary is None:
+            return None
+        return self._held.get(dataset_name(file), lambda: Held(artifact, summary))
+
     def _artifact(self, name: str) -> wandb.Artifact | None:
         """Return an artifact by name and alias, None if W&B says that there is none."""
         with translated(f"the artifact {name}"):
@@ -172,24 +193,30 @@ class OnlineSink:
 
     @property
     def _path(self) -> str:
-        entity = self._options.entity or self._connected().default_entity
-        return f"{entity}/{self._options.project}" if entity else self._options.project
+        if self._entity is None:
+            self._entity = self._connected().default_entity
+        return f"{self._entity}/{self._options.project}" if self._entity else self._options.project
 
     def _connected(self) -> wandb.Api:
-        if self._api is None:
-            try:
-                # Never prompts: a script that hangs at a question is worse than one that fails. While the caller has
-                # a run of its own, there is a login, and asking for one is refused.
-                logged_in = wandb.run is not None or wandb.login(prompt=False, verify=False)
-            except SDK_ERRORS as error:
-                raise AuthError(f"the W&B key cannot be used: {error}", hint="`wandb login --relogin`") from error
-            if not logged_in:
-                raise NotLoggedIn(
-                    "not logged in to W&B", hint="`wandb login`, or export WANDB_API_KEY=…, or use --offline"
-                )
-            with translated("logging in"):
-                self._api = wandb.Api()
-        return self._api
+        """Return the API of this thread: objects of the SDK are not shared between threads."""
+        api: wandb.Api | None = getattr(self._own, "api", None)
+        if api is None:
+            with self._login, translated("logging in"):
+                self._log_in()
+                api = self._own.api = wandb.Api()
+        return api
+
+    def _log_in(self) -> None:
+        if self._is_logged_in:
+            return
+        try:
+            # Never prompts: a script that hangs at a question is worse than one that fails. While the caller has a
+            # run of its own, there is a login, and asking for one is refused.
+            self._is_logged_in = wandb.run is not None or wandb.login(prompt=False, verify=False)
+        except SDK_ERRORS as error:
+            raise AuthError(f"the W&B key cannot be used: {error}", hint="`wandb login --relogin`") from error
+        if not self._is_logged_in:
+            raise NotLoggedIn("not logged in to W&B", hint="`wandb login`, or export WANDB_API_KEY=…, or use --offline")
 
     def _runs(self, wanted: Collection[JobId]) -> Iterator[Run]:
         api = self._connected()

@@ -10,22 +10,24 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import wandb
 from filelock import FileLock, Timeout
 
 from ft_sync import datasets
 from ft_sync._version import __version__
-from ft_sync.convert import portable
+from ft_sync.convert import best_of, portable
 from ft_sync.datasets import DatasetFormat, DatasetSummary
 from ft_sync.models import Create, Enrich, Mark, Replace
+from ft_sync.sinks.table import write_table
 from ft_sync.sinks.wandb import JOB_TYPE, RunOptions, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ft_sync.models import Download, JsonObject, MetricRow, RunFile, RunRecord, Split, TrainingFile, Write
+    from ft_sync.once import Once
 
 ARTIFACT_TYPES: Mapping[Split, str] = {"train": "training_files", "valid": "validation_files"}
 
@@ -47,6 +49,13 @@ LEAN: Mapping[str, object] = {
     "x_save_requirements": False,
     # The SDK tries for so long to make a run under an id that W&B will not give: 4 times in 30 s.
     "init_timeout": 30,
+    # Whoever stops one run in W&B does not mean all the others: by default the SDK interrupts the whole process.
+    "stop_fn": lambda: None,
+}
+
+LIVE: Mapping[str, object] = {
+    # Seconds between two posts of rows, 15 by default: while a job runs, people look at its run.
+    "x_file_stream_transmit_interval": 1.0
 }
 
 
@@ -63,17 +72,18 @@ class WandbRun:
     """One run being written: a `RunWriter`.
 
     Attributes:
-        held: The datasets that W&B is known to hold, by artifact name; those written here are added.
+        held: The datasets that W&B is known to hold, by artifact name, for all runs; those written here are added.
         rows: Number of history rows that the run will have in the end.
         left_alone: Keys of the summary that are somebody else's.
     """
 
     run: wandb.Run
     options: RunOptions
-    held: dict[str, Held]
+    held: Once[str, Held]
     rows: int
     left_alone: frozenset[str] = frozenset()
-    _inputs: dict[Split, str] = field(default_factory=dict)
+    _defined: set[str] = field(default_factory=set)
+    _model: wandb.Artifact | None = None
 
     @property
     def url(self) -> str | None:
@@ -84,9 +94,18 @@ class WandbRun:
 
     def log(self, row: MetricRow) -> None:
         """Append a row under its true time."""
+        self.define(row.metrics)
         timestamp = {} if row.time is None else {"_timestamp": row.time}
         # Committed at once: else the last row is, after the summary was written, and takes its metrics' place there.
         self.run.log({**row.metrics, **timestamp}, step=row.step, commit=True)
+
+    def define(self, metrics: Iterable[str]) -> None:
+        """Tell W&B, once for each metric, which of its values to show for the run."""
+        for metric in metrics:
+            # A star would be a pattern.
+            if metric not in self._defined and (best := best_of(metric)) and "*" not in metric:
+                self.run.define_metric(metric.replace(".", "\\."), summary=f"{best},last")  # a bare dot would be a path
+            self._defined.add(metric)
 
     def log_events(self, lines: Sequence[str]) -> None:
         """Append lines to the console log."""
@@ -104,27 +123,19 @@ class WandbRun:
 
     def use_dataset(self, file: TrainingFile, download: Download | None) -> DatasetSummary:
         """Make the file's artifact, with its table, an input of the run."""
-        name = dataset_name(file)
         with translated(f"the {file.split} file {file.id}"):
-            held = self.held.get(name) if download is None else None
-            if held is None:
-                assert download is not None, "only what the sink holds needs no download"
-                held = self._upload(file, download)
-                if self.options.mode == "online":
-                    self.held[name] = held
-            else:
-                self.run.use_artifact(held.artifact)
-            self._inputs[file.split] = f"{name}:{alias(file.id)}"
+            held = self._used(file, download)
             self._show_table(file.split, held)
             self.run.config.update({f"n_{file.split}": held.summary.examples}, allow_val_change=True)
         return held.summary
 
-    def log_model(self, record: RunRecord) -> None:
-        """Log `model_metadata.json` as an artifact that is an output of the run."""
+    def log_model(self, record: RunRecord, inputs: Iterable[TrainingFile]) -> None:
+        """Begin to log `model_metadata.json` as an artifact that is an output of the run."""
         if record.model_metadata is None:
             return
+        used = {file.split: f"{dataset_name(file)}:{alias(file.id)}" for file in inputs}
         # The run's id makes the content, and with it the version, this run's own: a version is one run's output.
-        content = {**record.model_metadata, "run_id": self.run.id, "datasets": self._inputs}
+        content = {**record.model_metadata, "run_id": self.run.id, "datasets": used}
         artifact = wandb.Artifact(
             artifact_name(self.options.model_artifact_name),
             type=self.options.model_artifact_type,
@@ -133,23 +144,48 @@ class WandbRun:
         with artifact.new_file("model_metadata.json", mode="w", encoding="utf-8") as out:
             json.dump(content, out, indent=2, ensure_ascii=False)
         with translated("the model artifact"):
-            logged = self.run.log_artifact(artifact, aliases=["latest", alias(record.job_id)])
-            if self.options.mode == "online":
-                logged.wait()
+            self._model = self.run.log_artifact(artifact, aliases=["latest", alias(record.job_id)])
 
     def complete(self, record: RunRecord) -> None:
         """Write the summary and then the mark: what comes after it would not be covered by it."""
+        if self._model is not None and self.options.mode == "online":
+            with translated("the model artifact"):
+                self._model.wait()
         mark = Mark(__version__, record.digest, self.rows, datetime.now(UTC).isoformat(timespec="seconds"))
         with translated("the summary"):
             self.run.summary.update({key: value for key, value in record.summary.items() if key not in self.left_alone})
             self.run.summary.update({"ftsync": asdict(mark)})
 
+    def _used(self, file: TrainingFile, download: Download | None) -> Held:
+        """Make the file an input of the run, uploaded by the first run that needs it."""
+        if self.options.mode == "offline":
+            assert download is not None, "offline nothing is held"
+            return self._upload(file, download)
+        is_first = False
+
+        def upload() -> Held:
+            nonlocal is_first
+            is_first = True
+            assert download is not None, "only what the sink holds needs no download"
+            return self._upload(file, download)
+
+        held = self.held.get(dataset_name(file), upload)
+        if not is_first:
+            self.run.use_artifact(held.artifact)
+        return held
+
     def _upload(self, file: TrainingFile, download: Download) -> Held:
         dataset = datasets.read(download.path, limit=self.options.table_rows)
-        table = wandb.Table(columns=list(dataset.columns))
-        for row in dataset.rows():
-            table.add_data(*row)
-        summary = dataset.summary
+        # Beside the download: it has to be there until it is uploaded, and no longer. Named after the run, since
+        # offline several runs make it at the same time.
+        table = download.path.with_name(f"{download.path.name}-{file.split}-{self.run.id[-100:].replace('/', '_')}")
+        write_table(table, dataset.columns, dataset.rows())
+        try:
+            return self._log_dataset(file, download, table, dataset.summary)
+        finally:
+            table.unlink()
+
+    def _log_dataset(self, file: TrainingFile, download: Download, table: Path, summary: DatasetSummary) -> Held:
         artifact = wandb.Artifact(
             dataset_name(file),
             type=ARTIFACT_TYPES[file.split],
@@ -166,10 +202,13 @@ class WandbRun:
                 "file": portable(file.raw),
             },
         )
-        artifact.add_file(str(download.path), name=_file_name(file))
-        artifact.add(table, _table_key(file.split))
+        is_online = self.options.mode == "online"
+        # Online the files stay until they are uploaded; offline they have to outlive this process, in copies.
+        policy: Literal["mutable", "immutable"] = "immutable" if is_online else "mutable"
+        for path, name in ((download.path, _file_name(file)), (table, f"{_table_key(file.split)}.table.json")):
+            artifact.add_file(str(path), name=name, policy=policy, skip_cache=True)
         aliases = ["latest", alias(file.id)]
-        if self.options.mode == "online":
+        if is_online:
             artifact = self.run.use_artifact(artifact, aliases=aliases)
         else:
             # `use_artifact` refuses offline; this is what it calls online, and the upload records the use.
@@ -194,7 +233,7 @@ def opened(
     plan: Write,
     record: RunRecord,
     options: RunOptions,
-    held: dict[str, Held],
+    held: Once[str, Held],
     *,
     native: JsonObject | None = None,
 ) -> Iterator[WandbRun]:
@@ -232,10 +271,12 @@ def opened(
                 "resume": None if is_new else "must",
                 "reinit": "create_new",
                 # One object a run: a shared one mixes run ids up between threads.
-                "settings": wandb.Settings(**{**LEAN, **_given(settings)}),
+                "settings": wandb.Settings(**{**LEAN, **({} if plan.job.is_finished else LIVE), **_given(settings)}),
             }
         )
-    with FileLock(Path(run.dir).parent / LOCK).acquire(blocking=False):
+        _end_status_thread(run)
+    # Not the thread's own: a run that is followed is opened in one thread and closed in another.
+    with FileLock(Path(run.dir).parent / LOCK, thread_local=False).acquire(blocking=False):
         try:
             if not is_new:
                 run.config.update(config, allow_val_change=True)
@@ -243,8 +284,10 @@ def opened(
                 rows, left_alone = plan.run.rows or 0, frozenset(native.get("summary", ())) - STATUS_KEYS
             else:
                 rows, left_alone = len(record.rows), frozenset()
-                _define(run, record)
-            yield WandbRun(run, options, held, rows, left_alone)
+            writer = WandbRun(run, options, held, rows, left_alone)
+            if not isinstance(plan, Enrich):
+                writer.define(record.best)
+            yield writer
         except BaseException:
             run.finish(exit_code=1)
             raise
@@ -308,11 +351,11 @@ STATUS_KEYS = frozenset({"status", "fine_tuned_model", "trained_tokens", "durati
 """Of the summary; a run of OpenAI's own integration may have them from an earlier time."""
 
 
-def _define(run: wandb.Run, record: RunRecord) -> None:
-    """Tell W&B which value of a metric to show for the run."""
-    for metric, best in record.best.items():
-        if "*" not in metric:  # the SDK takes it for a pattern
-            run.define_metric(metric.replace(".", "\\."), summary=f"{best},last")  # a bare dot would be a path
+def _end_status_thread(run: wandb.Run) -> None:
+    """End the thread that the SDK starts for each run online, to print what the network does: runs can be many."""
+    checker = run._run_status_checker  # noqa: SLF001 - no setting for it; a contract test watches it
+    if checker is not None:
+        checker.join()
 
 
 def _filterable(content: Mapping[str, Any]) -> dict[str, Any]:

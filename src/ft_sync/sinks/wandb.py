@@ -112,6 +112,8 @@ def translate(error: Exception, what: str) -> FtSyncError:
         return IdTaken(
             f"W&B keeps the id of {what}, which was deleted ({_one_line(error)})", hint="run the same command in a week"
         )
+    if "is in use" in str(error):  # by a run of this process that could not be opened before
+        return IdTaken(f"{what} could not be opened before ({_one_line(error)})", hint="run the same command again")
     # `wandb.init` gives the core's sentence alone, without the status.
     refused = re.search(r"\b40[13]\b|permission denied", str(error), re.IGNORECASE)
     if status in {401, 403} or (status is None and refused):

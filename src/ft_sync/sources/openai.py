@@ -35,12 +35,14 @@ from ft_sync.models import (
     Split,
     TrainingFile,
 )
+from ft_sync.once import Once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from ft_sync.models import JsonObject
+    from ft_sync.sources.pace import Pace
 
 PAGE_SIZE = 100
 """The most the API gives at once."""
@@ -89,9 +91,10 @@ class OpenAISource:
     type), so every answer is read as the JSON that was served.
     """
 
-    def __init__(self, client: openai.OpenAI) -> None:
-        self._client = client
-        self._files: dict[FileId, JsonObject] = {}
+    def __init__(self, client: openai.OpenAI, pace: Pace) -> None:
+        self._client = client.with_options(max_retries=0)  # the pace asks again: one for all workers
+        self._pace = pace
+        self._files: Once[FileId, JsonObject] = Once()
 
     def jobs(self, *, limit: int | None = None) -> Iterator[Job]:
         """Yield jobs newest first, page by page."""
@@ -133,14 +136,13 @@ class OpenAISource:
 
     def download(self, file_id: FileId, to: Path) -> Download:
         """Stream a file's content to `to`."""
+        with _translated(f"file {file_id}"):
+            return self._pace(lambda: self._streamed(file_id, to))
+
+    def _streamed(self, file_id: FileId, to: Path) -> Download:
         digest = hashlib.sha256()
         size = 0
-        what = f"file {file_id}"
-        with (
-            _translated(what),
-            self._client.files.with_streaming_response.content(file_id) as response,
-            to.open("wb") as out,
-        ):
+        with self._client.files.with_streaming_response.content(file_id) as response, to.open("wb") as out:
             for chunk in response.iter_bytes():
                 out.write(chunk)
                 digest.update(chunk)
@@ -156,7 +158,7 @@ class OpenAISource:
                     notes.append(f"result file {file_id} was not read: {size} bytes are not a table of metrics")
                     continue
                 with _translated(f"result file {file_id}"):
-                    content = self._client.files.content(file_id).read()
+                    content = self._pace(lambda: self._client.files.content(file_id).read())  # noqa: B023 - called at once
             except REFUSALS as error:
                 # Old result files get deleted; the events of the job may still hold its metrics.
                 notes.append(f"result file {file_id} could not be had: {error.message}")
@@ -187,9 +189,7 @@ class OpenAISource:
 
     def _file(self, file_id: FileId) -> JsonObject:
         """Return a file object, asked for once: many jobs share a training file, and it never changes."""
-        if file_id not in self._files:
-            self._files[file_id] = self._get(f"/files/{file_id}", f"file {file_id}")
-        return self._files[file_id]
+        return self._files.get(file_id, lambda: self._get(f"/files/{file_id}", f"file {file_id}"))
 
     def _pages(self, path: str, what: str, limit: int | None = None) -> Iterator[JsonObject]:
         """Yield the entries of a cursor-paged list; no page is asked for before it is needed."""
@@ -211,14 +211,14 @@ class OpenAISource:
 
     def _get(self, path: str, what: str, params: Mapping[str, object] | None = None) -> JsonObject:
         with _translated(what):
-            answer = self._client.get(path, cast_to=object, options={"params": params or {}})
+            answer = self._pace(lambda: self._client.get(path, cast_to=object, options={"params": params or {}}))
         if not isinstance(answer, dict):
             raise BadData(f"{what}: the service answered with something other than a JSON object", hint=RUN_HINT)
         return cast("JsonObject", answer)
 
 
 @contextmanager
-def connected() -> Iterator[OpenAISource]:
+def connected(pace: Pace) -> Iterator[OpenAISource]:
     """Open a source from `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID`."""
     try:
         client = openai.OpenAI(timeout=TIMEOUT)
@@ -227,7 +227,7 @@ def connected() -> Iterator[OpenAISource]:
             "no OpenAI API key: OPENAI_API_KEY is not set", hint="export OPENAI_API_KEY=… and run the command again"
         ) from error
     with client:
-        yield OpenAISource(client)
+        yield OpenAISource(client, pace)
 
 
 def translate(error: openai.OpenAIError, what: str) -> FtSyncError:

@@ -1,0 +1,81 @@
+"""What a sync is asked for, and what it would do: the listing and the run states, made into plans; writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ft_sync.errors import AuthError, FtSyncError
+from ft_sync.follow import Patience
+from ft_sync.models import Failed, Job, JobId, Plan
+from ft_sync.plan import Rule, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ft_sync.ports import JobSource, RunSink
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which jobs: those with `job_ids`; or else the `last` newest; or else all."""
+
+    job_ids: tuple[JobId, ...] = ()
+    last: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One sync, as asked for.
+
+    Attributes:
+        concurrency: Jobs in work at the same time.
+        keep_replaced: Mark replaced runs instead of deleting them.
+        links: Collections, `REGISTRY/COLLECTION`, to link the model artifacts to.
+    """
+
+    selection: Selection = field(default_factory=Selection)
+    rule: Rule = field(default_factory=Rule)
+    patience: Patience = field(default_factory=Patience)
+    concurrency: int = 8
+    log_datasets: bool = True
+    keep_replaced: bool = False
+    links: tuple[str, ...] = ()
+    link_aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a sync would do, oldest job first; `unreadable` are selected jobs that could not be had."""
+
+    plans: tuple[Plan, ...]
+    unreadable: tuple[Failed, ...] = ()
+
+
+def preview(source: JobSource, sink: RunSink, selection: Selection, rule: Rule) -> Preview:
+    """Plan every selected job from the listing and the run states."""
+    jobs, unreadable = _select(source, selection)
+    return Preview(plan_all(jobs, sink, rule), unreadable)
+
+
+def plan_all(jobs: Iterable[Job], sink: RunSink, rule: Rule) -> tuple[Plan, ...]:
+    """Plan these jobs, asking the sink for all of their runs at once."""
+    jobs = list(jobs)
+    states = sink.states([job.id for job in jobs]) if jobs else {}
+    return tuple(plan(job, states.get(job.id, ()), rule) for job in jobs)
+
+
+def _select(source: JobSource, selection: Selection) -> tuple[list[Job], tuple[Failed, ...]]:
+    """Return the selected jobs, oldest first unless named, and the named ones that could not be had."""
+    if not selection.job_ids:
+        return list(source.jobs(limit=selection.last))[::-1], ()
+    jobs: list[Job] = []
+    failures: list[Failed] = []
+    for job_id in dict.fromkeys(selection.job_ids):
+        try:
+            jobs.append(source.job(job_id))
+        except AuthError:
+            raise  # the next job would be refused in the same way
+        except FtSyncError as error:
+            failures.append(Failed(job_id, error))
+    return jobs, tuple(failures)

@@ -1,0 +1,89 @@
+"""Whether W&B holds what was written: asked in bulk, and again where its listing trails its writes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ft_sync.errors import FtSyncError, SinkRejected
+from ft_sync.events import Advanced
+
+if TYPE_CHECKING:
+    from ft_sync.events import Observer
+    from ft_sync.models import RunId, Synced, Write
+    from ft_sync.ports import Clock, RunSink
+
+PAUSES = (0.5, 1.0, 2.0, 4.0)
+"""Seconds between asking for a run just written and asking again."""
+
+AT_ONCE = 100
+"""Runs that are worth a question."""
+
+LONGEST_WAIT = 5.0
+"""Seconds after which fewer are, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A run that was written, and the outcome that it has if W&B holds it; `asked` counts the questions so far."""
+
+    step: Write
+    synced: Synced
+    asked: int = 0
+
+
+class Verification:
+    """Runs whose arrival is to be verified.
+
+    Attributes:
+        due: When to ask, by the clock; infinite while there is nothing to ask for.
+    """
+
+    def __init__(self, sink: RunSink, clock: Clock, observe: Observer) -> None:
+        self.due = math.inf
+        self._sink = sink
+        self._clock = clock
+        self._observe = observe
+        self._written: dict[RunId, Written] = {}
+
+    def __len__(self) -> int:
+        return len(self._written)
+
+    def add(self, written: Written, *, is_last: bool) -> None:
+        """Take a run; `is_last` when no other will come soon."""
+        self._written[written.step.run_id] = written
+        now = self._clock.now()
+        self.due = min(self.due, now if is_last or len(self._written) >= AT_ONCE else now + LONGEST_WAIT)
+
+    def ask(self, *, is_last: bool = False) -> list[tuple[Written, FtSyncError | None]]:
+        """Ask for all of them at once, and return those for which that settles it: held, or why not.
+
+        Args:
+            is_last: There is no time to ask again.
+        """
+        asked, self._written, self.due = self._written, {}, math.inf
+        for written in asked.values():
+            self._observe(Advanced(written.synced.job_id, "verifying"))
+        try:
+            held = self._sink.states([written.synced.job_id for written in asked.values()])
+        except FtSyncError as error:
+            return [(written, error) for written in asked.values()]
+        complete = {run.run_id for runs in held.values() for run in runs if run.is_complete}
+        settled: list[tuple[Written, FtSyncError | None]] = []
+        for run_id, written in asked.items():
+            if run_id in complete:
+                settled.append((written, None))
+            elif is_last or written.asked == len(PAUSES):
+                settled.append((written, _not_held(written)))
+            else:
+                self._written[run_id] = replace(written, asked=written.asked + 1)
+                self.due = min(self.due, self._clock.now() + PAUSES[written.asked])
+        return settled
+
+
+def _not_held(written: Written) -> SinkRejected:
+    return SinkRejected(
+        f"W&B took the run {written.step.run_id} but does not hold all of it",
+        hint=f"run `ftsync sync --job {written.synced.job_id}` again: it repairs what is incomplete",
+    )
