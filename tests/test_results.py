@@ -17,7 +17,7 @@ from ft_sync.results import Merged, decode, flatten, merge, parse
 from tests.builders import CREATED, FINISHED, at, checkpoint, event, result_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 CSV = "step,train_loss,train_accuracy,valid_loss\n1,2.5,0.5,\n2,1.25,0.75,1.5\n"
 WEIGHTS = b"\x80\x02}q\x00(X\x05\x00\x00\x00layer" * 8
@@ -74,6 +74,13 @@ class TestDecode:
 
     def test_a_plain_column_of_letters_and_digits_is_not_taken_for_base64(self) -> None:
         assert decode(b"loss\n1234\n") == "loss\n1234\n"
+
+    @pytest.mark.parametrize("pack", [bytes, base64.b64encode], ids=["plain", "base64"])
+    def test_a_file_cut_within_a_character_is_text_up_to_there(self, pack: Callable[[bytes], bytes]) -> None:
+        assert decode(pack("step,phase\n1,é".encode()[:-1])) == "step,phase\n1,"
+
+    def test_a_name_in_an_older_encoding_costs_only_its_odd_characters(self) -> None:
+        assert decode("step,é_loss\n1,0.5\n".encode("latin-1")) == "step,\ufffd_loss\n1,0.5\n"
 
     def test_an_empty_file_is_empty_text(self) -> None:
         assert decode(b"") == ""
@@ -144,6 +151,9 @@ class TestParse:
 
     def test_of_two_numbers_for_one_step_the_later_stands(self) -> None:
         assert metrics("step,loss\n1,0.5\n1,0.25\n") == {1: {"loss": 0.25}}
+
+    def test_a_file_without_any_usable_step_is_numbered_by_row(self) -> None:
+        assert [row.step for row in parse("step,loss\n-1,0.5\n-1,0.25\n").rows] == [1, 2]
 
     def test_a_negative_step_is_left_out_with_a_note(self) -> None:
         parsed = parse("step,loss\n-1,0.5\n1,0.25\n")
@@ -264,6 +274,17 @@ class TestFlatten:
     def test_an_entry_without_a_name_goes_by_its_position(self) -> None:
         assert flatten({"usage": [{"tokens": 1}, 2]}) == {"usage/0/tokens": 1, "usage/1": 2}
 
+    def test_graders_of_the_same_name_hide_nothing(self) -> None:
+        graders = [{"name": "it", "type": "python", "x": 1}, {"name": "it", "type": "python", "x": 2}]
+        assert flatten({"graders": graders}) == {"graders/python/it/x": 1, "graders/python/it/1/x": 2}
+
+    def test_of_both_spellings_the_current_one_stands_in_any_order(self) -> None:
+        both = {"train_accuracy": 0.25, "train_mean_token_accuracy": 0.5}
+        assert flatten(both) == flatten(dict(reversed(both.items()))) == {"train_mean_token_accuracy": 0.5}
+
+    def test_a_name_that_cannot_be_written_is_made_writable(self) -> None:
+        assert flatten({"a\ud800b": 1}) == {"a?b": 1}
+
     def test_other_nesting_becomes_a_path(self) -> None:
         data = {"timing": {"step": {"sampling": 61.5, "eval": None}}, "usage": {"samples": {"tokens": 7}}}
         assert flatten(data) == {"sampling_duration": 61.5, "usage/samples/tokens": 7}
@@ -307,6 +328,15 @@ class TestMerge:
             ("0.0", 0.3, 0.0),
             ("0.50000", 0.500003, 0.500003),
             ("2", 3, 2.0),
+            ("0.12345", 0.123456789, 0.123456789),
+            ("0.123", 0.123456789, 0.123456789),
+            ("0.00001", 0.0000098, 0.0000098),
+            ("1.2e-07", 5e-06, 1.2e-07),
+            ("1.0", 0.97, 1.0),
+            ("0.5", 0.46, 0.5),
+            ("0.75", 0.7512, 0.75),
+            ("123", 123.4, 123.0),
+            ("-2.12346", -2.123456789, -2.123456789),
         ],
         ids=[
             "event has more digits",
@@ -317,6 +347,15 @@ class TestMerge:
             "zero and something else",
             "rounded to fewer digits than it was written with",
             "as many digits",
+            "cut off instead of rounded",
+            "rounded to three decimals",
+            "a small number in a file of five decimals",
+            "a small number and a larger one",
+            "nearly one",
+            "nearly a half",
+            "nearly three quarters",
+            "nearly a whole number",
+            "below zero",
         ],
     )
     def test_digits_decide_and_then_the_file(self, file: str, told: float, kept: float) -> None:
@@ -334,6 +373,15 @@ class TestMerge:
         found = merged(events=[event(1), event(-2), event(3, data={"train_loss": 0.5})])
         assert [row.step for row in found.rows] == [1]
         assert found.notes == ("metrics events left out, without a step or with a negative one: no. 2, no. 3",)
+
+    def test_what_is_no_number_in_an_event_is_named_once(self) -> None:
+        odd = {"loss": math.nan, "tokens": 10**400, "phase": "warm-up", "empty": None, "flag": True}
+        found = merged(events=[event(1, metrics={"reward": 1, **odd}), event(2, metrics=odd)])
+        assert found.rows == (MetricRow(1, {"reward": 1.0}, CREATED + 1),)
+        assert found.notes == (
+            "metrics events with NaN or infinity, which is left out: loss, tokens",
+            "metrics events with text, which is left out: phase",
+        )
 
     def test_a_checkpoint_without_a_step_is_noted(self) -> None:
         assert merged(checkpoints=[checkpoint(step=None, id="ftckpt-1")]).notes == (
@@ -374,6 +422,9 @@ class TestTimes:
 
     def test_no_row_is_after_the_last_event_where_the_end_is_unknown(self) -> None:
         assert self.times([1, 2, 3], {1: 10, 2: 20}) == [10, 20, 20]
+
+    def test_a_job_that_ends_before_it_starts_is_over_at_once(self) -> None:
+        assert self.times([1, 2], {}, started=CREATED, finished=CREATED - 5) == [0, 0]
 
     def test_nothing_known_is_none(self) -> None:
         assert self.times([1, 2], {}) == [None, None]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ft_sync.models import Best, Checkpoint, FileId, Job, JobEvent, JobSnapshot, JsonObject, MetricRow
 
-RECORD_FORMAT = 2
+RECORD_FORMAT = 3
 """Raised when a job would be recorded differently than before, so that `resync` writes its run again."""
 
 MAX_TAG = 64

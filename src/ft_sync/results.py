@@ -7,23 +7,22 @@ events get deleted, checkpoints are few. So all of them are read and merged by s
 from __future__ import annotations
 
 import binascii
+import codecs
 import csv
 import io
 import math
 import re
 from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ft_sync.errors import BadData
 from ft_sync.models import MetricRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ft_sync.models import Checkpoint, JobEvent, JsonObject, ResultFile
 
@@ -40,7 +39,10 @@ ALIASES = {
 """A metric's other spellings, in older files, Azure's documentation and nested events -> its name here."""
 
 FILE_DECIMALS = 5
-"""Decimals of older result files, in which a very small loss reads 0.0."""
+"""Decimals of older result files, in which a very small loss reads 0.0, and a half 0.5."""
+
+FEWEST_FIGURES = 3
+"""A number of fewer, such as 0.5, or a whole one was not rounded to so few: the zeros at its end are not written."""
 
 MAX_STEP = 2**53
 """Above this a float no longer tells one step from the next."""
@@ -75,12 +77,12 @@ def decode(content: bytes) -> str:
     """
     packed = b"".join(content.removeprefix(_BOM).split())
     if _BASE64.fullmatch(packed):
-        text = _as_text(_unpack(packed))
+        text = _as_text(_unpack(packed), errors="strict")
         if text is not None and ("," in text or "\n" in text):
             return text
         if len(content.split(maxsplit=1)[0]) > _LONGEST_WORD:
             raise BadData("it is binary, not a table of metrics")
-    text = _as_text(content)
+    text = _as_text(content, errors="replace")
     if text is None:
         raise BadData("it is binary, not a table of metrics")
     return text
@@ -108,7 +110,7 @@ def parse(text: str) -> Parsed:
             notes.add("lines with more or fewer cells than the header", line)
         step = position if step_column is None else _step_in(cells, step_column)
         metrics = dict(_numbers(names, cells, step_column, notes))
-        if step is not None and step >= 0:
+        if step is not None:
             rows[step].update(metrics)
         elif metrics:
             notes.add("lines left out, without a step or with a negative one", line)
@@ -121,20 +123,7 @@ def flatten(data: JsonObject) -> dict[str, float]:
     Supervised events are flat already. Reinforcement ones nest: the path becomes the name, and a grader in a
     list goes by its type and name, as in ``scores/graders/python/my grader/train_reward_mean``.
     """
-    flat: dict[str, float] = {}
-    pending: deque[tuple[str, object]] = deque(
-        (key, value) for key, value in data.items() if key not in {"step", "total_steps"}
-    )
-    while pending:
-        path, value = pending.popleft()
-        if isinstance(value, Mapping):
-            pending.extend((f"{path}/{key}", below) for key, below in value.items())
-        elif isinstance(value, list):
-            pending.extend(_entries(path, value))
-        elif (number := _finite(value)) is not None:
-            # Breadth first: where a number comes both flat and nested, the flat one stands.
-            flat.setdefault(ALIASES.get(path, path), number)
-    return flat
+    return _flatten(data, "", _Notes())
 
 
 def merge(
@@ -169,7 +158,7 @@ def merge(
     _add(rows, _by_step(((saved.step, saved.metrics) for saved in checkpoints), "checkpoint", notes))
     known: dict[int, float] = {}
     for event in told:
-        step = _whole(event.data.get("step"))
+        step = _step(event.data.get("step"))
         if step in rows and event.created_at is not None:
             known[step] = event.created_at.timestamp()
     return Merged(_metric_rows(rows, _times(sorted(rows), known, started, finished)), notes.sentences())
@@ -213,9 +202,10 @@ def _unpack(packed: bytes) -> bytes:
     return binascii.a2b_base64(symbols + b"=" * (-len(symbols) % 4))
 
 
-def _as_text(content: bytes) -> str | None:
+def _as_text(content: bytes, *, errors: Literal["strict", "replace"]) -> str | None:
     try:
-        text = content.decode("utf-8-sig")
+        # Not to the end: a file may be cut in the middle of a character.
+        text = codecs.getincrementaldecoder("utf-8-sig")(errors).decode(content)
     except UnicodeDecodeError:
         return None
     return None if _CONTROL.search(text) else text.replace("\r\n", "\n").replace("\r", "\n")
@@ -257,7 +247,7 @@ def _step_column(header: Sequence[str], body: Sequence[tuple[int, Sequence[str]]
 
 
 def _step_in(cells: Sequence[str], column: int) -> int | None:
-    return _whole(_number(cells[column])) if column < len(cells) else None
+    return _step(_number(cells[column])) if column < len(cells) else None
 
 
 def _numbers(
@@ -297,30 +287,61 @@ def _finite(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _whole(value: object) -> int | None:
-    """Return a number as a step: ``1.0`` is step 1, and 1.5 is none."""
+def _step(value: object) -> int | None:
+    """Return a number as a step: ``1.0`` is step 1, and 1.5 and -1 are none."""
     number = _finite(value)
-    return int(number) if number is not None and number.is_integer() and abs(number) <= MAX_STEP else None
+    return int(number) if number is not None and number.is_integer() and 0 <= number <= MAX_STEP else None
+
+
+def _flatten(data: JsonObject, what: str, notes: _Notes) -> dict[str, float]:
+    """See `flatten`; `what` holds the data, and is named in the notes on what was left out."""
+    found: dict[str, float] = {}
+    pending = deque((key, value) for key, value in data.items() if key not in {"step", "total_steps"})
+    while pending:
+        path, value = pending.popleft()
+        if isinstance(value, dict):
+            pending.extend((f"{path}/{key}", below) for key, below in value.items())
+        elif isinstance(value, list):
+            pending.extend(_entries(path, value))
+        elif isinstance(value, str):
+            notes.add(f"{what}s with text, which is left out", path)
+        elif (number := _finite(value)) is not None:
+            # Breadth first: where a number comes both flat and nested, the flat one stands.
+            found.setdefault(path, number)
+        elif not isinstance(value, bool | None):
+            notes.add(f"{what}s with NaN or infinity, which is left out", path)
+    flat = {_encodable(path): number for path, number in found.items() if path not in ALIASES}
+    for path in found.keys() & ALIASES:
+        flat.setdefault(ALIASES[path], found[path])
+    return flat
 
 
 def _entries(path: str, values: Iterable[object]) -> Iterator[tuple[str, object]]:
     """Yield a list's entries under the type and name they carry, or else under their position."""
+    taken = {path}
     for position, value in enumerate(values):
-        if isinstance(value, Mapping):
-            labels = [str(value[key]) for key in ("type", "name") if value.get(key)] or [str(position)]
+        below, name = value, path
+        if isinstance(value, dict):
+            name = "/".join((path, *(str(value[key]) for key in ("type", "name") if value.get(key))))
             below = {key: entry for key, entry in value.items() if key not in {"type", "name"}}
-            yield "/".join((path, *labels)), below
-        else:
-            yield f"{path}/{position}", value
+        if name in taken:  # two graders may be called the same
+            name += f"/{position}"
+        taken.add(name)
+        yield name, below
+
+
+def _encodable(name: str) -> str:
+    """Replace what JSON can say and UTF-8 cannot: half of a surrogate pair."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def _by_step(entries: Iterable[tuple[object, JsonObject]], what: str, notes: _Notes) -> dict[int, dict[str, float]]:
     """Sort metrics by step, the later entry standing."""
     rows: defaultdict[int, dict[str, float]] = defaultdict(dict)
     for position, (served, data) in enumerate(entries, 1):
-        metrics = flatten(data)
-        step = _whole(served)
-        if step is not None and step >= 0:
+        metrics = _flatten(data, what, notes)
+        step = _step(served)
+        if step is not None:
             rows[step].update(metrics)
         elif metrics:
             notes.add(f"{what}s left out, without a step or with a negative one", f"no. {position}")
@@ -332,21 +353,25 @@ def _add(rows: dict[int, dict[str, float]], more: Mapping[int, Mapping[str, floa
     for step, metrics in more.items():
         row = rows.setdefault(step, {})
         for name, number in metrics.items():
-            if name not in row or (number != row[name] and _refines(number, row[name])):
+            if name not in row or _refines(number, row[name]):
                 row[name] = number
 
 
 def _refines(fine: float, coarse: float) -> bool:
-    """Whether `fine` is the number that `coarse` was rounded from."""
-    if coarse == 0:
-        return round(fine, FILE_DECIMALS) == 0
-    digits = _digits(coarse)
-    return _digits(fine) > digits and float(f"{fine:.{digits - 1}e}") == coarse
+    """Whether `coarse` is `fine`, rounded up, down or to the nearest."""
+    if round(fine, FILE_DECIMALS) == coarse:  # as nearly all are; and the rest takes long
+        return fine != coarse
+    places = _places(coarse)
+    return abs(fine - coarse) < 10.0**-places and _places(fine) > places
 
 
-def _digits(number: float) -> int:
-    """Return how many significant digits the shortest text has that reads back as this number."""
-    return len(Decimal(repr(number)).normalize().as_tuple().digits)
+def _places(number: float) -> int:
+    """Return to how many decimals a number is known: those of the shortest text that reads back as it."""
+    mantissa, _, exponent = repr(number).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    fraction = fraction.rstrip("0")
+    was_rounded = fraction and len((whole + fraction).lstrip("-0")) >= FEWEST_FIGURES
+    return max(len(fraction) - int(exponent or 0), 0 if was_rounded else FILE_DECIMALS)
 
 
 def _times(
@@ -359,7 +384,8 @@ def _times(
     if started is not None:
         fixed.setdefault(0, min([started, *known.values()]))
     if finished is not None:
-        fixed.setdefault(steps[-1], max([finished, *known.values()]))
+        # Not before the start: a service's clock may be off.
+        fixed.setdefault(steps[-1], max([finished, *fixed.values()]))
     anchors = sorted(fixed.items())
     return {step: _time_at(step, anchors) for step in steps} if anchors else {}
 
