@@ -216,6 +216,10 @@ def test_content_becomes_text(tmp_path: Path, content: object, expected: str) ->
     assert said(tmp_path, content=content) == expected
 
 
+def test_a_prompt_in_pieces_is_read_without_quotes(tmp_path: Path) -> None:
+    assert cells(tmp_path, {"prompt": ["Hello,", "you"], "completion": "Hi."})["prompt"] == "Hello,\nyou"
+
+
 @pytest.mark.parametrize("role", [[], {}, None, 5])
 def test_a_role_that_is_none_at_all_does_not_raise(tmp_path: Path, role: object) -> None:
     assert (
@@ -252,6 +256,11 @@ def test_bom_crlf_and_blank_lines_do_not_matter(tmp_path: Path) -> None:
     path = tmp_path / "file.jsonl"
     path.write_bytes(served)
     assert drained(read(path)) == DatasetSummary(DatasetFormat.CHAT, examples=2, rows=2)
+
+
+def test_files_with_bom_may_be_put_together(tmp_path: Path) -> None:
+    line = b"\xef\xbb\xbf" + json.dumps(COMPLETION).encode()
+    assert drained(read(write(tmp_path, line, line))) == DatasetSummary(DatasetFormat.COMPLETION, 2, 2)
 
 
 @pytest.mark.parametrize("broken", [b"{", b'{"a": "\xff"}', b"[]", b"5", b"null", b"[" * 100_000])
@@ -360,8 +369,8 @@ def outcome(content: bytes) -> tuple[list[tuple[Any, ...]], Dataset]:
 def test_no_bytes_raise_and_every_line_is_an_example_or_broken(lines: list[bytes]) -> None:
     content = b"\n".join(lines)
     rows, dataset = outcome(content)
-    bare = content.removeprefix(b"\xef\xbb\xbf")
-    assert dataset.summary.examples + dataset.summary.broken == sum(bool(line.strip()) for line in bare.split(b"\n"))
+    bare = [line.removeprefix(b"\xef\xbb\xbf").strip() for line in content.split(b"\n")]
+    assert dataset.summary.examples + dataset.summary.broken == sum(map(bool, bare))
     assert all(len(row) == len(dataset.columns) for row in rows)
 
 

@@ -128,8 +128,8 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield the lines that are not blank with their 1-based numbers; only a newline byte ends a line of JSONL."""
     with path.open("rb") as content:
         for number, line in enumerate(content, start=1):
-            text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-            if text := text.strip():
+            # Not in the first line alone: files are put together of others.
+            if text := line.removeprefix(b"\xef\xbb\xbf").strip():
                 yield number, text
 
 
@@ -257,7 +257,7 @@ def _text(value: object) -> str:
 
 def _part(part: object) -> str:
     match part:
-        case {"text": str(text)}:
+        case str(text) | {"text": str(text)}:
             return text
         case {"refusal": str(text)}:
             return f"[refusal: {text}]"
