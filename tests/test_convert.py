@@ -108,6 +108,12 @@ def test_the_grader_of_a_reinforcement_job_is_in_the_config() -> None:
     assert config(method="reinforcement", raw=raw)["grader"] == GRADER
 
 
+def test_what_is_empty_in_a_grader_was_meant_so() -> None:
+    grader = {"name": "", "input": [], "response_format": {"required": [], "strict": None}}
+    raw = {"method": {"type": "reinforcement", "reinforcement": {"grader": grader}}}
+    assert config(raw=raw)["grader"] == {"name": "", "input": [], "response_format": {"required": []}}
+
+
 @pytest.mark.parametrize("method", [None, "supervised", {}, {"reinforcement": None}, {"reinforcement": []}])
 def test_a_job_without_a_grader_has_none_in_the_config(method: object) -> None:
     assert "grader" not in config(raw={"method": method})
@@ -138,6 +144,11 @@ def test_the_summary_says_why_a_job_failed() -> None:
         "code": "invalid_file",
         "message": "Line 3 is empty.",
     }
+
+
+def test_a_job_that_ends_before_it_starts_has_no_duration() -> None:
+    assert "duration_seconds" not in summary(finished_at=at(-1))
+    assert summary(finished_at=at(0))["duration_seconds"] == 0
 
 
 def test_the_mark_is_left_to_the_sink() -> None:
@@ -226,6 +237,10 @@ def test_the_events_are_lines_of_a_log() -> None:
         ("errors/graders/score_model/accuracy/train_sample_parse_error_mean", None),
         ("mean_unresponsive_rewards", None),
         ("sampling_duration", None),
+        ("rewards/margins", "max"),
+        ("rewards/accuracies", "max"),
+        ("Train Loss", "min"),
+        ("model_graders_token_usage/reward-model/train_prompt_tokens_mean", None),
     ],
 )
 def test_it_is_told_which_value_of_a_metric_is_the_best(metric: str, best: str | None) -> None:
@@ -253,18 +268,26 @@ def test_a_column_that_wandb_would_take_for_something_else_is_left_out_and_named
 
 
 def test_a_number_that_was_served_as_text_is_a_number() -> None:
-    given = {"n_epochs": "3", "learning_rate_multiplier": "1e-1", "batch_size": "auto", "compute_multiplier": "-1.5"}
+    given = {
+        "n_epochs": "3",
+        "learning_rate_multiplier": "1e-1",
+        "batch_size": "auto",
+        "compute_multiplier": "-1.5",
+        "ids": "9" * 5000,
+    }
     assert record(snapshot(job(hyperparameters=given))).config["hyperparameters"] == {
         "n_epochs": 3,
         "learning_rate_multiplier": 0.1,
         "batch_size": "auto",
         "compute_multiplier": -1.5,
+        "ids": "9" * 5000,
     }
 
 
 def test_what_wandb_does_not_take_is_replaced() -> None:
-    made = record(snapshot(job(suffix="a\ud800b", metadata={"\udfff": [math.inf]})))
+    made = record(snapshot(job(suffix="a\ud800b", base_model="\ud800", metadata={"\udfff": [math.inf]})))
     assert (made.config["suffix"], made.config["metadata"]) == ("a?b", {"?": ["inf"]})
+    assert made.tags == ("openai", "?", "supervised")
 
 
 def test_the_users_metadata_are_kept_as_they_are() -> None:

@@ -86,10 +86,11 @@ def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -
 
 def best_of(metric: str) -> Best | None:
     """Return which value of a metric is its best; None for one of which that cannot be told."""
-    name = metric.rsplit("/", maxsplit=1)[-1]  # before it stand the names of graders, which may say anything
+    parts = metric.lower().split("/")
+    name = f"{parts[0]} {parts[-1]}"  # between them stand the names of graders, which may say anything
     if "loss" in name:
         return "min"
-    if "accuracy" in name or ("reward" in name and "unresponsive" not in name):
+    if "accurac" in name or ("reward" in name and "unresponsive" not in name):
         return "max"
     return None
 
@@ -135,24 +136,26 @@ def _config(snapshot: JobSnapshot) -> dict[str, Any]:
         "result_files": list(job.result_files),
         "created_at": _iso(job.created_at),
         "finished_at": _iso(job.finished_at),
-        "grader": _grader(job.raw),
         "integrations": job.raw.get("integrations"),
     }
     for file in snapshot.training_files:
         word = "training" if file.split == "train" else "validation"
         config[f"{word}_file_name"] = file.filename
         config[f"{word}_file_bytes"] = file.size
-    return _known(config) | ({"metadata": dict(job.metadata)} if job.metadata else {})
+    # What is empty in these was meant so.
+    meant = {"grader": _grader(job.raw), "metadata": dict(job.metadata) or None}
+    return _known(config) | _known(meant, unknown=(None,))
 
 
 def _summary(job: Job) -> dict[str, Any]:
     error = job.error
+    duration = None if job.duration is None else job.duration.total_seconds()
     return _known(
         {
             "status": job.status,
             "fine_tuned_model": job.fine_tuned_model,
             "trained_tokens": job.trained_tokens,
-            "duration_seconds": None if job.duration is None else job.duration.total_seconds(),
+            "duration_seconds": duration if duration is not None and duration >= 0 else None,  # a clock may be off
             "error": error and {"code": error.code, "message": error.message, "param": error.param},
         }
     )
@@ -210,15 +213,15 @@ def _grader(raw: Mapping[str, Any]) -> object:
     return reinforcement.get("grader") if isinstance(reinforcement, dict) else None
 
 
-def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+def _known(values: Mapping[str, Any], unknown: Sequence[object] = (None, "", [], {})) -> dict[str, Any]:
     """Leave out what is unknown or empty, at any depth; zero and False are known."""
 
     def known(value: Any) -> Any:  # noqa: ANN401 - JSON
         if isinstance(value, dict):
-            return _known(value)
+            return _known(value, unknown)
         return [known(entry) for entry in value] if isinstance(value, list) else value
 
-    return {key: value for key, below in values.items() if (value := known(below)) not in (None, "", [], {})}
+    return {key: value for key, below in values.items() if (value := known(below)) not in unknown}
 
 
 def portable(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -246,7 +249,7 @@ def _text(text: str) -> str:
 
 def _number(value: object) -> object:
     """Return a number that was served as text as the number it is."""
-    if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", value):
+    if isinstance(value, str) and re.fullmatch(r"-?\d{1,300}(\.\d+)?([eE][+-]?\d+)?", value):
         return float(value) if re.search(r"[.eE]", value) else int(value)
     return value
 
@@ -262,7 +265,7 @@ def _json(value: JsonObject, indent: int | None = None) -> bytes:
 
 def _tag(text: str) -> str:
     # Tags that start with openai/ tell runs of OpenAI's own integration, and a base model may be openai/gpt-oss-20b.
-    return text.removeprefix("openai/")[:MAX_TAG]
+    return _text(text.removeprefix("openai/")[:MAX_TAG])
 
 
 def _iso(time: datetime | None) -> str | None:

@@ -22,7 +22,15 @@ from ft_sync.errors import (
 )
 from ft_sync.models import FileId, JobError, JobId
 from ft_sync.sandbox import API_KEY, Sandbox, World, samples
-from ft_sync.sources.openai import TRANSLATIONS, OpenAISource, connected, event_from, job_from, translate
+from ft_sync.sources.openai import (
+    TRANSLATIONS,
+    OpenAISource,
+    checkpoint_from,
+    connected,
+    event_from,
+    job_from,
+    translate,
+)
 from ft_sync.sources.pace import Pace
 from tests.fakes import FakeClock
 
@@ -81,6 +89,30 @@ def test_hyperparameters_below_the_method_win_over_those_of_the_job() -> None:
         }
     )
     assert (job.method, job.hyperparameters) == ("dpo", {"n_epochs": 3, "seed": 1, "beta": 0.1})
+
+
+@pytest.mark.parametrize("undecided", [None, "auto", -1])
+def test_a_hyperparameter_that_is_known_in_one_place_is_known(undecided: object) -> None:
+    below = {"hyperparameters": {"n_epochs": undecided, "beta": undecided}}
+    job = job_from({"id": "x", "hyperparameters": {"n_epochs": 3}, "method": {"type": "dpo", "dpo": below}})
+    assert job.hyperparameters == {"n_epochs": 3, "beta": undecided}
+
+
+def test_an_error_that_is_told_in_one_sentence_is_kept() -> None:
+    assert job_from({"id": "x", "error": "Out of quota."}).error == JobError(None, "Out of quota.")
+
+
+def test_a_whole_number_may_be_served_as_a_float() -> None:
+    assert job_from({"id": "x", "trained_tokens": 100.0, "seed": 1.5}).trained_tokens == 100
+    assert checkpoint_from({"step_number": 10.0}).step == 10
+
+
+def test_a_checkpoint_tells_its_step_in_its_metrics_too() -> None:
+    assert checkpoint_from({"metrics": {"step": 10}}).step == 10
+
+
+def test_a_result_file_without_an_id_is_none() -> None:
+    assert job_from({"id": "x", "result_files": ["", None, "file-1"]}).result_files == ("file-1",)
 
 
 @pytest.mark.parametrize("absurd", [None, [], {}, "text", -1, 1e300, True, {"type": ["x"]}])

@@ -53,6 +53,9 @@ MAX_RESULT_BYTES = 64 * 2**20
 TIMEOUT = 60.0
 """Seconds without a byte after which a request counts as unanswered; the SDK's own default is ten minutes."""
 
+OPEN = (None, "auto", -1)
+"""What stands for a hyperparameter that the service has yet to choose; -1 on Azure."""
+
 RUN_HINT = "check OPENAI_BASE_URL and the network, then run the same command again"
 
 TRANSLATIONS: tuple[tuple[type[openai.OpenAIError], type[FtSyncError], str, str], ...] = (
@@ -260,7 +263,7 @@ def job_from(raw: JsonObject) -> Job:
         hyperparameters=hyperparameters,
         training_file=_file_id(raw.get("training_file")),
         validation_file=_file_id(raw.get("validation_file")),
-        result_files=tuple(FileId(entry) for entry in _list(raw.get("result_files")) if isinstance(entry, str)),
+        result_files=tuple(FileId(entry) for entry in _list(raw.get("result_files")) if _text(entry)),
         error=_job_error(raw.get("error")),
         metadata=_object(raw.get("metadata")),
         raw=raw,
@@ -282,12 +285,14 @@ def event_from(raw: JsonObject) -> JobEvent:
 
 def checkpoint_from(raw: JsonObject) -> Checkpoint:
     """Read a checkpoint object."""
+    metrics = _object(raw.get("metrics"))
+    step = _integer(raw.get("step_number"))
     return Checkpoint(
         id=_text(raw.get("id")) or "",
         model=_text(raw.get("fine_tuned_model_checkpoint")),
-        step=_integer(raw.get("step_number")),
+        step=_integer(metrics.get("step")) if step is None else step,
         created_at=_time(raw.get("created_at")),
-        metrics=_object(raw.get("metrics")),
+        metrics=metrics,
         raw=raw,
     )
 
@@ -327,11 +332,12 @@ def _method(raw: JsonObject) -> tuple[str | None, JsonObject]:
     method = _object(raw.get("method"))
     name = _text(method.get("type"))
     below = _object(_object(method.get(name)).get("hyperparameters")) if name else {}
-    return name, {**_object(raw.get("hyperparameters")), **below}
+    above = _object(raw.get("hyperparameters"))
+    return name, above | {key: value for key, value in below.items() if value not in OPEN or above.get(key) in OPEN}
 
 
 def _job_error(value: object) -> JobError | None:
-    error = _object(value)
+    error = value if isinstance(value, dict) else {"message": value}
     found = JobError(_text(error.get("code")), _text(error.get("message")), _text(error.get("param")))
     return None if found == JobError(None, None) else found
 
@@ -346,6 +352,9 @@ def _file_id(value: object) -> FileId | None:
 
 
 def _integer(value: object) -> int | None:
+    """Read a whole number; 1.0 is one, too."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
