@@ -7,10 +7,13 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ft_sync import convert
 from ft_sync.convert import best_of, digest, record
 from ft_sync.models import FileId, JobError, JobStatus, MetricRow
+from ft_sync.sources.openai import checkpoint_from, event_from, job_from
 from tests.builders import CREATED, at, checkpoint, event, job, result_file, snapshot, training_file
 
 GRADER = {"type": "string_check", "name": "exact", "operation": "eq", "input": "{{sample.output_text}}"}
@@ -322,6 +325,42 @@ def test_the_model_metadata_tell_all_of_the_model() -> None:
 
 def test_a_job_that_made_no_model_has_no_model_metadata() -> None:
     assert record(snapshot(job(fine_tuned_model=None))).model_metadata is None
+
+
+def test_a_base_model_that_has_no_name_of_its_own_is_no_tag() -> None:
+    assert record(snapshot(job(base_model="openai/"))).tags == ("openai", "supervised")
+
+
+TEXT = st.text(st.characters(exclude_categories=()), max_size=4)
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXT, st.sampled_from(["auto", "dpo", "metrics"])),
+    lambda below: st.one_of(st.lists(below, max_size=3), st.dictionaries(TEXT, below, max_size=3)),
+    max_leaves=6,
+)
+
+
+def served(*keys: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Objects with some of these keys, and anything under them."""
+    return st.dictionaries(st.sampled_from(keys), JSON, max_size=len(keys))
+
+
+@settings(deadline=None)
+@given(
+    served("created_at", "finished_at", "status", "model", "fine_tuned_model", "error", "metadata", "integrations")
+    | served("hyperparameters", "seed", "trained_tokens", "suffix", "result_files", "training_file", "method"),
+    st.fixed_dictionaries({"hyperparameters": JSON, "grader": JSON}) | JSON,
+    st.lists(served("id", "created_at", "level", "message", "data"), max_size=3),
+    st.lists(served("id", "created_at", "step_number", "metrics", "fine_tuned_model_checkpoint"), max_size=2),
+)
+def test_whatever_is_served_becomes_a_record_that_can_be_written(
+    raw: dict[str, Any], method: object, events: list[dict[str, Any]], checkpoints: list[dict[str, Any]]
+) -> None:
+    of = job_from({"method": {"type": "dpo", "dpo": method}, **raw, "id": "ftjob-1"})
+    told = tuple(event_from({**one, "type": "metrics"}) for one in events)
+    made = record(snapshot(of, events=told, checkpoints=tuple(map(checkpoint_from, checkpoints))))
+    rows = [{**row.metrics, "_step": row.step, "_timestamp": row.time} for row in made.rows]
+    written = [made.config, made.summary, made.model_metadata, rows, made.tags, made.notes, made.log, made.failure]
+    assert json.dumps(written, allow_nan=False, ensure_ascii=False).encode()
 
 
 def test_all_that_goes_into_the_run_is_json() -> None:

@@ -5,7 +5,7 @@ import contextlib
 import csv
 import io
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 
 CSV = "step,train_loss,train_accuracy,valid_loss\n1,2.5,0.5,\n2,1.25,0.75,1.5\n"
 WEIGHTS = b"\x80\x02}q\x00(X\x05\x00\x00\x00layer" * 8
+
+
+METRICS = ["train_loss", "rewards/margins", 'say "a, b"']
+Table: TypeAlias = "dict[int, dict[str, float]]"
+SOURCE: st.SearchStrategy[Table] = st.dictionaries(
+    st.integers(0, 3),
+    st.dictionaries(
+        st.sampled_from(METRICS),
+        st.floats(-2, 2).flatmap(lambda number: st.sampled_from([number, round(number, 3), round(number, 5)])),
+    ),
+)
 
 
 def metrics(text: str) -> dict[int, Mapping[str, float]]:
@@ -366,6 +377,10 @@ class TestMerge:
         found = merged(events=[event(1, metrics={"loss": 0.5}), event(1, metrics={"loss": 0.25})])
         assert [row.metrics["loss"] for row in found.rows] == [0.25]
 
+    def test_the_later_of_two_events_of_a_step_is_told_by_their_times(self) -> None:
+        late, early = event(1, metrics={"loss": 0.5}, created_at=at(9)), event(1, metrics={"loss": 0.25})
+        assert merged(events=[late, early]).rows == (MetricRow(1, {"loss": 0.5}, CREATED + 9),)
+
     def test_a_message_is_no_metrics_event(self) -> None:
         assert merged(events=[event(type="message", data={"step": 1, "tokens": 9})]).rows == ()
 
@@ -396,6 +411,31 @@ class TestMerge:
     def test_two_files_are_united(self) -> None:
         files = [result_file(b"step,loss\n1,0.5\n"), result_file(b"step,loss,reward\n1,0.7,0.3\n2,0.25,\n")]
         assert merge(files, [], []).rows == (MetricRow(1, {"loss": 0.5, "reward": 0.3}), MetricRow(2, {"loss": 0.25}))
+
+    @settings(deadline=None)
+    @given(SOURCE, SOURCE, SOURCE)
+    def test_every_number_of_every_source_is_there_or_a_finer_one(self, file: Table, told: Table, saved: Table) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, ["step", *METRICS])
+        writer.writeheader()
+        writer.writerows({"step": step, **metrics} for step, metrics in file.items())
+        found = merged(
+            text.getvalue(),
+            events=[event(step, metrics=metrics) for step, metrics in told.items()],
+            checkpoints=[checkpoint(step, metrics=metrics) for step, metrics in saved.items()],
+        )
+        rows = {row.step: row.metrics for row in found.rows}
+        served = [(step, *number) for one in (file, told, saved) for step, row in one.items() for number in row.items()]
+        assert {(step, name) for step, row in rows.items() for name in row} == {
+            (step, name) for step, name, _ in served
+        }
+        assert all((step, name, number) in served for step, row in rows.items() for name, number in row.items())
+        assert all(
+            abs(rows[step][name] - number) < 1e-3
+            for step, metrics in file.items()
+            for name, number in metrics.items()
+            if abs(number) < 1
+        )
 
 
 class TestTimes:

@@ -64,7 +64,8 @@ def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -
         finished=_unix(job.finished_at),
     )
     rows, taken = _without_taken_names(merged.rows)
-    best = {name: kind for row in rows for name in row.metrics if (kind := best_of(name))}
+    names = dict.fromkeys(name for row in rows for name in row.metrics)
+    best = {name: kind for name in names if (kind := best_of(name))}
     metrics = _metrics(rows, best)
     model = _model_metadata(job, snapshot.checkpoints, metrics)
     lost = tuple(f"file {file_id} could not be had: {reason}" for file_id, reason in missing.items())
@@ -72,7 +73,7 @@ def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -
         job_id=job.id,
         config=portable(_config(snapshot) | ({"missing_files": dict(missing)} if missing else {})),
         summary=portable(metrics | _summary(job)),  # a column may be named status, too
-        tags=tuple(_tag(tag) for tag in ("openai", job.base_model, job.method) if tag),
+        tags=tuple(filter(None, map(_tag, ("openai", job.base_model, job.method)))),
         rows=rows,
         model_metadata=portable(model) if model else None,
         digest=digest(job),
@@ -263,9 +264,9 @@ def _json(value: JsonObject, indent: int | None = None) -> bytes:
     return json.dumps(value, indent=indent).encode()
 
 
-def _tag(text: str) -> str:
+def _tag(text: str | None) -> str:
     # Tags that start with openai/ tell runs of OpenAI's own integration, and a base model may be openai/gpt-oss-20b.
-    return _text(text.removeprefix("openai/")[:MAX_TAG])
+    return _text((text or "").removeprefix("openai/")[:MAX_TAG])
 
 
 def _iso(time: datetime | None) -> str | None:

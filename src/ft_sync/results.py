@@ -141,7 +141,8 @@ def merge(
 
     Args:
         result_files: As served.
-        events: Oldest first. Metrics events alone count, and their times are the times of their steps.
+        events: Oldest first. Metrics events alone count, and their times are the times of their steps. Of several for
+            one step the latest stands.
         checkpoints: In any order.
         started: Unix second at which the job was created; earlier rows than the first event's lie after it.
         finished: Unix second at which the job ended; later rows than the last event's lie before it.
@@ -153,11 +154,13 @@ def merge(
         for note in parsed.notes:
             notes.add(f"result file {file.id}: {note}")
         _add(rows, {row.step: row.metrics for row in parsed.rows})
-    told = [event for event in events if event.type == "metrics"]
-    _add(rows, _by_step(((event.data.get("step"), event.data) for event in told), "metrics event", notes))
-    _add(rows, _by_step(((saved.step, saved.metrics) for saved in checkpoints), "checkpoint", notes))
+    listed = enumerate((event for event in events if event.type == "metrics"), 1)
+    told = sorted(listed, key=lambda numbered: _when(numbered[1]))
+    _add(rows, _by_step(((no, event.data.get("step"), event.data) for no, event in told), "metrics event", notes))
+    saves = ((no, saved.step, saved.metrics) for no, saved in enumerate(checkpoints, 1))
+    _add(rows, _by_step(saves, "checkpoint", notes))
     known: dict[int, float] = {}
-    for event in told:
+    for _, event in told:
         step = _step(event.data.get("step"))
         if step in rows and event.created_at is not None:
             known[step] = event.created_at.timestamp()
@@ -299,15 +302,15 @@ def _flatten(data: JsonObject, what: str, notes: _Notes) -> dict[str, float]:
     pending = deque((key, value) for key, value in data.items() if key not in {"step", "total_steps"})
     while pending:
         path, value = pending.popleft()
-        if isinstance(value, dict):
+        if (number := _finite(value)) is not None:
+            # Breadth first: where a number comes both flat and nested, the flat one stands.
+            found.setdefault(path, number)
+        elif isinstance(value, dict):
             pending.extend((f"{path}/{key}", below) for key, below in value.items())
         elif isinstance(value, list):
             pending.extend(_entries(path, value))
         elif isinstance(value, str):
             notes.add(f"{what}s with text, which is left out", path)
-        elif (number := _finite(value)) is not None:
-            # Breadth first: where a number comes both flat and nested, the flat one stands.
-            found.setdefault(path, number)
         elif not isinstance(value, bool | None):
             notes.add(f"{what}s with NaN or infinity, which is left out", path)
     flat = {_encodable(path): number for path, number in found.items() if path not in ALIASES}
@@ -332,19 +335,25 @@ def _entries(path: str, values: Iterable[object]) -> Iterator[tuple[str, object]
 
 def _encodable(name: str) -> str:
     """Replace what JSON can say and UTF-8 cannot: half of a surrogate pair."""
-    return name.encode("utf-8", "replace").decode()
+    return name if name.isascii() else name.encode("utf-8", "replace").decode()
 
 
-def _by_step(entries: Iterable[tuple[object, JsonObject]], what: str, notes: _Notes) -> dict[int, dict[str, float]]:
-    """Sort metrics by step, the later entry standing."""
+def _when(event: JobEvent) -> float:
+    return -math.inf if event.created_at is None else event.created_at.timestamp()
+
+
+def _by_step(
+    entries: Iterable[tuple[int, object, JsonObject]], what: str, notes: _Notes
+) -> dict[int, dict[str, float]]:
+    """Sort numbered metrics by step, the later entry standing."""
     rows: defaultdict[int, dict[str, float]] = defaultdict(dict)
-    for position, (served, data) in enumerate(entries, 1):
+    for number, served, data in entries:
         metrics = _flatten(data, what, notes)
         step = _step(served)
         if step is not None:
             rows[step].update(metrics)
         elif metrics:
-            notes.add(f"{what}s left out, without a step or with a negative one", f"no. {position}")
+            notes.add(f"{what}s left out, without a step or with a negative one", f"no. {number}")
     return rows
 
 
