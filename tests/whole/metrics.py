@@ -166,6 +166,14 @@ def _encodings() -> list[Case]:
             rows={1: {"train_loss": 2.5, "valid_loss": 2.25}, 2: {"train_loss": 1.5, "valid_loss": 1.25}},
         ),
         Case(
+            job=job(
+                "cut-in-a-character",
+                results=(csv("cut-char", "step,train_loss,phase\n1,2.5,начало\n2,1.5,коне".encode()[:-1]),),
+            ),
+            rows={1: {"train_loss": 2.5}, 2: {"train_loss": 1.5}},
+            notes=("text, which is left out: phase",),
+        ),
+        Case(
             job=job("digits", results=(csv("digits", "step,train_loss\n1,0.12345678901234568\n2,1e-300\n3,5E+20\n"),)),
             rows={1: {"train_loss": 0.12345678901234568}, 2: {"train_loss": 1e-300}, 3: {"train_loss": 5e20}},
         ),
@@ -192,6 +200,11 @@ def _steps() -> list[Case]:
         Case(
             job=job("no-steps", results=(csv("ns", "train_loss\n2.5\n1.5\n"),)),
             rows=LOSS,
+            notes=("no usable column of steps",),
+        ),
+        Case(
+            job=job("negative-steps", results=(csv("neg", "step,train_loss\n-1,2.5\n-1,1.5\n"),)),
+            rows={1: {"train_loss": 2.5, "step": -1.0}, 2: {"train_loss": 1.5, "step": -1.0}},
             notes=("no usable column of steps",),
         ),
         Case(
@@ -226,6 +239,46 @@ def _sources() -> list[Case]:
             },
             times={1: START + 100, 2: START + 200, 3: START + 300, 4: START + 400},
             summary={"train_loss": {"min": 1.5e-7, "last": 0.123456789012}},
+        ),
+        Case(
+            # Both are given, and are not the same number: the file's stands.
+            job=job(
+                "disagreement",
+                results=(csv("disagreement", "step,reward,train_loss\n1,1.0,0.12345\n2,0.5,0.5\n3,2,0.123\n"),),
+                events=(
+                    event(1, 100, {"step": 1, "reward": 0.97, "train_loss": 0.1234567}),
+                    event(2, 200, {"step": 2, "reward": 0.46, "train_loss": 0.500004}),
+                    event(3, 300, {"step": 3, "reward": 1.6, "train_loss": 0.129}),
+                ),
+            ),
+            rows={
+                1: {"reward": 1.0, "train_loss": 0.1234567},
+                2: {"reward": 0.5, "train_loss": 0.500004},
+                3: {"reward": 2.0, "train_loss": 0.123},
+            },
+        ),
+        Case(
+            # As a service may list them that keeps no order, or not all times.
+            job=job(
+                "events-in-any-order",
+                events=(
+                    event(1, 300, {"step": 3.0, "train_loss": 0.25}),
+                    event(2, 250, {"step": 2, "train_loss": 0.5, "phase": "main", "half \ud800": 1.0}),
+                    event(3, 200, {"step": 2, "train_loss": 9.0, "valid_loss": 2.0}),
+                    event(4, 100, {"step": 1, "train_loss": 0.75}),
+                ),
+                checkpoints=(
+                    checkpoint("ftjob-events-in-any-order", 4, 400, full_valid_loss=0.125) | {"step_number": 4.0},
+                ),
+            ),
+            rows={
+                1: {"train_loss": 0.75},
+                2: {"train_loss": 0.5, "valid_loss": 2.0, "half ?": 1.0},
+                3: {"train_loss": 0.25},
+                4: {"full_valid_loss": 0.125},
+            },
+            times={1: START + 100, 2: START + 250, 3: START + 300, 4: END},
+            notes=("metrics events with text, which is left out: phase",),
         ),
         Case(
             # Events are left for the middle alone: what lies around them lies between start and end.
@@ -310,6 +363,7 @@ def _methods() -> list[Case]:
         Case(
             job=job("dpo", results=(csv("dpo", "step,train_loss,rewards/margins,kl\n1,0.5,-1.5,0.01\n"),), **DPO),
             rows={1: {"train_loss": 0.5, "rewards/margins": -1.5, "kl": 0.01}},
+            summary={"rewards/margins": {"max": -1.5, "last": -1.5}, "kl": 0.01},
             config={"method": "dpo", "hyperparameters": {"beta": 0.1, "n_epochs": 2, "batch_size": 4}},
             tags=("openai", "gpt-4.1-mini-2025-04-14", "dpo"),
         ),

@@ -79,6 +79,31 @@ def _objects() -> list[Case]:
             job=job("no-hyperparameters", hyperparameters=None, method={"type": "supervised", "supervised": None}),
             config={"hyperparameters": None},
         ),
+        Case(
+            job=job(
+                "hyperparameters-in-two-places",
+                hyperparameters={"n_epochs": 3, "batch_size": "auto", "beta": None},
+                method={"type": "dpo", "dpo": {"hyperparameters": {"n_epochs": "auto", "batch_size": 4, "beta": 0.1}}},
+            ),
+            config={"hyperparameters": {"n_epochs": 3, "batch_size": 4, "beta": 0.1}},
+            tags=("openai", "gpt-4.1-mini-2025-04-14", "dpo"),
+        ),
+        Case(
+            job=job(
+                "floats-and-an-odd-clock",
+                created_at=START + 0.5,
+                finished_at=START,
+                trained_tokens=100.0,
+                model="openai/",
+            ),
+            config={"created_at": "2025-10-09T08:53:20.500000Z", "finished_at": "2025-10-09T08:53:20Z"},
+            summary={"trained_tokens": 100, "duration_seconds": None},
+            tags=("openai", "supervised"),
+        ),
+        Case(
+            job=job("error-as-text", status="failed", fine_tuned_model=None, error="Out of quota."),
+            summary={"error": {"message": "Out of quota."}},
+        ),
         Case(job=job("null-error", error={"code": None, "message": None, "param": None}), summary={"error": None}),
         Case(
             job=job("other-types", created_at="soon", finished_at=-5, seed="x", trained_tokens="many", metadata=[1]),
@@ -263,6 +288,14 @@ def _contents() -> list[Case]:
             job=job("half-a-character", train=file("half", b'{"prompt": "a\\ud800b", "completion": "c"}\n')),
             examples=1,
             cells={0: {"prompt": "a?b"}},
+        ),
+        Case(
+            job=job(
+                "files-put-together",
+                train=file("together", 2 * (b"\xef\xbb\xbf" + lines({"prompt": ["a", "b"], "completion": "c"}))),
+            ),
+            examples=2,
+            cells={1: {"prompt": "a\nb"}},
         ),
         Case(job=job("empty-dataset", train=file("nothing", b"")), examples=0),
         Case(job=job("binary-dataset", train=file("binary", bytes(range(256)))), examples=0, broken=[1, 2]),
