@@ -307,7 +307,9 @@ def test_a_job_still_running_at_the_timeout_is_reported_as_timed_out() -> None:
 def test_finished_jobs_do_not_wait_for_unfinished_ones() -> None:
     source, sink = FakeSource([job("ftjob-old", status=RUNNING, created_at=at(0)), *jobs(1)]), FakeSink()
     written_before_waiting: list[str] = []
-    clock = FakeClock(at_sleep=lambda: written_before_waiting.extend(run_id for run_id, held in sink.runs.items() if held.mark))
+    clock = FakeClock(
+        at_sleep=lambda: written_before_waiting.extend(run_id for run_id, held in sink.runs.items() if held.mark)
+    )
     run(source, sink, Request(patience=Patience(60, 60)), clock)
     assert written_before_waiting == ["ftjob-1"]
 
