@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import wandb
 
 from ft_sync.sandbox import Sandbox, World, samples
 
@@ -67,6 +68,25 @@ def test_ids_from_a_listing_can_be_piped_into_a_sync(world: World, backend: Wand
     code, _ = ftsync("sync", "--job", "-", stdin=listing)
     assert code == 0
     assert len(backend.runs(project)) == 3
+
+
+def test_a_run_of_the_users_that_names_a_job_in_its_config_stays_as_it_is(
+    world: World, backend: WandbBackend, project: str
+) -> None:
+    world.add(*samples.many(1))
+    (job,) = world.jobs
+    with wandb.init(project=project, id="my-eval", config={"fine_tune_job_id": job.id}, reinit="create_new") as run:
+        run.log({"score": 1.0})
+    for command in ("sync", "sync", "resync"):
+        code, _ = ftsync(command, *["--overwrite"] * (command == "resync"))
+        assert code == 0
+    theirs, ours = backend.runs(project)
+    assert (theirs.id, theirs.config, [row["score"] for row in theirs.history]) == (
+        "my-eval",
+        {"fine_tune_job_id": job.id},
+        [1.0],
+    )
+    assert ours.id == f"{job.id}-r2"
 
 
 def test_an_interrupted_sync_says_so_and_the_next_one_carries_on(

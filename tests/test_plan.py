@@ -64,6 +64,17 @@ def test_an_unsuccessful_job_that_is_there_already_is_left_alone() -> None:
     assert isinstance(plan(failed, (complete_run(failed),), Rule(include_unsuccessful=True)), Skip)
 
 
+@pytest.mark.parametrize("rule", [SYNC, RESYNC, OVERWRITE])
+@pytest.mark.parametrize("run_id", ["my-eval", "ftjob-1-eval", "ftjob-10", "eval-ftjob-1-r2"])
+def test_a_run_of_the_users_that_names_the_job_in_its_config_is_none_of_the_jobs(rule: Rule, run_id: str) -> None:
+    theirs = replace(run(Origin.FTSYNC, run_id), being_written=True)
+    assert plan(job(), (theirs,), rule) == Create(job(), RunId("ftjob-1"), "not in W&B yet")
+    assert sync_state((theirs,)) is SyncState.ABSENT
+    held = complete_run(job())
+    assert current((theirs, held)) == held
+    assert plan(job(), (held, theirs), rule) == plan(job(), (held,), rule)
+
+
 @pytest.mark.parametrize("rule", [SYNC, RESYNC])
 def test_a_complete_run_is_left_alone(rule: Rule) -> None:
     assert isinstance(plan(job(), (complete_run(job()),), rule), Skip)

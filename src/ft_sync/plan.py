@@ -53,6 +53,7 @@ class Rule:
 
 def plan(job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
     """Decide what to do for one job, given every run that W&B holds for it."""
+    runs = _named_after(runs)
     if not job.is_finished:
         if rule.wait:
             return Wait(job, f"is {job.status}", _live(job, runs))
@@ -96,7 +97,7 @@ def _live(job: Job, runs: Sequence[RunState]) -> Create | Extend | None:
 
 def current(runs: Sequence[RunState]) -> RunState | None:
     """Return the one run of a job that counts: the newest complete one, or else the newest; None without any."""
-    counting = [run for run in runs if not run.is_replaced]
+    counting = [run for run in _named_after(runs) if not run.is_replaced]
     return max(counting, key=lambda run: (run.is_complete, _revision(run)), default=None)
 
 
@@ -134,6 +135,11 @@ def _write_again(job: Job, runs: Sequence[RunState], run: RunState, rule: Rule, 
     if run.origin is Origin.FTSYNC and not run.is_complete and not rule.overwrite:
         return Extend(job, run.run_id, reason, run, instead, others)
     return instead
+
+
+def _named_after(runs: Sequence[RunState]) -> tuple[RunState, ...]:
+    """Return the runs that have the job's id or a revision of it; one of the user's may name the job in its config."""
+    return tuple(run for run in runs if re.fullmatch(rf"{re.escape(run.job_id)}(-r\d+)?", run.run_id))
 
 
 def _why_leave(run: RunState) -> str:
