@@ -64,6 +64,21 @@ def test_an_unsuccessful_job_that_is_there_already_is_left_alone() -> None:
     assert isinstance(plan(failed, (complete_run(failed),), Rule(include_unsuccessful=True)), Skip)
 
 
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_an_unsuccessful_job_that_was_brought_once_is_treated_like_any_other(status: str) -> None:
+    failed = job(status=JobStatus(status))
+    held = complete_run(failed)
+    assert plan(failed, (held,), SYNC) == Skip(failed, "already complete", held)
+    assert isinstance(plan(failed, (run(Origin.FTSYNC),), SYNC), Extend)
+    assert isinstance(plan(failed, (held,), OVERWRITE), Replace)
+
+
+def test_an_unsuccessful_job_that_others_logged_is_brought_only_when_it_is_asked_for() -> None:
+    failed = job(status=JobStatus("failed"))
+    assert isinstance(plan(failed, (run(Origin.NATIVE),), SYNC), Skip)
+    assert isinstance(plan(failed, (run(Origin.NATIVE),), Rule(include_unsuccessful=True)), Enrich)
+
+
 @pytest.mark.parametrize("rule", [SYNC, RESYNC, OVERWRITE])
 @pytest.mark.parametrize("run_id", ["my-eval", "ftjob-1-eval", "ftjob-10", "eval-ftjob-1-r2"])
 def test_a_run_of_the_users_that_names_the_job_in_its_config_is_none_of_the_jobs(rule: Rule, run_id: str) -> None:

@@ -54,17 +54,17 @@ class Rule:
 def plan(job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
     """Decide what to do for one job, given every run that W&B holds for it."""
     runs = _named_after(runs)
+    counts = current(runs)
     if not job.is_finished:
         if rule.wait:
             return Wait(job, f"is {job.status}", _live(job, runs))
         return Skip(job, f"is {job.status}: not waited for", unfinished=True)
-    if job.status in UNSUCCESSFUL and not rule.include_unsuccessful:
+    if job.status in UNSUCCESSFUL and not rule.include_unsuccessful and not _is_brought(counts):
         return Skip(job, f"{job.verdict} (--include-unsuccessful brings it)")
     if foreign := next((run for run in runs if run.origin is Origin.OTHER), None):
         return Skip(job, f"a run with the id {foreign.run_id} was made by something else", foreign)
     if writing := next((run for run in runs if run.being_written), None):
         return Skip(job, f"its run {writing.run_id} is being written by another process right now", writing)
-    counts = current(runs)
     if counts is None:
         return Create(job, _next_run_id(job, runs), "not in W&B yet")
     others = tuple(run for run in runs if run is not counts and not run.is_replaced)
@@ -140,6 +140,11 @@ def _write_again(job: Job, runs: Sequence[RunState], run: RunState, rule: Rule, 
 def _named_after(runs: Sequence[RunState]) -> tuple[RunState, ...]:
     """Return the runs that have the job's id or a revision of it; one of the user's may name the job in its config."""
     return tuple(run for run in runs if re.fullmatch(rf"{re.escape(run.job_id)}(-r\d+)?", run.run_id))
+
+
+def _is_brought(run: RunState | None) -> bool:
+    """Return whether the job was brought before, or was about to be."""
+    return run is not None and (run.origin is Origin.FTSYNC or run.mark is not None)
 
 
 def _why_leave(run: RunState) -> str:
