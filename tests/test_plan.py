@@ -189,6 +189,14 @@ def test_a_run_that_was_enriched_is_left_alone_until_its_job_changes() -> None:
     assert isinstance(plan(job(), (outdated,), RESYNC), Enrich)
 
 
+def test_an_enriched_run_is_replaced_by_a_resync_that_is_told_to() -> None:
+    enriched = complete_run(job(), origin=Origin.NATIVE)
+    assert isinstance(plan(job(), (enriched,), replace(SYNC, on_native="replace")), Skip)
+    step = plan(job(), (enriched,), replace(RESYNC, on_native="replace"))
+    assert isinstance(step, Replace)
+    assert step.replaced == (enriched,)
+
+
 @pytest.mark.parametrize("rule", [SYNC, RESYNC, OVERWRITE])
 def test_a_run_that_something_else_made_is_never_touched(rule: Rule) -> None:
     assert isinstance(plan(job(), (run(Origin.OTHER),), rule), Skip)

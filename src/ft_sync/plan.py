@@ -114,7 +114,7 @@ def _why_write_again(job: Job, run: RunState, rule: Rule) -> str | None:
         return None
     if rule.overwrite:
         return "to be overwritten"
-    if run.origin is Origin.NATIVE and run.mark is None:
+    if run.origin is Origin.NATIVE and (run.mark is None or (rule.renew and rule.on_native == "replace")):
         return f"was logged by {run.origin}"
     if not run.is_complete:
         return f"its run {run.run_id} is incomplete"
