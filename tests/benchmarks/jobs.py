@@ -1,0 +1,107 @@
+"""Figures of whole syncs: wall time of many jobs, requests of a new one, and jobs that are synced already."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING
+
+from tests.benchmarks import worlds
+from tests.benchmarks.bench import by_kind
+from tests.benchmarks.report import Result, Target
+from tests.benchmarks.start_up import seconds_of_python
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.benchmarks.bench import Bench, Measured
+
+EVENTS_A_PAGE = 100
+
+
+def wall_time(bench: Bench, figure: str, count: int, faster: float) -> Iterator[Result]:
+    """Seconds from start to end of a command that brings so many finished jobs into an empty project."""
+    bench.fill(worlds.finished, count)
+    ours, theirs = bench.project(), bench.project()
+    ftsync = bench.ftsync(ours)
+    bench.expect_all(ours)
+    peer = bench.peer(theirs)
+    bench.expect_all(theirs)
+    yield Result(
+        figure,
+        f"{count} finished jobs",
+        "s",
+        ftsync.usage.seconds,
+        peer.usage.seconds,
+        target=Target("times faster", faster),
+    )
+
+
+def requests(bench: Bench, figure: str, further: int = 5) -> Iterator[Result]:
+    """Requests of one more new job whose datasets W&B holds, on average over `further` of them; and of a first job.
+
+    What a command asks once, whatever the number of jobs, is in the first job's figure only.
+    """
+    steps = [190]  # and ten other events: exactly two pages
+    pages = 2
+    runs: dict[str, list[Measured]] = {"ftsync": [], "peer": []}
+    for count in (1, 1 + further):
+        bench.fill(worlds.finished, count, steps)
+        ours, theirs = bench.project(), bench.project()
+        runs["ftsync"].append(bench.ftsync(ours))
+        runs["peer"].append(bench.peer(theirs))
+        bench.expect_all(ours)
+        bench.expect_all(theirs)
+
+    for service, target in (("W&B", 30.0), ("OpenAI", 3 + pages + 1 / 100)):
+        more, first = {}, {}
+        for name, (one, all_of_them) in runs.items():
+            alone, together = (by_kind(run.wandb if service == "W&B" else run.openai) for run in (one, all_of_them))
+            first[name] = alone
+            kinds = {kind: (together[kind] - alone[kind]) / further for kind in sorted(together)}
+            more[name] = {kind: count for kind, count in kinds.items() if count}
+        yield Result(
+            figure,
+            f"requests to {service} for one more new job",
+            "",
+            round(sum(more["ftsync"].values()), 2),
+            round(sum(more["peer"].values()), 2),
+            target=Target("at most", target),
+            details=more,
+        )
+        yield Result(
+            figure,
+            f"requests to {service} of a command for one job",
+            "",
+            first["ftsync"].total(),
+            first["peer"].total(),
+            details={name: dict(kinds) for name, kinds in first.items()},
+        )
+
+
+def already_synced(bench: Bench, figure: str, count: int) -> Iterator[Result]:
+    """Requests and seconds of a sync that finds every job synced; the seconds without the imports."""
+    bench.fill(worlds.small, count)
+    project = bench.project()
+    bench.prepare(project)
+    bench.expect_all(project)
+    ftsync, peer = bench.ftsync(project), bench.peer(project)
+    ours = median(seconds_of_python("import openai, wandb, typer, rich, pydantic_settings", bench) for _ in range(3))
+    theirs = median(seconds_of_python("import wandb.integration.openai.fine_tuning", bench) for _ in range(3))
+    yield Result(
+        figure,
+        f"{count:,} synced jobs, requests to both",
+        "",
+        ftsync.openai.total() + ftsync.wandb.total(),
+        peer.openai.total() + peer.wandb.total(),
+        target=Target("at most", 30),
+        details={"openai": dict(by_kind(ftsync.openai)), "wandb": dict(by_kind(ftsync.wandb))},
+    )
+    yield Result(
+        figure,
+        f"{count:,} synced jobs, without imports",
+        "s",
+        ftsync.usage.seconds - ours,
+        peer.usage.seconds - theirs,
+        target=Target("at most", 3),
+        details={"imports": ours, "imports_of_peer": theirs},
+    )
