@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 FTSYNC = str(Path(sys.executable).with_name("ftsync"))
+SCRIPT = (sys.executable, "-P")  # the modules of this folder are none of the script's
 FOREIGN = ("OPENAI_", "AZURE_", "WANDB_", "FTSYNC_", "XDG_", "COV_", "COVERAGE_")
 """Variables of the user, or of whoever measures how far the tests reach, that no measured command sees."""
 
@@ -50,11 +52,14 @@ class Measured:
 
     def cost(self, latency: float) -> dict[str, Any]:
         """Where the time may have gone; `waiting` is what all round trips would take one after the other."""
+        if find_spec("pandas") is None:
+            raise RuntimeError("the peer needs pandas: pip install -c constraints.txt -e '.[bench]'")
         requests = self.openai.total() + self.wandb.total()
         return {
             "command": self.command,
             "seconds": self.usage.seconds,
-            "cpu_seconds": self.usage.cpu_seconds,
+            "own_cpu": self.usage.own_cpu,
+            "core_cpu": self.usage.core_cpu,
             "openai_requests": self.openai.total(),
             "wandb_requests": self.wandb.total(),
             "waiting": requests * latency,
@@ -79,29 +84,33 @@ class Bench:
         self.costs: list[dict[str, Any]] = []
         self._root = root
         self._numbers = itertools.count(1)
+        self._label = ""
         self._jobs: list[str] = []
 
     def project(self) -> str:
         """A W&B project that nobody has used."""
         return f"benchmark-{next(self._numbers)}"
 
-    def fill(self, make: Callable[..., Iterable[SampleJob]], *arguments: object) -> list[str]:
+    def fill(self, label: str, make: Callable[..., Iterable[SampleJob]], *arguments: object) -> list[str]:
         """Have OpenAI's side hold what `make` makes and nothing else; return the ids, oldest first."""
+        self._label = label
         self._jobs = self.services.openai.fill(make, *arguments)
         return self._jobs
 
     def ftsync(self, project: str, *, sampled: bool = False) -> Measured:
         """Sync all jobs by the console command."""
-        return self._measured(f"ftsync, {len(self._jobs):,} jobs", _sync(project), sampled=sampled)
+        return self._measured(f"ftsync, {self._label}", _sync(project), sampled=sampled)
 
     def peer(self, project: str, *, sampled: bool = False) -> Measured:
         """Sync all jobs by wandb's own `WandbLogger`, one after the other."""
-        command = [sys.executable, str(HERE / "peer.py"), project]
-        return self._measured(f"WandbLogger, {len(self._jobs):,} jobs", command, self._jobs, sampled=sampled)
+        if find_spec("pandas") is None:
+            raise RuntimeError("the peer needs pandas: pip install -c constraints.txt -e '.[bench]'")
+        command = [*SCRIPT, str(HERE / "peer.py"), project]
+        return self._measured(f"WandbLogger, {self._label}", command, self._jobs, sampled=sampled)
 
     def script(self, name: str, *arguments: str) -> Measured:
         """Run a script of this folder."""
-        return self._measured(name, [sys.executable, str(HERE / name), *arguments])
+        return self._measured(name, [*SCRIPT, str(HERE / name), *arguments])
 
     def prepare(self, project: str) -> None:
         """Sync all jobs without latency and without measuring."""

@@ -22,25 +22,25 @@ def jobs(bench: Bench, figure: str, counts: Sequence[int]) -> Iterator[Result]:
     """Seconds and peak memory of syncs of so many new jobs, and what each additional job costs."""
     usages = []
     for count in counts:
-        bench.fill(worlds.finished, count)
+        bench.fill(f"{count:,} jobs", worlds.finished, count)
         project = bench.project()
         usages.append(bench.ftsync(project, sampled=True).usage)
         bench.expect_all(project)
-    yield from _slopes(figure, "jobs", counts, usages)
+    yield from slopes(figure, "jobs", counts, usages)
 
 
 def megabytes(bench: Bench, figure: str, sizes: Sequence[int]) -> Iterator[Result]:
     """Seconds and peak memory for one job with a training file of so many MB, and what each additional MB costs."""
     usages = []
     for size in sizes:
-        bench.fill(worlds.with_training_file, size * MB, size * MB // BYTES_A_ROW)
+        bench.fill(f"{size} MB", worlds.with_training_file, size * MB, size * MB // BYTES_A_ROW)
         project = bench.project()
         usages.append(bench.ftsync(project, sampled=True).usage)
         bench.expect_all(project)
-    yield from _slopes(figure, "MB", sizes, usages)
+    yield from slopes(figure, "MB", sizes, usages)
 
 
-def _slopes(figure: str, of: str, amounts: Sequence[int], usages: Sequence[Usage]) -> Iterator[Result]:
+def slopes(figure: str, of: str, amounts: Sequence[int], usages: Sequence[Usage]) -> Iterator[Result]:
     for unit, values in (("s", [usage.seconds for usage in usages]), ("MiB", [usage.peak_mib for usage in usages])):
         for amount, value in zip(amounts, values, strict=True):
             yield Result(figure, f"{amount:,} {of}", unit, value)

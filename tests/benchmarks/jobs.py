@@ -20,7 +20,7 @@ EVENTS_A_PAGE = 100
 
 def wall_time(bench: Bench, figure: str, count: int, faster: float) -> Iterator[Result]:
     """Seconds from start to end of a command that brings so many finished jobs into an empty project."""
-    bench.fill(worlds.finished, count)
+    bench.fill(f"{count} jobs", worlds.finished, count)
     ours, theirs = bench.project(), bench.project()
     ftsync = bench.ftsync(ours)
     bench.expect_all(ours)
@@ -45,7 +45,7 @@ def requests(bench: Bench, figure: str, further: int = 5) -> Iterator[Result]:
     pages = 2
     runs: dict[str, list[Measured]] = {"ftsync": [], "peer": []}
     for count in (1, 1 + further):
-        bench.fill(worlds.finished, count, steps)
+        bench.fill(f"{count} jobs", worlds.finished, count, steps)
         ours, theirs = bench.project(), bench.project()
         runs["ftsync"].append(bench.ftsync(ours))
         runs["peer"].append(bench.peer(theirs))
@@ -80,7 +80,7 @@ def requests(bench: Bench, figure: str, further: int = 5) -> Iterator[Result]:
 
 def already_synced(bench: Bench, figure: str, count: int) -> Iterator[Result]:
     """Requests and seconds of a sync that finds every job synced; the seconds without the imports."""
-    bench.fill(worlds.small, count)
+    bench.fill(f"{count:,} synced jobs", worlds.small, count)
     project = bench.project()
     bench.prepare(project)
     bench.expect_all(project)

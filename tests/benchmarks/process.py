@@ -23,12 +23,14 @@ class Usage:
 
     Attributes:
         seconds: From its start to its end, interpreter and imports included.
-        cpu_seconds: Of the process and the descendants that it waited for: wandb-core is one.
+        own_cpu: CPU seconds of the process itself: the Python side.
+        core_cpu: CPU seconds of the descendants that it waited for: wandb-core.
         peak_mib: The highest sum of the resident memory of the process and its descendants; 0 if not sampled.
     """
 
     seconds: float
-    cpu_seconds: float
+    own_cpu: float
+    core_cpu: float
     peak_mib: float
 
 
@@ -48,14 +50,15 @@ def run(
         sampler = _Sampler(process.pid)
         if sampled:
             sampler.start()
-        _, status, used = os.wait4(process.pid, 0)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # its numbers are there until it is waited for
         seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
+        own_cpu, core_cpu = _cpu_seconds(process.pid)
+        process.wait()
         peak = sampler.stop()
     if process.returncode:
         said = "".join((folder / name).read_text()[-2000:] for name in ("stdout", "stderr"))
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{said}")
-    return Usage(seconds, used.ru_utime + used.ru_stime, peak / MIB)
+    return Usage(seconds, own_cpu, core_cpu, peak / MIB)
 
 
 class _Sampler:
@@ -95,10 +98,21 @@ def _family(pid: int) -> set[int]:
 
 def _parent(process: Path) -> int | None:
     try:
-        stat = (process / "stat").read_text()
+        return int(_stat(process)[1])
     except OSError:  # it has just ended
         return None
-    return int(stat.rpartition(")")[2].split()[1])
+
+
+def _cpu_seconds(pid: int) -> tuple[float, float]:
+    """Of a process that has ended but was not waited for yet: its own, and of those that it waited for."""
+    user, system, child_user, child_system = map(int, _stat(Path(f"/proc/{pid}"))[11:15])
+    tick = os.sysconf("SC_CLK_TCK")
+    return (user + system) / tick, (child_user + child_system) / tick
+
+
+def _stat(process: Path) -> list[str]:
+    """The fields of /proc/PID/stat from the third on: the second may hold anything."""
+    return (process / "stat").read_text().rpartition(")")[2].split()
 
 
 def _resident(pid: int) -> int:

@@ -102,7 +102,8 @@ def cost_table(costs: Sequence[Mapping[str, Any]]) -> Table:
     drawn = Table("figure", "command", title="What each command took")
     columns = {
         "seconds": "wall s",
-        "cpu_seconds": "CPU s",
+        "own_cpu": "Python CPU s",
+        "core_cpu": "core CPU s",
         "openai_requests": "to OpenAI",
         "wandb_requests": "to W&B",
         "waiting": "all round trips s",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def memory(bench: Bench, figure: str, megabytes: int, rows: int, *, with_peer: bool) -> Iterator[Result]:
     """Peak of the resident memory of all processes for one job with a training file of that size."""
-    bench.fill(worlds.with_training_file, megabytes * MB, rows)
+    bench.fill(f"{megabytes} MB", worlds.with_training_file, megabytes * MB, rows)
     project = bench.project()
     ftsync = bench.ftsync(project, sampled=True)
     bench.expect_all(project)
@@ -44,7 +44,7 @@ def memory(bench: Bench, figure: str, megabytes: int, rows: int, *, with_peer: b
 
 def metric_rows(bench: Bench, figure: str, count: int) -> Iterator[Result]:
     """Seconds for one job with so many metric rows, and of the same number of `run.log` calls and nothing else."""
-    bench.fill(worlds.with_rows, count)
+    bench.fill(f"{count:,} rows", worlds.with_rows, count)
     project = bench.project()
     ftsync = bench.ftsync(project)
     bench.expect_all(project)

@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import process
-from tests.benchmarks.bench import FTSYNC, HERE
+from tests.benchmarks.bench import FTSYNC, HERE, SCRIPT
 from tests.benchmarks.report import Result, Target
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.bench import Bench
 
 IMPORT_TYPER = "import typer", [sys.executable, "-c", "import typer"]
-BARE_APP = "a bare Typer app", [sys.executable, str(HERE / "bare_app.py"), "--help"]
+BARE_APP = "a bare Typer app", [*SCRIPT, str(HERE / "bare_app.py"), "--help"]
 
 TAB = {"_FTSYNC_COMPLETE": "complete_bash", "COMP_WORDS": "ftsync s", "COMP_CWORD": "1"}
 """What the completion script gives ftsync when bash asks how `ftsync s` may go on."""
