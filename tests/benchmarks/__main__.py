@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.report import Result
 
-WIDTH = 160
+WIDTH = 180
 """Of the tables where no terminal says how wide it is."""
 
 
@@ -41,6 +41,7 @@ class Figure:
 
 FIGURES = {
     "start-up": Figure(start_up.start_up, quick=True),
+    "list": Figure(start_up.listing, quick=True),
     "requests": Figure(jobs.requests, quick=True),
     "jobs-20": Figure(partial(jobs.wall_time, count=20, faster=5), quick=True),
     "jobs-100": Figure(partial(jobs.wall_time, count=100, faster=10), quick=False),
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console = Console(width=None if sys.stdout.isatty() else WIDTH)
         console.print(table(results))
         if costs:
-            console.print(cost_table(costs))
+            console.print("Where the time went:", cost_table(costs))
         if asked.json:
             Path(asked.json).write_text(text)
     sys.exit(1 if failed else 0)

@@ -60,6 +60,8 @@ class Measured:
             "seconds": self.usage.seconds,
             "own_cpu": self.usage.own_cpu,
             "core_cpu": self.usage.core_cpu,
+            "own_peak_mib": self.usage.peak_own_mib,
+            "core_peak_mib": self.usage.peak_mib - self.usage.peak_own_mib,
             "openai_requests": self.openai.total(),
             "wandb_requests": self.wandb.total(),
             "waiting": requests * latency,

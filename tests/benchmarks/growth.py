@@ -41,9 +41,12 @@ def megabytes(bench: Bench, figure: str, sizes: Sequence[int]) -> Iterator[Resul
 
 
 def slopes(figure: str, of: str, amounts: Sequence[int], usages: Sequence[Usage]) -> Iterator[Result]:
-    for unit, values in (("s", [usage.seconds for usage in usages]), ("MiB", [usage.peak_mib for usage in usages])):
+    for unit, values, what in (
+        ("s", [usage.seconds for usage in usages], "time"),
+        ("MiB", [usage.peak_mib for usage in usages], "peak memory"),
+    ):
         for amount, value in zip(amounts, values, strict=True):
-            yield Result(figure, f"{amount:,} {of}", unit, value)
+            yield Result(figure, f"{amount:,} {of}, {what}", unit, value)
         for (fewer, less), (more, most) in pairwise(zip(amounts, values, strict=True)):
-            what = f"slope from {fewer:,} to {more:,} {of}"
-            yield Result(figure, what, f"{unit} each", (most - less) / (more - fewer))
+            slope = f"from {fewer:,} to {more:,} {of}, each"
+            yield Result(figure, slope, unit, (most - less) / (more - fewer))

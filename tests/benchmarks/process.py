@@ -26,12 +26,14 @@ class Usage:
         own_cpu: CPU seconds of the process itself: the Python side.
         core_cpu: CPU seconds of the descendants that it waited for: wandb-core.
         peak_mib: The highest sum of the resident memory of the process and its descendants; 0 if not sampled.
+        peak_own_mib: What the process itself had of it.
     """
 
     seconds: float
     own_cpu: float
     core_cpu: float
-    peak_mib: float
+    peak_mib: float = 0.0
+    peak_own_mib: float = 0.0
 
 
 def run(
@@ -54,11 +56,11 @@ def run(
         seconds = time.perf_counter() - start
         own_cpu, core_cpu = _cpu_seconds(process.pid)
         process.wait()
-        peak = sampler.stop()
+        peak, own = sampler.stop()
     if process.returncode:
         said = "".join((folder / name).read_text()[-2000:] for name in ("stdout", "stderr"))
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{said}")
-    return Usage(seconds, own_cpu, core_cpu, peak / MIB)
+    return Usage(seconds, own_cpu, core_cpu, peak / MIB, own / MIB)
 
 
 class _Sampler:
@@ -66,7 +68,7 @@ class _Sampler:
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._peak = 0
+        self._peak = (0, 0)
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -74,8 +76,8 @@ class _Sampler:
         self._thread = threading.Thread(target=self._sample)
         self._thread.start()
 
-    def stop(self) -> int:
-        """Return the peak in bytes."""
+    def stop(self) -> tuple[int, int]:
+        """Return the peak in bytes, and what the process itself had of it."""
         self._ended.set()
         if self._thread:
             self._thread.join()
@@ -83,7 +85,8 @@ class _Sampler:
 
     def _sample(self) -> None:
         while not self._ended.wait(SAMPLE_SECONDS):
-            self._peak = max(self._peak, sum(map(_resident, _family(self._pid))))
+            held = {pid: _resident(pid) for pid in _family(self._pid)}
+            self._peak = max(self._peak, (sum(held.values()), held[self._pid]))
 
 
 def _family(pid: int) -> set[int]:

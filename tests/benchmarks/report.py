@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from rich import box
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ class Result:
 
 
 def table(results: Sequence[Result]) -> Table:
-    """All results, a line each."""
-    drawn = Table("figure", "measured", title="ftsync and its peers")
+    """All results, a line each; in Markdown, so that it can be kept in a document."""
+    drawn = Table("figure", "measured", box=box.MARKDOWN)
     for column in ("ftsync", "peer", "ratio", "target", "reached"):
         drawn.add_column(column, justify="right")
     before = None
@@ -99,22 +100,24 @@ def table(results: Sequence[Result]) -> Table:
 
 def cost_table(costs: Sequence[Mapping[str, Any]]) -> Table:
     """Where the time of each measured command may have gone."""
-    drawn = Table("figure", "command", title="What each command took")
+    drawn = Table("figure", "command", box=box.MARKDOWN)
     columns = {
         "seconds": "wall s",
         "own_cpu": "Python CPU s",
         "core_cpu": "core CPU s",
+        "own_peak_mib": "Python MiB",
+        "core_peak_mib": "core MiB",
         "openai_requests": "to OpenAI",
         "wandb_requests": "to W&B",
-        "waiting": "all round trips s",
+        "waiting": "round trips s",
         "uploaded_mb": "to W&B MB",
-        "openai_server_cpu": "OpenAI server s",
-        "wandb_server_cpu": "W&B server s",
+        "openai_server_cpu": "OpenAI server CPU s",
+        "wandb_server_cpu": "W&B server CPU s",
     }
     for title in columns.values():
         drawn.add_column(title, justify="right")
     for cost in costs:
-        drawn.add_row(cost["figure"], cost["command"], *(_number(cost[key]) for key in columns))
+        drawn.add_row(cost["figure"], cost["command"], *(_number(cost[key]) if cost[key] else "" for key in columns))
     return drawn
 
 

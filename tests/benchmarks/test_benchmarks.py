@@ -92,9 +92,9 @@ def test_a_target_is_reached_or_not(
 def test_a_slope_is_the_cost_of_one_more() -> None:
     usages = [process.Usage(seconds, 0.0, 0.0, memory) for seconds, memory in ((2.0, 100.0), (11.0, 190.0))]
     results = list(growth.slopes("growth", "jobs", (10, 100), usages))
-    assert [(one.what, one.unit, one.ftsync) for one in results if "slope" in one.what] == [
-        ("slope from 10 to 100 jobs", "s each", 0.1),
-        ("slope from 10 to 100 jobs", "MiB each", 1.0),
+    assert [(one.what, one.unit, one.ftsync) for one in results if "each" in one.what] == [
+        ("from 10 to 100 jobs, each", "s", 0.1),
+        ("from 10 to 100 jobs, each", "MiB", 1.0),
     ]
 
 
