@@ -84,7 +84,9 @@ def already_synced(bench: Bench, figure: str, count: int) -> Iterator[Result]:
     project = bench.project()
     bench.prepare(project)
     bench.expect_all(project)
-    ftsync, peer = bench.ftsync(project), bench.peer(project)
+    # Three times, since it is over quickly.
+    _, ftsync, _ = sorted((bench.ftsync(project) for _ in range(3)), key=lambda run: run.usage.seconds)
+    peer = bench.peer(project)
     ours = median(seconds_of_python("import openai, wandb, typer, rich, pydantic_settings", bench) for _ in range(3))
     theirs = median(seconds_of_python("import wandb.integration.openai.fine_tuning", bench) for _ in range(3))
     yield Result(
