@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.report import Result
 
-WIDTH = 180
-"""Of the tables where no terminal says how wide it is."""
+WIDTH = 300
+"""Room for the tables where no terminal says how wide it is: a row in two lines is no Markdown."""
 
 
 @dataclass(frozen=True)

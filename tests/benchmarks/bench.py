@@ -103,12 +103,12 @@ class Bench:
         """Sync all jobs by the console command."""
         return self._measured(f"ftsync, {self._label}", _sync(project), sampled=sampled)
 
-    def peer(self, project: str, *, sampled: bool = False) -> Measured:
-        """Sync all jobs by wandb's own `WandbLogger`, one after the other."""
+    def peer(self, project: str, job_ids: Sequence[str] = (), *, sampled: bool = False) -> Measured:
+        """Sync these jobs, or all, by wandb's own `WandbLogger`, one after the other."""
         if find_spec("pandas") is None:
             raise RuntimeError("the peer needs pandas: pip install -c constraints.txt -e '.[bench]'")
         command = [*SCRIPT, str(HERE / "peer.py"), project]
-        return self._measured(f"WandbLogger, {self._label}", command, self._jobs, sampled=sampled)
+        return self._measured(f"WandbLogger, {self._label}", command, job_ids or self._jobs, sampled=sampled)
 
     def script(self, name: str, *arguments: str) -> Measured:
         """Run a script of this folder."""

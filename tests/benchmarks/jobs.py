@@ -37,9 +37,9 @@ def wall_time(bench: Bench, figure: str, count: int, faster: float) -> Iterator[
 
 
 def requests(bench: Bench, figure: str, further: int = 5) -> Iterator[Result]:
-    """Requests of one more new job whose datasets W&B holds, on average over `further` of them; and of a first job.
+    """Requests of one more new job whose datasets W&B holds: those for many jobs less those for one.
 
-    What a command asks once, whatever the number of jobs, is in the first job's figure only.
+    What a command asks once, whatever the number of jobs, is only in the figures of a whole command.
     """
     steps = [190]  # and ten other events: exactly two pages
     pages = 2
@@ -51,12 +51,16 @@ def requests(bench: Bench, figure: str, further: int = 5) -> Iterator[Result]:
         runs["peer"].append(bench.peer(theirs))
         bench.expect_all(ours)
         bench.expect_all(theirs)
+    job_ids = bench.fill("1 job more", worlds.finished, 2 + further, steps)
+    runs["ftsync"].append(bench.ftsync(ours))
+    runs["peer"].append(bench.peer(theirs, job_ids[-1:]))
+    bench.expect_all(ours)
 
     for service, target in (("W&B", 30.0), ("OpenAI", 3 + pages + 1 / 100)):
-        more, first = {}, {}
-        for name, (one, all_of_them) in runs.items():
-            alone, together = (by_kind(run.wandb if service == "W&B" else run.openai) for run in (one, all_of_them))
-            first[name] = alone
+        more, commands = {}, {}
+        for name, seen in runs.items():
+            alone, together, last = (by_kind(run.wandb if service == "W&B" else run.openai) for run in seen)
+            commands[name] = {"first": alone, "last": last}
             kinds = {kind: (together[kind] - alone[kind]) / further for kind in sorted(together)}
             more[name] = {kind: count for kind, count in kinds.items() if count}
         yield Result(
@@ -68,14 +72,15 @@ def requests(bench: Bench, figure: str, further: int = 5) -> Iterator[Result]:
             target=Target("at most", target),
             details=more,
         )
-        yield Result(
-            figure,
-            f"requests to {service} of a command for one job",
-            "",
-            first["ftsync"].total(),
-            first["peer"].total(),
-            details={name: dict(kinds) for name, kinds in first.items()},
-        )
+        for which, project in (("last", "a project that holds others"), ("first", "an empty project")):
+            yield Result(
+                figure,
+                f"requests to {service} of a command for one new job, {project}",
+                "",
+                commands["ftsync"][which].total(),
+                commands["peer"][which].total(),
+                details={name: dict(kinds[which]) for name, kinds in commands.items()},
+            )
 
 
 def already_synced(bench: Bench, figure: str, count: int) -> Iterator[Result]:

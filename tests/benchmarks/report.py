@@ -111,8 +111,8 @@ def cost_table(costs: Sequence[Mapping[str, Any]]) -> Table:
         "wandb_requests": "to W&B",
         "waiting": "round trips s",
         "uploaded_mb": "to W&B MB",
-        "openai_server_cpu": "OpenAI server CPU s",
-        "wandb_server_cpu": "W&B server CPU s",
+        "openai_server_cpu": "OpenAI server s",
+        "wandb_server_cpu": "W&B server s",
     }
     for title in columns.values():
         drawn.add_column(title, justify="right")
