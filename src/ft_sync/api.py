@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -221,13 +222,16 @@ def _check_links(request: Request, settings: Settings) -> None:
     if request.link_aliases and not request.links:
         raise ConfigError("--link-alias without --link", hint="name the collection: --link REGISTRY/COLLECTION")
     if request.links and settings.mode == "offline":
-        words = ["ftsync sync", *(f"--job {job_id}" for job_id in request.selection.job_ids)]
-        words += [f"--last {request.selection.last}"] if request.selection.last else []
-        words += [f"--link {collection}" for collection in request.links]
-        words += [f"--link-alias {name}" for name in request.link_aliases]
+        flags = [("--job", str(job_id)) for job_id in request.selection.job_ids]
+        flags += [("--last", str(request.selection.last))] if request.selection.last else []
+        flags += [("--project", settings.project), *([("--entity", settings.entity)] if settings.entity else [])]
+        flags += [("--model-artifact-name", settings.model_artifact_name)]
+        flags += [("--link", collection) for collection in request.links]
+        flags += [("--link-alias", name) for name in request.link_aliases]
+        command = shlex.join(["ftsync", "sync", *(word for flag in flags for word in flag)])
         raise ConfigError(
             "--link needs the server: there is no registry offline",
-            hint=f"leave it out, upload the runs with `wandb sync`, then run `{' '.join(words)}`",
+            hint=f"leave it out, upload the runs with `wandb sync`, then run `FTSYNC_MODE=online {command}`",
         )
 
 

@@ -156,7 +156,7 @@ def _summary(job: Job) -> dict[str, Any]:
             "status": job.status,
             "fine_tuned_model": job.fine_tuned_model,
             "trained_tokens": job.trained_tokens,
-            "duration_seconds": duration if duration is not None and duration >= 0 else None,  # a clock may be off
+            "duration_seconds": duration,
             "error": error and {"code": error.code, "message": error.message, "param": error.param},
         }
     )

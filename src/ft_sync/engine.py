@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ft_sync.downloads import Downloads
-from ft_sync.errors import REFUSALS, BadData, FtSyncError, NotFound, Unavailable, Unexpected
+from ft_sync.errors import REFUSALS, BadData, FtSyncError, NotFound, RunExists, Unavailable, Unexpected
 from ft_sync.events import Delayed, Event, Noted, Observer, Planned, Settled
 from ft_sync.follow import Follower
-from ft_sync.models import UNSUCCESSFUL, Failed, Job, JobId, JobOutcome, Skip, Skipped, SyncReport, Wait, Write
+from ft_sync.models import UNSUCCESSFUL, Enrich, Failed, Job, JobId, JobOutcome, Skip, Skipped, SyncReport, Wait, Write
+from ft_sync.plan import under_next_id
 from ft_sync.preview import Preview, Request, Selection, plan_all, preview
 from ft_sync.verify import Verification, Written
 from ft_sync.workers import Workers
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from ft_sync.models import Plan, RunState
     from ft_sync.ports import Clock, JobSource, RunSink
 
+STAGES = 3
+"""Of a job at work: it is read, written, closed; so many threads keep as many of each going as may be."""
+
 Result: TypeAlias = Written | Follower | JobOutcome
 """What a worker hands back: a run written, a follower that has looked or closed its run, or an outcome."""
 
@@ -41,7 +45,10 @@ def sync(source: JobSource, sink: RunSink, clock: Clock, request: Request, obser
     An interruption (Ctrl-C) lets what is being written come to its end and starts nothing new. It ends a sync that
     watches as planned; any other raises it again.
     """
-    with tempfile.TemporaryDirectory(prefix="ftsync-") as folder, Workers[Result](request.concurrency) as workers:
+    with (
+        tempfile.TemporaryDirectory(prefix="ftsync-") as folder,
+        Workers[Result](STAGES * request.concurrency) as workers,
+    ):
         downloads = Downloads(source, Path(folder))
         work = _Work(source, sink, clock, request, _one_at_a_time(observe), workers, downloads)
         try:
@@ -70,7 +77,7 @@ class _Work:
         self.source, self.sink, self.clock = source, sink, clock
         self.request, self.patience, self.observe = request, request.patience, observe
         self.workers, self.downloads = workers, downloads
-        self.writer = Writer(source, sink, downloads, observe, request.log_datasets)
+        self.writer = Writer(source, sink, downloads, observe, request.log_datasets, request.concurrency)
         self.verification = Verification(sink, clock, observe)
         self.known: set[JobId] = set()
         self.writing: set[JobId] = set()
@@ -106,8 +113,9 @@ class _Work:
                 self.write_ended()
             if self.clock.now() >= self.verification.due:
                 self.verify()
-            if self.arrived and not (self.writing or self.verification):
+            if not (self.writing or self.verification):
                 self.point_latest()
+        self.point_latest()
 
     def wind_down(self) -> None:
         """Start nothing new, let what is being written come to its end, and close what is being followed."""
@@ -121,6 +129,7 @@ class _Work:
             pass
         if self.verification:
             self.verify(is_last=True)
+        self.point_latest()
 
     @contextmanager
     def put_off(self) -> Iterator[None]:
@@ -205,11 +214,22 @@ class _Work:
         job, run = step.job, step.run
         outcome = Skipped(job.id, step.reason, job.status, run.url if run else None, step.unfinished)
         is_held = run is not None and run.mark is not None and run.is_complete
+        if self.request.links and job.fine_tuned_model and run is not None and run.is_complete and not is_held:
+            words = " ".join(f"--link {collection}" for collection in self.request.links)
+            self.observe(Noted(job.id, f"not linked, {run.origin} wrote it: `ftsync resync --job {job.id} {words}`"))
         self.arrive(job, outcome, step.leftovers, is_held=is_held)
 
-    def write(self, step: Write) -> Written:
+    def write(self, step: Write) -> Written | Skipped:
         try:
             return Written(*self.writer.write(step))
+        except RunExists:
+            # Somebody else was quicker, or has a run of that name which is none of the job's.
+            (again,) = plan_all([step.job], self.sink, self.request.rule)
+            if isinstance(again, Skip | Wait):
+                return Skipped(step.job.id, again.reason, step.job.status)
+            if again.run_id == step.run_id and not isinstance(again, Enrich):
+                again = under_next_id(again)
+            return Written(*self.writer.write(again))
         finally:
             self.downloads.done(step.job)
 
@@ -249,6 +269,8 @@ class _Work:
 
     def point_latest(self) -> None:
         jobs, self.arrived = self.arrived, []
+        if not jobs:
+            return
         try:
             self.sink.point_latest(jobs)
         except FtSyncError as error:

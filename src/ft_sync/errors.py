@@ -13,7 +13,8 @@
     ├── BadData          the service answered with something unreadable
     │   └── Refused      or said that it will not answer this request
     ├── SinkRejected     W&B was told, and does not hold what it was told
-    │   └── IdTaken      it will not take this run id for some time: a run that had it was deleted
+    │   ├── IdTaken      it will not take this run id for some time: a run that had it was deleted
+    │   └── RunExists    a run that was to be made is there by now
     └── Unexpected       a bug of ours that cost one job; its cause is chained
 
 "Not found" and "could not ask" are different answers, so nothing ever turns an `Unavailable` into a `NotFound`.
@@ -74,6 +75,10 @@ class Refused(BadData):
 
 class SinkRejected(FtSyncError):  # noqa: N818 - names what W&B did
     """W&B does not hold what it was sent."""
+
+
+class RunExists(SinkRejected):
+    """A run that was to be made is there by now: somebody else was quicker, or had the id before."""
 
 
 class IdTaken(SinkRejected):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ft_sync.models import Job, JobId, JobOutcome, Plan, Write
 
-Phase: TypeAlias = Literal["reading", "metrics", "datasets", "model", "verifying"]
+Phase: TypeAlias = Literal["reading", "datasets", "metrics", "model", "verifying"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,8 +104,8 @@ class Job:
 
     @property
     def duration(self) -> timedelta | None:
-        """From creation to the end, queueing included; None while either is unknown."""
-        if self.created_at is None or self.finished_at is None:
+        """From creation to the end, queueing included; None while either is unknown, or where they contradict."""
+        if self.created_at is None or self.finished_at is None or self.finished_at < self.created_at:
             return None
         return self.finished_at - self.created_at
 

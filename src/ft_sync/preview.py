@@ -29,7 +29,7 @@ class Request:
     """One sync, as asked for.
 
     Attributes:
-        concurrency: Jobs in work at the same time.
+        concurrency: Jobs that are written at the same time, while as many others are read.
         keep_replaced: Mark replaced runs instead of deleting them.
         links: Collections, `REGISTRY/COLLECTION`, to link the model artifacts to.
     """

@@ -73,4 +73,8 @@ def sink(settings: Settings, init: Mapping[str, object]) -> RunSink:
         settings.table_rows,
         {**init, "dir": str(root)},
     )
-    return offline.OfflineSink(options) if settings.mode == "offline" else online.OnlineSink(options)
+    if settings.mode == "offline":
+        return offline.OfflineSink(options)
+    # The SDK's core takes a while to start: a while in which the jobs are listed.
+    threading.Thread(target=online.start_core, daemon=True).start()
+    return online.OnlineSink(options)

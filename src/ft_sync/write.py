@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ft_sync import convert
 from ft_sync.errors import REFUSALS, IdTaken
@@ -12,7 +13,7 @@ from ft_sync.models import Enrich, Extend, Synced
 from ft_sync.plan import under_next_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from ft_sync.downloads import Downloads
     from ft_sync.models import Download, FileId, MetricRow, RunRecord, TrainingFile, Write
@@ -20,19 +21,33 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
+Datasets: TypeAlias = "list[tuple[TrainingFile, Download | None]]"
+"""Training and validation files with their downloads; None for one that W&B holds."""
+
 IDS_TRIED = 3
 """Run ids that are given up, because deleted runs had them, before the next one has to do."""
 
 
-@dataclass(frozen=True, slots=True)
 class Writer:
-    """Writes runs, with the training and validation files if `log_datasets`; by several threads at once."""
+    """Writes runs; to be used by many threads.
 
-    source: JobSource
-    sink: RunSink
-    downloads: Downloads
-    observe: Observer
-    log_datasets: bool
+    So many jobs as `concurrency` says are written at the same time, while as many others are read, and others closed:
+    one service does not wait for the other.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - who takes part
+        self,
+        source: JobSource,
+        sink: RunSink,
+        downloads: Downloads,
+        observe: Observer,
+        log_datasets: bool,
+        concurrency: int,
+    ) -> None:
+        self._source, self._sink, self._downloads, self._observe = source, sink, downloads, observe
+        self._log_datasets = log_datasets
+        self._reading = threading.Semaphore(concurrency)
+        self._writing = threading.Semaphore(concurrency)
 
     def write(self, step: Write) -> tuple[Write, Synced]:
         """Write the run of a job, under the next id if this one cannot be had.
@@ -43,60 +58,57 @@ class Writer:
         return under_free_id(step, self._write)
 
     def _write(self, step: Write) -> tuple[Write, Synced]:
-        job = step.job
-        self.observe(Started(step))
-        self.observe(Advanced(job.id, "reading"))
-        snapshot = self.source.snapshot(job)
-        datasets, missing = self._datasets(snapshot.training_files)
-        record = convert.record(snapshot, missing)
-        step, rows = remaining(step, record, self.sink)
-        was_enriched = isinstance(step, Enrich) and step.run.mark is not None
-        notes = list(record.notes)
-        with self.sink.open(step, record) as run:
-            # The model and the files first: W&B takes them in while the rest is being sent.
-            run.log_model(record, [file for file, _ in datasets])
-            run.save(record.files)
-            self.observe(Advanced(job.id, "metrics"))
-            for row in rows:
-                run.log(row)
-            self.observe(Advanced(job.id, "datasets"))
-            notes += self._use(run, datasets)
-            self.observe(Advanced(job.id, "model"))
+        with self._reading:
+            self._observe(Started(step))
+            self._observe(Advanced(step.job.id, "reading"))
+            snapshot = self._source.snapshot(step.job)
+            datasets, missing = self._datasets(snapshot.training_files)
+            record = convert.record(snapshot, missing)
+        with ExitStack() as opened:
+            with self._writing:
+                step, rows = remaining(step, record, self._sink)
+                run = opened.enter_context(self._sink.open(step, record))
+                self._observe(Advanced(step.job.id, "metrics"))
+                # The model first: W&B takes it in while the rest is being sent.
+                run.log_model(record, [file for file, _ in datasets])
+                run.save(record.files)
+                for row in rows:
+                    run.log(row)
+            # What is left is mostly waiting for W&B to take it all in: time in which the next job is written.
+            self._observe(Advanced(step.job.id, "datasets"))
+            notes = (*record.notes, *self._use(run, datasets))
+            self._observe(Advanced(step.job.id, "model"))
             # Late, since lines cannot be told apart: a run that was cut off before is gone on with and has none.
-            if not was_enriched:
+            if not (isinstance(step, Enrich) and step.run.mark is not None):
                 run.log_events(record.log)
             run.complete(record)
             url = run.url
         for note in notes:
-            self.observe(Noted(job.id, note))
+            self._observe(Noted(step.job.id, note))
         held = (step.run.rows or 0) if isinstance(step, Enrich) else len(record.rows)
-        return step, Synced(job.id, job.status, step.run_id, held, step.reason, url, tuple(notes))
+        return step, Synced(step.job.id, step.job.status, step.run_id, held, step.reason, url, notes)
 
-    def _datasets(
-        self, files: Iterable[TrainingFile]
-    ) -> tuple[list[tuple[TrainingFile, Download | None]], dict[FileId, str]]:
-        """Return the files with their downloads, None for one that W&B holds; and why others cannot be had."""
-        datasets: list[tuple[TrainingFile, Download | None]] = []
-        missing: dict[FileId, str] = {}
-        for file in files if self.log_datasets else ():
-            if self.sink.dataset(file) is not None:
-                datasets.append((file, None))
-                continue
-            try:
-                datasets.append((file, self.downloads.get(file.id)))
-            except REFUSALS as error:
-                missing[file.id] = error.message
-        return datasets, missing
-
-    def _use(self, run: RunWriter, datasets: Iterable[tuple[TrainingFile, Download | None]]) -> list[str]:
-        """Make the files inputs of the run, and return what is to be noted of them."""
-        notes = []
+    def _use(self, run: RunWriter, datasets: Datasets) -> Iterator[str]:
+        """Make the files inputs of the run, and yield what is to be noted of them."""
         for file, download in datasets:
             summary = run.use_dataset(file, download)
             if summary.broken:
                 lines = ", ".join(map(str, summary.broken_lines))
-                notes.append(f"{file.split} file {file.id}: {summary.broken} lines are no JSON objects: {lines}")
-        return notes
+                yield f"{file.split} file {file.id}: {summary.broken} lines are no JSON objects: {lines}"
+
+    def _datasets(self, files: Iterable[TrainingFile]) -> tuple[Datasets, dict[FileId, str]]:
+        """Return the files with their downloads, None for one that W&B holds; and why others cannot be had."""
+        datasets: Datasets = []
+        missing: dict[FileId, str] = {}
+        for file in files if self._log_datasets else ():
+            if self._sink.dataset(file) is not None:
+                datasets.append((file, None))
+                continue
+            try:
+                datasets.append((file, self._downloads.get(file.id)))
+            except REFUSALS as error:
+                missing[file.id] = error.message
+        return datasets, missing
 
 
 def remaining(step: Write, record: RunRecord, sink: RunSink) -> tuple[Any, tuple[MetricRow, ...]]:

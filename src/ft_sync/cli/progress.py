@@ -56,27 +56,22 @@ class _Lines:
                 if self._verbose:
                     for plan in plans:
                         tell(safe(f"{plan.job.id}: {plan.reason}"))
-            case Started(plan):
-                tell(safe(f"{plan.job.id}: {_beginning(event)}"))
-            case Advanced(job_id, phase) if self._verbose:
-                tell(safe(f"{job_id}: {phase}"))
+            case Advanced(job_id, phase):
+                if self._verbose:
+                    tell(safe(f"{job_id}: {phase}"))
             case Waiting(job):
                 sentence = _state(event)
                 if self._last_said.get(job.id) != sentence:
                     self._last_said[job.id] = sentence
                     tell(safe(f"{job.id}: {sentence}"))
-            case Noted(job_id, message):
-                tell(safe(f"{job_id}: note: {message}"))
-            case Delayed():
-                tell(safe(_delay(event)))
-            case Settled(outcome):
-                tell(safe(f"{outcome.job_id}: {_end(event)}"))
+            case _:
+                tell(safe(_news(event)))
 
 
 class _Live:
     """A bar for the whole sync and a line for each job in work or waited for, redrawn in place."""
 
-    PHASES = ("reading", "metrics", "datasets", "model", "verifying")
+    PHASES = ("reading", "datasets", "metrics", "model", "verifying")
 
     def __init__(self, screen: Console, *, verbose: bool) -> None:
         self._verbose = verbose
@@ -115,14 +110,12 @@ class _Live:
                 self._show(job_id, phase, self.PHASES.index(phase), len(self.PHASES))
             case Waiting(job, step, total):
                 self._show(job.id, _state(event), step or 0, total)
-            case Noted(job_id, message):
-                self._progress.console.print(safe(f"{job_id}: note: {message}"), style="yellow")
-            case Delayed():
-                self._progress.console.print(safe(_delay(event)), style="yellow")
+            case Noted() | Delayed():
+                self._progress.console.print(safe(_news(event)), style="yellow")
             case Settled(outcome):
                 self._settle(event)
                 if self._verbose or isinstance(outcome, Failed):
-                    self._progress.console.print(safe(f"{outcome.job_id}: {_end(event)}"))
+                    self._progress.console.print(safe(_news(event)))
 
     def _show(self, job_id: JobId, state: str, completed: int, total: int | None) -> None:
         if job_id not in self._bars:
@@ -163,8 +156,17 @@ def _state(event: Waiting) -> str:
     return f"{state}, {figures(event.metrics)}" if event.metrics else state
 
 
-def _delay(event: Delayed) -> str:
-    return f"{event.message}: going on in {event.seconds:.0f} s"
+def _news(event: Started | Noted | Delayed | Settled) -> str:
+    """Return what happened, in one line."""
+    match event:
+        case Started(plan):
+            return f"{plan.job.id}: {_beginning(event)}"
+        case Noted(job_id, message):
+            return f"{job_id}: note: {message}"
+        case Delayed(message, seconds):
+            return f"{message}: going on in {seconds:.0f} s"
+        case Settled(outcome):
+            return f"{outcome.job_id}: {_end(event)}"
 
 
 def _end(event: Settled) -> str:

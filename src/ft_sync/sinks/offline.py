@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from ft_sync.models import Job, RunRecord, TrainingFile, Write
     from ft_sync.sinks.run import WandbRun
 
-FOLDER = re.compile(r"offline-run-\d+_\d+-(?P<run_id>(?P<job_id>.+?)(-r\d+)?)")
+LOG = re.compile(r"run-(?P<run_id>(?P<job_id>.+?)(-r\d+)?)\.wandb")
+"""Names the run: the folder of a second run of the same id and second ends in -1."""
 
 
 class OfflineSink:
@@ -86,8 +87,8 @@ class OfflineSink:
 
     def _states(self, wanted: Collection[JobId]) -> Iterator[RunState]:
         for folder in sorted(self._folder.glob("offline-run-*")):
-            named = FOLDER.fullmatch(folder.name)
-            if named is None:
+            logs = (LOG.fullmatch(log.name) for log in folder.glob("run-*.wandb"))
+            if (named := next(filter(None, logs), None)) is None:
                 continue
             # A job whose own id ends like a revision is found by its whole name.
             job_id = next((JobId(named[key]) for key in ("run_id", "job_id") if named[key] in wanted), None)

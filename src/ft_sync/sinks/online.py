@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ class OnlineSink:
         self._entity = options.entity
         self._held: Once[str, Held] = Once()
         self._found: Once[str, Held | None] = Once()
-        self._newest: Once[str, tuple[float, str] | None] = Once()
+        self._has_moved_latest = False
 
     @property
     def can_go_on(self) -> bool:
@@ -92,9 +93,7 @@ class OnlineSink:
 
     def open(self, plan: Write, record: RunRecord) -> AbstractContextManager[WandbRun]:
         """Open the run on the server."""
-        if record.model_metadata is not None:
-            # Asked before `latest` moves to the version written here, which need not be of the newest job.
-            self._newest.get(self._model, self._named_latest)
+        self._has_moved_latest |= record.model_metadata is not None
         native = None
         if isinstance(plan, Enrich):
             with translated(f"the run {plan.run_id}"):
@@ -128,20 +127,19 @@ class OnlineSink:
 
     def point_latest(self, jobs: Iterable[Job]) -> None:
         """Have `latest` name the model artifact of the newest job, of these and of what it named before."""
-        named = self._artifact(f"{self._model}:latest")
-        if named is None:
-            return
-        before = self._newest.known(self._model)
-        newest = max([_newness(named), *([before] if before else []), *(job.newness for job in jobs)])
-        self._newest.forget(self._model)
-        self._newest.get(self._model, lambda: newest)
-        if newest == _newness(named):
-            return
-        artifact = self._artifact(f"{self._model}:{alias(newest[1])}")
-        if artifact is not None:
-            with translated("the alias `latest`"):
-                artifact.aliases.append("latest")
-                artifact.save()
+        with translated("the alias `latest`"):
+            named = self._artifact(f"{self._model}:latest")
+            if named is None:
+                return
+            if not self._has_moved_latest and max(job.newness for job in jobs) <= _newness(named):
+                return
+            # Another command may write at the same time, and one may have been cut off: the versions alone tell.
+            versions = self._connected().artifacts(named.type, f"{self._path}/{self._model}", per_page=100)
+            newest = max((one for one in versions if one.aliases), key=_newness)
+            if _newness(newest) > _newness(named):
+                newest.aliases.append("latest")
+                newest.save()
+            self._has_moved_latest = False
 
     def _state(self, run: Run, wanted: Collection[JobId]) -> RunState:
         config, summary = run.config, run.summary_metrics
@@ -156,18 +154,13 @@ class OnlineSink:
             mark=mark_from(summary.get("ftsync")),
             rows=run.historyLineCount,
             url=run.url,
-            being_written=run.state == "running" and is_being_written(self._options, run.id),
+            being_written=run.state == "running" and is_being_written(self._options, run.id, run.heartbeat_at),
             is_replaced=REPLACED_TAG in (run.tags or ()),
         )
 
     @property
     def _model(self) -> str:
         return artifact_name(self._options.model_artifact_name)
-
-    def _named_latest(self) -> tuple[float, str] | None:
-        """Return the newness of the job whose model `latest` names, None if it names none."""
-        named = self._artifact(f"{self._model}:latest")
-        return _newness(named) if named else None
 
     def _find(self, file: TrainingFile) -> Held | None:
         """Return what W&B holds of a training or validation file, if that is as this version would write it."""
@@ -227,6 +220,12 @@ class OnlineSink:
             runs = api.runs(self._path, filters=filters, per_page=RUNS_A_PAGE, lazy=False)
             if _project_exists(runs):
                 yield from runs
+
+
+def start_core() -> None:
+    """Start the process that the SDK works with; whoever needs it later is told what is wrong with it."""
+    with suppress(*SDK_ERRORS):
+        wandb.setup()
 
 
 def _batched(job_ids: Collection[JobId]) -> Iterator[set[JobId]]:

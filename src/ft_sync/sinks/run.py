@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import glob
+import hashlib
 import json
 import re
+import shutil
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import wandb
 from filelock import FileLock, Timeout
+from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
+from wandb.sdk.lib.paths import LogicalPath
 
 from ft_sync import datasets
 from ft_sync._version import __version__
@@ -36,6 +40,12 @@ TABLE_FORMAT = 1
 
 LOCK = "ftsync.lock"
 """In the folder of a run: held while it is written, and free when the writer was killed."""
+
+HEARTBEAT_SECONDS = 60
+"""A run that is written is heard of about this often."""
+
+LINES_AT_ONCE = 1_000
+"""Of the console log, in one message to the SDK's core."""
 
 LEAN: Mapping[str, object] = {
     # What describes this machine and process says nothing about a job that ran elsewhere, and costs requests.
@@ -109,8 +119,8 @@ class WandbRun:
 
     def log_events(self, lines: Sequence[str]) -> None:
         """Append lines to the console log."""
-        for line in lines:
-            self.run.write_logs(line)
+        for start in range(0, len(lines), LINES_AT_ONCE):
+            self.run.write_logs("\n".join(lines[start : start + LINES_AT_ONCE]))
 
     def save(self, files: Iterable[RunFile]) -> None:
         """Keep files in the run."""
@@ -203,10 +213,9 @@ class WandbRun:
             },
         )
         is_online = self.options.mode == "online"
-        # Online the files stay until they are uploaded; offline they have to outlive this process, in copies.
-        policy: Literal["mutable", "immutable"] = "immutable" if is_online else "mutable"
         for path, name in ((download.path, _file_name(file)), (table, f"{_table_key(file.split)}.table.json")):
-            artifact.add_file(str(path), name=name, policy=policy, skip_cache=True)
+            # Online the files stay until they are uploaded; offline they have to outlive this process.
+            artifact.manifest.add_entry(_entry(path if is_online else self._kept(path, file, name), name))
         aliases = ["latest", alias(file.id)]
         if is_online:
             artifact = self.run.use_artifact(artifact, aliases=aliases)
@@ -216,6 +225,12 @@ class WandbRun:
                 artifact, aliases=aliases, is_user_created=True, use_after_commit=True
             )
         return Held(artifact, summary)
+
+    def _kept(self, path: Path, file: TrainingFile, name: str) -> Path:
+        """Copy a file into the run's folder, for the day when that is uploaded."""
+        copy = Path(self.run.dir).parent / "artifacts" / dataset_name(file) / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copyfile(path, copy))
 
     def _show_table(self, split: Split, held: Held) -> None:
         # What the SDK writes for a table that lies in an artifact; logging the table would upload it twice more. In
@@ -268,7 +283,8 @@ def opened(
                 "tags": list(dict.fromkeys(tags)),
                 "notes": "\n\n".join(notes) or None,
                 "config": config if is_new else None,
-                "resume": None if is_new else "must",
+                # Without "never" the rows of a run that somebody made meanwhile would be added to.
+                "resume": "must" if not is_new else "never" if options.mode == "online" else None,
                 "reinit": "create_new",
                 # One object a run: a shared one mixes run ids up between threads.
                 "settings": wandb.Settings(**{**LEAN, **({} if plan.job.is_finished else LIVE), **_given(settings)}),
@@ -295,11 +311,17 @@ def opened(
             run.finish(exit_code=0 if record.failure is None else 1)
 
 
-def is_being_written(options: RunOptions, run_id: str) -> bool:
-    """Whether somebody is at a run that seems to run: not if it was written here by a process that has gone."""
-    folders = run_folder(options).glob(f"*run-*-{glob.escape(run_id)}")
-    locked = [is_locked(folder) for folder in folders if (folder / LOCK).exists()]
-    return any(locked) or not locked
+def is_being_written(options: RunOptions, run_id: str, heartbeat: str | None) -> bool:
+    """Whether somebody is at a run that seems to run: not if it was written here by a process that has gone.
+
+    Unless W&B has heard of it since: a process elsewhere may have gone on with it.
+    """
+    logs = run_folder(options).glob(f"*run-*/run-{glob.escape(run_id)}.wandb")
+    ours = [log for log in logs if (log.parent / LOCK).exists()]
+    if not ours or any(is_locked(log.parent) for log in ours):
+        return True
+    heard = datetime.fromisoformat(heartbeat).replace(tzinfo=UTC).timestamp() if heartbeat else 0.0
+    return heard > max(log.stat().st_mtime for log in ours) + HEARTBEAT_SECONDS
 
 
 def is_locked(folder: Path) -> bool:
@@ -365,6 +387,19 @@ def _filterable(content: Mapping[str, Any]) -> dict[str, Any]:
     return kept | ({"checkpoints": models} if models else {})
 
 
+def _entry(path: Path, name: str) -> ArtifactManifestEntry:
+    """Return what `Artifact.add_file` would add, without mapping the whole file into memory to take its digest."""
+    with path.open("rb") as content:
+        digest = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).digest()
+    return ArtifactManifestEntry(
+        path=LogicalPath(name),
+        digest=base64.b64encode(digest).decode(),
+        size=path.stat().st_size,
+        local_path=str(path),
+        skip_cache=True,  # a copy that nobody would ask for
+    )
+
+
 def _reference(artifact: wandb.Artifact) -> str:
     if artifact.is_draft():  # offline; the server knows the artifact by this after the upload, too
         return f"wandb-client-artifact://{artifact._client_id}"  # noqa: SLF001 - the SDK's tables refer to it so
@@ -378,7 +413,7 @@ def _table_key(split: Split) -> str:
 
 def _file_name(file: TrainingFile) -> str:
     """Return the file's own name, made safe: it comes from a server and must stay inside the artifact."""
-    name = re.sub(r"[^\w.-]", "_", file.filename or "")[-100:].lstrip(".") or str(file.id)
+    name = re.sub(r"[^\w.-]", "_", file.filename or "")[-60:].lstrip(".") or str(file.id)
     return f"file_{name}" if name.endswith(".table.json") else name  # the table has such a name itself
 
 

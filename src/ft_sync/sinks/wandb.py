@@ -5,21 +5,26 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import wandb
+from wandb.sdk.artifacts.artifact_instance_cache import (
+    artifact_instance_cache,
+    artifact_instance_cache_by_client_id,
+)
 from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
 from ft_sync.datasets import TABLE_ROWS
-from ft_sync.errors import AuthError, ConfigError, FtSyncError, IdTaken, SinkRejected, Unavailable
+from ft_sync.errors import AuthError, ConfigError, FtSyncError, IdTaken, RunExists, SinkRejected, Unavailable
 from ft_sync.models import Mark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from ft_sync.models import JsonObject
 
@@ -67,6 +72,27 @@ class RunOptions:
     init: JsonObject = field(default_factory=dict)
 
 
+def _guard_caches() -> None:
+    """Let one thread at a time drop old artifacts from the SDK's caches.
+
+    The SDK itself has two threads drop the same one, which ends the second with a `KeyError` (wandb 0.31.0).
+    """
+    lock = threading.Lock()
+
+    def guarded(drop: Callable[[int], None]) -> Callable[[int], None]:
+        def drop_alone(size: int) -> None:
+            with lock:
+                drop(size)
+
+        return drop_alone
+
+    for cache in (artifact_instance_cache, artifact_instance_cache_by_client_id):
+        cache._prune_dict = guarded(cache._prune_dict)  # type: ignore[attr-defined] # noqa: SLF001 - see above
+
+
+_guard_caches()
+
+
 def check_init(init: Mapping[str, object]) -> None:
     """Refuse arguments that `wandb.init` does not know or that are not the user's to set.
 
@@ -108,6 +134,10 @@ def translated(what: str) -> Iterator[None]:
 def translate(error: Exception, what: str) -> FtSyncError:
     """Return our error for one of the SDK's."""
     status = http_status(error)
+    if isinstance(error, wandb.errors.UsageError):
+        if "already exists" in str(error):
+            return RunExists(f"{what} is there already", hint="run the same command again")
+        return SinkRejected(f"W&B refused {what}: {_one_line(error)}", hint="please report this")
     if "HTTP 409" in str(error) and "deleted" in str(error):
         return IdTaken(
             f"W&B keeps the id of {what}, which was deleted ({_one_line(error)})", hint="run the same command in a week"

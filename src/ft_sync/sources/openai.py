@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -154,19 +154,36 @@ class OpenAISource:
 
     def _result_files(self, job: Job, notes: list[str]) -> Iterator[ResultFile]:
         for file_id in job.result_files:
-            try:
+            described: JsonObject = {}
+            with suppress(*REFUSALS):  # the content may be there all the same
                 described = self._file(file_id)
-                size = _integer(described.get("bytes")) or 0
-                if size > MAX_RESULT_BYTES:
-                    notes.append(f"result file {file_id} was not read: {size} bytes are not a table of metrics")
-                    continue
-                with _translated(f"result file {file_id}"):
-                    content = self._pace(lambda: self._client.files.content(file_id).read())  # noqa: B023 - called at once
+            size = _integer(described.get("bytes")) or 0
+            try:
+                content = None if size > MAX_RESULT_BYTES else self._content(file_id)
             except REFUSALS as error:
                 # Old result files get deleted; the events of the job may still hold its metrics.
                 notes.append(f"result file {file_id} could not be had: {error.message}")
                 continue
+            if content is None:
+                what = f"{size} bytes" if size else f"more than {MAX_RESULT_BYTES} bytes"
+                notes.append(f"result file {file_id} was not read: {what} are not a table of metrics")
+                continue
             yield ResultFile(file_id, content, _text(described.get("filename")))
+
+    def _content(self, file_id: FileId) -> bytes | None:
+        """Return a result file, None if it is too large to be one."""
+
+        def read() -> bytes | None:
+            content = bytearray()
+            with self._client.files.with_streaming_response.content(file_id) as response:
+                for chunk in response.iter_bytes():
+                    content += chunk
+                    if len(content) > MAX_RESULT_BYTES:
+                        return None
+            return bytes(content)
+
+        with _translated(f"result file {file_id}"):
+            return self._pace(read)
 
     def _training_files(self, job: Job, notes: list[str]) -> Iterator[TrainingFile]:
         splits: tuple[tuple[Split, FileId | None], ...] = (
@@ -208,8 +225,10 @@ class OpenAISource:
             given += len(entries)
             last = _text(entries[-1].get("id")) if entries else None
             # A service that ignores the cursor would give the same page for ever.
-            if not page.get("has_more") or last is None or last == after:
+            if not page.get("has_more") or last == after:
                 return
+            if last is None:
+                raise BadData(f"{what} goes on, but its last entry has no id to go on from", hint=RUN_HINT)
             after = last
 
     def _get(self, path: str, what: str, params: Mapping[str, object] | None = None) -> JsonObject:
