@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ft_sync.downloads import Downloads
-from ft_sync.errors import REFUSALS, BadData, FtSyncError, NotFound, RunExists, Unavailable, Unexpected
+from ft_sync.errors import REFUSALS, BadData, FtSyncError, RunExists, Unavailable, Unexpected
 from ft_sync.events import Delayed, Event, Noted, Observer, Planned, Settled
 from ft_sync.follow import Follower
+from ft_sync.following import Following
 from ft_sync.models import UNSUCCESSFUL, Enrich, Failed, Job, JobId, JobOutcome, Skip, Skipped, SyncReport, Wait, Write
 from ft_sync.plan import under_next_id
 from ft_sync.preview import Preview, Request, Selection, plan_all, preview
@@ -79,21 +80,15 @@ class _Work:
         self.workers, self.downloads = workers, downloads
         self.writer = Writer(source, sink, downloads, observe, request.log_datasets, request.concurrency)
         self.verification = Verification(sink, clock, observe)
+        self.following = Following(source, sink, clock, observe, self.patience, workers)
         self.known: set[JobId] = set()
         self.writing: set[JobId] = set()
-        self.followers: dict[JobId, Follower] = {}
-        self.looking: set[JobId] = set()
-        self.lost: dict[JobId, NotFound] = {}
-        self.ended: list[Job] = []
         self.arrived: list[Job] = []
         self.outcomes: dict[JobId, JobOutcome] = {}
         self.ended_badly: list[JobId] = []
-        self.timed_out: list[JobId] = []
-        self.next_poll = clock.now() + self.patience.poll_interval
-        self.deadline = math.inf if self.patience.timeout is None else clock.now() + self.patience.timeout
 
     def report(self) -> SyncReport:
-        return SyncReport(tuple(self.outcomes.values()), tuple(self.ended_badly), tuple(self.timed_out))
+        return SyncReport(tuple(self.outcomes.values()), tuple(self.ended_badly), tuple(self.following.timed_out))
 
     def begin(self) -> None:
         """Plan what is selected, and start with it."""
@@ -102,15 +97,16 @@ class _Work:
 
     def go_on(self) -> None:
         """Do what is due, and wait for what comes next, until nothing is left to do."""
-        while self.workers.busy or self.followers or self.verification or self.patience.watch:
+        while self.workers.busy or self.following or self.verification or self.patience.watch:
             self.take(self.wait())
-            if self.clock.now() >= self.next_poll:
-                self.next_poll = self.clock.now() + self.patience.poll_interval
+            if self.is_polling and self.clock.now() >= self.following.next_poll:
                 self.poll()
-            if self.clock.now() >= self.deadline:
-                self.tend_all()
-            if self.ended and not any(self.followers[job_id].job.is_finished for job_id in self.looking):
-                self.write_ended()
+            if self.clock.now() >= self.following.deadline:
+                self.following.tend()
+            for outcome in self.following.outcomes():
+                self.settle(outcome)
+            if jobs := self.following.ended():
+                self.write_ended(jobs)
             if self.clock.now() >= self.verification.due:
                 self.verify()
             if not (self.writing or self.verification):
@@ -123,8 +119,7 @@ class _Work:
         self.workers.drop_waiting()
         for result in self.workers.drain():
             self.take(result)
-        for follower in self.followers.values():
-            self.start_follower(follower, follower.abandon)
+        self.following.abandon()
         for _ in self.workers.drain():
             pass
         if self.verification:
@@ -137,15 +132,20 @@ class _Work:
         try:
             yield
         except (Unavailable, BadData) as error:
-            if not (self.followers or self.patience.watch):
+            if not self.is_polling:
                 raise
             self.observe(Delayed(error.message, self.patience.poll_interval))
+
+    @property
+    def is_polling(self) -> bool:
+        """Whether jobs are listed again and again."""
+        return bool(self.following) or self.patience.watch
 
     def wait(self) -> Result | None:
         """Wait until a worker has ended or something is due."""
         due = self.verification.due
-        if self.followers or self.patience.watch:
-            due = min(due, self.next_poll, self.deadline)
+        if self.is_polling:
+            due = min(due, self.following.next_poll, self.following.deadline)
         seconds = max(0.0, due - self.clock.now())
         if self.workers.busy:
             return self.workers.next(None if math.isinf(seconds) else seconds)
@@ -161,9 +161,7 @@ class _Work:
                 self.writing.discard(result.synced.job_id)
                 self.verification.add(result, is_last=not self.writing)
             case Follower():
-                self.looking.discard(result.job.id)
-                if self.is_over(result):
-                    self.tend(result)
+                self.following.take(result)
             case outcome:
                 self.writing.discard(outcome.job_id)
                 self.settle(outcome)
@@ -201,10 +199,8 @@ class _Work:
             match step:
                 case Skip():
                     self.leave(step)
-                case Wait(job=job):
-                    live = step.live if self.sink.can_go_on else None
-                    self.followers[job.id] = Follower(job, live, self.source, self.sink, self.observe)
-                    self.tend(self.followers[job.id])
+                case Wait():
+                    self.following.follow(step)
                 case _:
                     self.writing.add(step.job.id)
                     self.start(step.job.id, partial(self.write, step))
@@ -280,36 +276,11 @@ class _Work:
     # What is followed
 
     def poll(self) -> None:
-        """List the jobs that are followed and have each looked at; in a watch, take on what is new or has failed."""
+        """Have the jobs that are followed looked at; in a watch, take on what is new or has failed."""
         with self.put_off():
-            now, new = self.listed()
-            for follower in self.followers.values():
-                follower.job = now.get(follower.job.id, follower.job)
-            self.tend_all()
+            new = self.following.poll(self.known)
             if self.patience.watch:
                 self.take_on(new)
-
-    def listed(self) -> tuple[dict[JobId, Job], list[Job]]:
-        """Return the followed jobs as they are now, and new ones; no more pages are read than needed."""
-        missing = set(self.followers)
-        now: dict[JobId, Job] = {}
-        new: list[Job] = []
-        is_new = self.patience.watch
-        for job in self.source.jobs():
-            is_new = is_new and job.id not in self.known
-            if is_new:
-                new.append(job)
-            if job.id in missing:
-                now[job.id] = job
-                missing.remove(job.id)
-            if not (missing or is_new):
-                break
-        for job_id in missing:  # beyond the last page
-            try:
-                now[job_id] = self.source.job(job_id)
-            except NotFound as error:
-                self.lost[job_id] = error
-        return now, new
 
     def take_on(self, new: Sequence[Job]) -> None:
         """Plan new jobs, and again those that failed for a reason that may have passed."""
@@ -327,55 +298,9 @@ class _Work:
         if plans:
             self.accept(Preview(plans))
 
-    def is_over(self, follower: Follower) -> bool:
-        """Whether a job is not to be followed any longer."""
-        job = follower.job
-        return job.is_finished or job.id in self.lost or self.clock.now() >= self.deadline
-
-    def tend_all(self) -> None:
-        for follower in tuple(self.followers.values()):
-            self.tend(follower)
-
-    def tend(self, follower: Follower) -> None:
-        """Have a follower do what comes next, unless he is at work."""
-        if follower.job.id in self.looking:
-            return
-        if not self.is_over(follower):
-            self.start_follower(follower, follower.look)
-        elif follower.is_writing:
-            self.start_follower(follower, follower.close if follower.job.is_finished else follower.abandon)
-        else:
-            self.dismiss(follower)
-
-    def start_follower(self, follower: Follower, task: Callable[[], None]) -> None:
-        def done() -> Follower:
-            try:
-                task()
-            except Exception as error:  # noqa: BLE001 - as above; the job's run is written when the job has ended
-                self.observe(Noted(follower.job.id, f"its run could not be written while it ran: {error}"))
-            return follower
-
-        self.looking.add(follower.job.id)
-        self.workers.start(done, urgent=True)
-
-    def dismiss(self, follower: Follower) -> None:
-        """End to follow a job."""
-        job = follower.job
-        del self.followers[job.id]
-        if job.is_finished:
-            self.ended.append(job)
-            if job.status in UNSUCCESSFUL:
-                self.ended_badly.append(job.id)
-        elif error := self.lost.pop(job.id, None):
-            self.settle(Failed(job.id, error))
-        else:
-            self.timed_out.append(job.id)
-            reason = f"still {job.status} when the time to wait was over"
-            self.settle(Skipped(job.id, reason, job.status, unfinished=True))
-
-    def write_ended(self) -> None:
-        """Write the runs of the jobs that have ended, all that have by now at once."""
-        jobs, self.ended = self.ended, []
+    def write_ended(self, jobs: Sequence[Job]) -> None:
+        """Write the runs of jobs that were followed and have ended."""
+        self.ended_badly += [job.id for job in jobs if job.status in UNSUCCESSFUL]
         # Whoever waited for a job wants to see what became of it.
         rule = replace(self.request.rule, include_unsuccessful=True)
         try:

@@ -1,0 +1,152 @@
+"""All jobs that are followed: when to ask for them, who looks at which, and how each comes to its end."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from ft_sync.errors import NotFound
+from ft_sync.events import Noted
+from ft_sync.follow import Follower, Patience
+from ft_sync.models import Failed, Job, JobId, JobOutcome, Skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from ft_sync.events import Observer
+    from ft_sync.models import Wait
+    from ft_sync.ports import Clock, JobSource, RunSink
+    from ft_sync.workers import Workers
+
+
+class Following:
+    """The jobs that a sync waits for; one thread decides, and workers look at the jobs.
+
+    Attributes:
+        next_poll: When the jobs are listed again, by the clock.
+        deadline: When those that have not ended are given up, by the clock.
+        timed_out: The jobs that were given up.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - who takes part
+        self,
+        source: JobSource,
+        sink: RunSink,
+        clock: Clock,
+        observe: Observer,
+        patience: Patience,
+        workers: Workers[Any],
+    ) -> None:
+        self._source, self._sink, self._clock, self._observe = source, sink, clock, observe
+        self._patience = patience
+        self._workers = workers
+        self._followers: dict[JobId, Follower] = {}
+        self._looking: set[JobId] = set()
+        self._lost: dict[JobId, NotFound] = {}
+        self._ended: list[Job] = []
+        self._outcomes: list[JobOutcome] = []
+        self.next_poll = clock.now() + patience.poll_interval
+        self.deadline = math.inf if patience.timeout is None else clock.now() + patience.timeout
+        self.timed_out: list[JobId] = []
+
+    def __len__(self) -> int:
+        return len(self._followers)
+
+    def follow(self, step: Wait) -> None:
+        """Take on a job, and have it looked at."""
+        live = step.live if self._sink.can_go_on else None
+        follower = Follower(step.job, live, self._source, self._sink, self._observe)
+        self._followers[step.job.id] = follower
+        self._tend(follower)
+
+    def poll(self, known: Collection[JobId]) -> list[Job]:
+        """List the jobs that are followed, no more pages than needed, and have them looked at.
+
+        Returns:
+            Jobs that are newer than all that are known, when new ones are watched for.
+        """
+        self.next_poll = self._clock.now() + self._patience.poll_interval
+        missing = set(self._followers)
+        new: list[Job] = []
+        is_new = self._patience.watch
+        for job in self._source.jobs():
+            is_new = is_new and job.id not in known
+            if is_new:
+                new.append(job)
+            if job.id in missing:
+                self._followers[job.id].job = job
+                missing.remove(job.id)
+            if not (missing or is_new):
+                break
+        for job_id in missing:  # beyond the last page
+            try:
+                self._followers[job_id].job = self._source.job(job_id)
+            except NotFound as error:
+                self._lost[job_id] = error
+        self.tend()
+        return new
+
+    def tend(self) -> None:
+        """Have each follower do what comes next for it."""
+        for follower in tuple(self._followers.values()):
+            self._tend(follower)
+
+    def take(self, follower: Follower) -> None:
+        """Take back a follower from a worker."""
+        self._looking.discard(follower.job.id)
+        if self._is_over(follower):
+            self._tend(follower)
+
+    def abandon(self) -> None:
+        """Have the runs of all jobs closed that have not ended; no worker may be at one."""
+        for follower in self._followers.values():
+            self._start(follower, follower.abandon)
+
+    def outcomes(self) -> list[JobOutcome]:
+        """Hand over, once, the outcomes of jobs that were not followed to their end."""
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes
+
+    def ended(self) -> list[Job]:
+        """Hand over, once, the jobs that have ended; none while others that have are just being closed."""
+        if any(self._followers[job_id].job.is_finished for job_id in self._looking):
+            return []
+        jobs, self._ended = self._ended, []
+        return jobs
+
+    def _is_over(self, follower: Follower) -> bool:
+        job = follower.job
+        return job.is_finished or job.id in self._lost or self._clock.now() >= self.deadline
+
+    def _tend(self, follower: Follower) -> None:
+        if follower.job.id in self._looking:
+            return
+        if not self._is_over(follower):
+            self._start(follower, follower.look)
+        elif follower.is_writing:
+            self._start(follower, follower.close if follower.job.is_finished else follower.abandon)
+        else:
+            self._dismiss(follower)
+
+    def _start(self, follower: Follower, task: Callable[[], None]) -> None:
+        def done() -> Follower:
+            try:
+                task()
+            except Exception as error:  # noqa: BLE001 - the run is written anew when its job has ended
+                self._observe(Noted(follower.job.id, f"its run could not be written while it ran: {error}"))
+            return follower
+
+        self._looking.add(follower.job.id)
+        self._workers.start(done, urgent=True)
+
+    def _dismiss(self, follower: Follower) -> None:
+        job = follower.job
+        del self._followers[job.id]
+        if job.is_finished:
+            self._ended.append(job)
+        elif error := self._lost.pop(job.id, None):
+            self._outcomes.append(Failed(job.id, error))
+        else:
+            self.timed_out.append(job.id)
+            reason = f"still {job.status} when the time to wait was over"
+            self._outcomes.append(Skipped(job.id, reason, job.status, unfinished=True))
