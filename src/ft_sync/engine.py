@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ft_sync.downloads import Downloads
 from ft_sync.errors import REFUSALS, BadData, FtSyncError, RunExists, Unavailable, Unexpected
-from ft_sync.events import Delayed, Event, Noted, Observer, Planned, Settled
+from ft_sync.events import Delayed, Event, Interrupted, Noted, Observer, Planned, Settled
 from ft_sync.follow import Follower
 from ft_sync.following import Following
 from ft_sync.models import UNSUCCESSFUL, Enrich, Failed, Job, JobId, JobOutcome, Skip, Skipped, SyncReport, Wait, Write
@@ -55,10 +55,14 @@ def sync(source: JobSource, sink: RunSink, clock: Clock, request: Request, obser
         try:
             work.begin()
             work.go_on()
-        except BaseException as error:
+        except KeyboardInterrupt:
+            work.observe(Interrupted(len(work.writing)))
             work.wind_down()
-            if not (request.patience.watch and isinstance(error, KeyboardInterrupt)):
+            if not request.patience.watch:
                 raise
+        except BaseException:
+            work.wind_down()
+            raise
         return work.report()
 
 
@@ -300,7 +304,8 @@ class _Work:
 
     def write_ended(self, jobs: Sequence[Job]) -> None:
         """Write the runs of jobs that were followed and have ended."""
-        self.ended_badly += [job.id for job in jobs if job.status in UNSUCCESSFUL]
+        if not self.patience.watch:
+            self.ended_badly += [job.id for job in jobs if job.status in UNSUCCESSFUL]
         # Whoever waited for a job wants to see what became of it.
         rule = replace(self.request.rule, include_unsuccessful=True)
         try:

@@ -16,7 +16,7 @@ Phase: TypeAlias = Literal["reading", "datasets", "metrics", "model", "verifying
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The jobs are listed and W&B has been asked; said once, before anything is written."""
+    """Jobs are listed and W&B has been asked; said before any of them is written, by a watch again and again."""
 
     plans: tuple[Plan, ...]
 
@@ -69,11 +69,18 @@ class Delayed:
 
 
 @dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The sync was interrupted: the jobs that are being written are finished, and nothing new is started."""
+
+    writing: int
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """A job has its outcome; said once for each selected job."""
 
     outcome: JobOutcome
 
 
-Event: TypeAlias = Planned | Started | Advanced | Waiting | Noted | Delayed | Settled
+Event: TypeAlias = Planned | Started | Advanced | Waiting | Noted | Delayed | Interrupted | Settled
 Observer: TypeAlias = Callable[[Event], None]

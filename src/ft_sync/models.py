@@ -412,7 +412,7 @@ class SyncReport:
 
     Attributes:
         outcomes: One for each selected job, in the order in which they were settled.
-        ended_badly: Jobs that were waited for and ended failed or cancelled.
+        ended_badly: Jobs that were waited for and ended failed or cancelled; a watch waits for none in particular.
         timed_out: Jobs still unfinished when the time to wait was over.
     """
 

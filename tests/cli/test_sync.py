@@ -180,12 +180,13 @@ def test_linked_models_are_in_the_registry_also_of_jobs_that_were_synced_before(
 
 @pytest.mark.parametrize("dry_run", [["--dry-run"], []])
 def test_a_link_is_refused_offline_before_anything_is_done_with_the_command_for_later(
-    ftsync: Ftsync, world: World, sandbox: Sandbox, dry_run: list[str]
+    ftsync: Ftsync, world: World, sandbox: Sandbox, project: str, dry_run: list[str]
 ) -> None:
     add_one(world)
-    said = ftsync("sync", "--offline", "--last", "3", "--link", "model/support", "--link-alias", "a", *dry_run)
+    said = ftsync("sync", "--offline", "--last", "3", "--link", "model/support", "--link-alias", "a b", *dry_run)
     assert said.code == 2
-    assert "`ftsync sync --last 3 --link model/support --link-alias a`" in said.err
+    command = f"ftsync sync --last 3 --project {project} --model-artifact-name model_metadata"
+    assert f"`FTSYNC_MODE=online {command} --link model/support --link-alias 'a b'`" in said.err
     assert sandbox.requests == []
 
 
@@ -197,6 +198,21 @@ def test_a_link_that_names_no_collection_or_alias_is_refused(ftsync: Ftsync, giv
     said = ftsync("sync", *given)
     assert said.code == 2
     assert "--link" in said.err
+
+
+@pytest.mark.parametrize("other", [["--job", "ftjob-1"], ["--timeout", "5"], ["--no-wait"]])
+def test_a_watch_is_for_every_job_and_for_ever(ftsync: Ftsync, sandbox: Sandbox, other: list[str]) -> None:
+    said = ftsync("sync", "--watch", *other)
+    assert said.code == 2
+    assert f"--watch and {other[0]} exclude each other" in said.err
+    assert sandbox.requests == []
+
+
+@pytest.mark.parametrize("given", ["0", "65", "many"])
+def test_a_concurrency_is_a_number_from_1_to_64(ftsync: Ftsync, given: str) -> None:
+    said = ftsync("sync", "--concurrency", given)
+    assert said.code == 2
+    assert "--concurrency" in said.err
 
 
 def test_a_table_holds_as_many_rows_as_asked_for_and_says_when_it_was_cut(

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ft_sync import __version__
-from ft_sync.cli import exits, render
+from ft_sync.cli import exits, interrupts, render
 from ft_sync.cli.demo import demo
 from ft_sync.cli.list import list_jobs
 from ft_sync.cli.status import status
@@ -32,6 +32,7 @@ app.command("demo", epilog=exits.EPILOG)(demo)
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run ftsync and exit: the console script."""
+    interrupts.handle()
     sys.exit(run(sys.argv[1:] if arguments is None else [*arguments]))
 
 

@@ -53,9 +53,11 @@ ENDINGS: dict[type[FtSyncError], Ending] = {
     errors.Forbidden: Ending(NOT_ALLOWED, "auth", "not allowed"),
     errors.NotFound: Ending(INCOMPLETE, "not_found", "not found"),
     errors.Unavailable: Ending(UNAVAILABLE, "unavailable", "service unavailable"),
+    errors.Stopped: Ending(INTERRUPTED, "interrupted", "interrupted"),
     errors.BadData: Ending(INCOMPLETE, "bad_data", "unreadable answer"),
     errors.Refused: Ending(INCOMPLETE, "refused", "refused by the service"),
     errors.SinkRejected: Ending(INCOMPLETE, "rejected", "not accepted by W&B"),
+    errors.RunExists: Ending(INCOMPLETE, "rejected", "not accepted by W&B"),
     errors.IdTaken: Ending(INCOMPLETE, "rejected", "not accepted by W&B"),
     errors.Unexpected: Ending(UNEXPECTED, "unexpected", "unexpected error"),
 }

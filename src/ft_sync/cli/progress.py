@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
 
 from ft_sync.cli.render import console, figures, is_screen, safe, tell
-from ft_sync.events import Advanced, Delayed, Noted, Planned, Settled, Started, Waiting
+from ft_sync.events import Advanced, Delayed, Interrupted, Noted, Planned, Settled, Started, Waiting
 from ft_sync.models import Enrich, Extend, Failed, Replace, Skip, Skipped, Synced, Wait
 
 if TYPE_CHECKING:
@@ -68,6 +68,10 @@ class _Lines:
                 tell(safe(_news(event)))
 
 
+LINES_BESIDE_JOBS = 3
+"""Of the screen: the bar of the whole sync, and room for the cursor."""
+
+
 class _Live:
     """A bar for the whole sync and a line for each job in work or waited for, redrawn in place."""
 
@@ -110,7 +114,7 @@ class _Live:
                 self._show(job_id, phase, self.PHASES.index(phase), len(self.PHASES))
             case Waiting(job, step, total):
                 self._show(job.id, _state(event), step or 0, total)
-            case Noted() | Delayed():
+            case Noted() | Delayed() | Interrupted():
                 self._progress.console.print(safe(_news(event)), style="yellow")
             case Settled(outcome):
                 self._settle(event)
@@ -120,13 +124,24 @@ class _Live:
     def _show(self, job_id: JobId, state: str, completed: int, total: int | None) -> None:
         if job_id not in self._bars:
             self._bars[job_id] = self._progress.add_task(safe(job_id), total=total, state="")
+            self._fit()
         self._progress.update(self._bars[job_id], completed=completed, total=total, state=safe(state))
 
+    def _fit(self) -> None:
+        """Show as many jobs as the screen has lines for: what is redrawn in place must not be higher than that."""
+        room = max(1, self._progress.console.height - LINES_BESIDE_JOBS)
+        for number, bar in enumerate(self._bars.values()):
+            self._progress.update(bar, visible=number < room)
+        hidden = len(self._bars) - room
+        more = f", {hidden} more at work" if hidden > 0 else ""
+        self._progress.update(self._whole, state=f"{self._settled} of {self._selected}{more}")
+
     def _settle(self, event: Settled) -> None:
+        self._settled += 1
+        self._progress.update(self._whole, completed=self._settled)
         if (bar := self._bars.pop(event.outcome.job_id, None)) is not None:
             self._progress.remove_task(bar)
-        self._settled += 1
-        self._progress.update(self._whole, completed=self._settled, state=f"{self._settled} of {self._selected}")
+        self._fit()
 
 
 def _overview(event: Planned) -> str:
@@ -156,7 +171,7 @@ def _state(event: Waiting) -> str:
     return f"{state}, {figures(event.metrics)}" if event.metrics else state
 
 
-def _news(event: Started | Noted | Delayed | Settled) -> str:
+def _news(event: Started | Noted | Delayed | Interrupted | Settled) -> str:
     """Return what happened, in one line."""
     match event:
         case Started(plan):
@@ -165,6 +180,8 @@ def _news(event: Started | Noted | Delayed | Settled) -> str:
             return f"{job_id}: note: {message}"
         case Delayed(message, seconds):
             return f"{message}: going on in {seconds:.0f} s"
+        case Interrupted(writing):
+            return f"interrupted: finishing the jobs that are being written ({writing}); once more ends at once"
         case Settled(outcome):
             return f"{outcome.job_id}: {_end(event)}"
 
