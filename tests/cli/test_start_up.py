@@ -15,6 +15,15 @@ heavy = {"openai", "wandb", "pydantic_settings", "rich", "ft_sync.api", "ft_sync
 print(code, *sorted(heavy & set(sys.modules)))
 """
 
+TAB = """
+import sys
+from ft_sync.cli import run
+try:
+    run([])
+finally:
+    print(*sorted({"openai", "wandb", "pydantic"} & set(sys.modules)), file=sys.stderr)
+"""
+
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], []])
 def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
@@ -27,6 +36,16 @@ def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
 def test_the_help_of_a_command_imports_no_sdk(command: str) -> None:
     done = subprocess.run([sys.executable, "-c", PROBE, command, "--help"], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0"
+
+
+@pytest.mark.parametrize("words", ["ftsync ", "ftsync sy", "ftsync sync --", "ftsync sync --on-native ", "ftsync --"])
+def test_a_tab_imports_neither_the_sdks_nor_pydantic(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_FTSYNC_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
+    done = subprocess.run([sys.executable, "-c", TAB], capture_output=True, text=True, check=False)
+    assert done.stdout
+    assert done.stderr.strip() == ""
 
 
 def test_the_version_is_one_line() -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Annotated, NoReturn
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from ft_sync import __version__
 from ft_sync.cli import exits, interrupts, render
@@ -15,6 +17,9 @@ from ft_sync.cli.list import list_jobs
 from ft_sync.cli.status import status
 from ft_sync.cli.sync import RESYNC_HELP, sync
 from ft_sync.errors import ConfigError, FtSyncError, Unexpected
+
+COMPLETING = "_FTSYNC_COMPLETE"
+"""Set by the shell that asks for completions."""
 
 app = typer.Typer(
     name="ftsync",
@@ -45,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
         os.environ.setdefault("WANDB_SILENT", "true")
     failure: FtSyncError
     try:
-        code = app(arguments, prog_name="ftsync", standalone_mode=False)
+        code = _command()(arguments, prog_name="ftsync", standalone_mode=False)
     except typer.TyperException as error:
         failure = _usage_error(error)
     except FtSyncError as error:
@@ -60,6 +65,25 @@ def run(arguments: Sequence[str]) -> int:
     if debug:
         traceback.print_exception(failure)
     return _report(failure, as_json=as_json)
+
+
+def _command() -> TyperGroup:
+    """Return the whole command line.
+
+    While a line is completed, the values in it are not used; reading them would import pydantic, which takes longer
+    than all the rest.
+    """
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    if COMPLETING in os.environ:
+        for command in (group, *group.commands.values()):
+            for parameter in command.get_params(typer.Context(command)):
+                parameter.process_value = _as_given  # type: ignore[method-assign, assignment]
+    return group
+
+
+def _as_given(_context: object, value: object) -> object:
+    return value
 
 
 def _usage_error(error: typer.TyperException) -> ConfigError:
