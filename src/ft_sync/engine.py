@@ -56,7 +56,7 @@ def sync(source: JobSource, sink: RunSink, clock: Clock, request: Request, obser
             work.begin()
             work.go_on()
         except KeyboardInterrupt:
-            work.observe(Interrupted(len(work.writing)))
+            work.observe(Interrupted())
             work.wind_down()
             if not request.patience.watch:
                 raise

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ft_sync.models import Job, JobId, JobOutcome, Plan, Write
 
-Phase: TypeAlias = Literal["reading", "datasets", "metrics", "model", "verifying"]
+Phase: TypeAlias = Literal["reading", "metrics", "datasets", "model", "verifying"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,6 @@ class Delayed:
 @dataclass(frozen=True, slots=True)
 class Interrupted:
     """The sync was interrupted: the jobs that are being written are finished, and nothing new is started."""
-
-    writing: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ class Verification:
 
     def add(self, written: Written, *, is_last: bool) -> None:
         """Take a run; `is_last` when no other will come soon."""
+        self._observe(Advanced(written.synced.job_id, "verifying"))
         self._written[written.step.run_id] = written
         now = self._clock.now()
         self.due = min(self.due, now if is_last or len(self._written) >= AT_ONCE else now + LONGEST_WAIT)
@@ -63,8 +64,6 @@ class Verification:
             is_last: There is no time to ask again.
         """
         asked, self._written, self.due = self._written, {}, math.inf
-        for written in asked.values():
-            self._observe(Advanced(written.synced.job_id, "verifying"))
         try:
             held = self._sink.states([written.synced.job_id for written in asked.values()])
         except FtSyncError as error:

@@ -75,13 +75,14 @@ LINES_BESIDE_JOBS = 3
 class _Live:
     """A bar for the whole sync and a line for each job in work or waited for, redrawn in place."""
 
-    PHASES = ("reading", "datasets", "metrics", "model", "verifying")
+    PHASES = ("reading", "metrics", "datasets", "model")
 
     def __init__(self, screen: Console, *, verbose: bool) -> None:
         self._verbose = verbose
         self._bars: dict[JobId, TaskID] = {}
         self._selected = 0
         self._settled = 0
+        self._verifying: set[JobId] = set()
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
@@ -110,6 +111,9 @@ class _Live:
                 )
             case Started(plan):
                 self._show(plan.job.id, _beginning(event), 0, len(self.PHASES))
+            case Advanced(job_id, "verifying"):
+                self._verifying.add(job_id)
+                self._drop(job_id)
             case Advanced(job_id, phase):
                 self._show(job_id, phase, self.PHASES.index(phase), len(self.PHASES))
             case Waiting(job, step, total):
@@ -132,14 +136,21 @@ class _Live:
         room = max(1, self._progress.console.height - LINES_BESIDE_JOBS)
         for number, bar in enumerate(self._bars.values()):
             self._progress.update(bar, visible=number < room)
-        hidden = len(self._bars) - room
-        more = f", {hidden} more at work" if hidden > 0 else ""
-        self._progress.update(self._whole, state=f"{self._settled} of {self._selected}{more}")
+        state = f"{self._settled} of {self._selected}"
+        if self._verifying:
+            state += f", {len(self._verifying)} to verify"
+        if len(self._bars) > room:
+            state += f", {len(self._bars) - room} more at work"
+        self._progress.update(self._whole, state=state)
 
     def _settle(self, event: Settled) -> None:
         self._settled += 1
         self._progress.update(self._whole, completed=self._settled)
-        if (bar := self._bars.pop(event.outcome.job_id, None)) is not None:
+        self._verifying.discard(event.outcome.job_id)
+        self._drop(event.outcome.job_id)
+
+    def _drop(self, job_id: JobId) -> None:
+        if (bar := self._bars.pop(job_id, None)) is not None:
             self._progress.remove_task(bar)
         self._fit()
 
@@ -180,8 +191,8 @@ def _news(event: Started | Noted | Delayed | Interrupted | Settled) -> str:
             return f"{job_id}: note: {message}"
         case Delayed(message, seconds):
             return f"{message}: going on in {seconds:.0f} s"
-        case Interrupted(writing):
-            return f"interrupted: finishing the jobs that are being written ({writing}); once more ends at once"
+        case Interrupted():
+            return "interrupted: finishing the jobs that are being written; once more ends at once"
         case Settled(outcome):
             return f"{outcome.job_id}: {_end(event)}"
 
