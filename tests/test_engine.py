@@ -27,7 +27,7 @@ from ft_sync.models import (
     SyncReport,
 )
 from ft_sync.plan import Rule
-from ft_sync.preview import Request, Selection, preview
+from ft_sync.planning import Request, Selection, preview
 from tests.builders import at, job
 from tests.fakes import FakeClock, FakeSink, FakeSource, complete_run
 

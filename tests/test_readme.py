@@ -25,7 +25,7 @@ from ft_sync.models import (
     Wait,
 )
 from ft_sync.overview import Detail, Standing
-from ft_sync.preview import Preview
+from ft_sync.planning import Preview
 from tests.builders import job
 from tests.fakes import complete_run
 from tests.readme import README, renewed

@@ -12,8 +12,8 @@ from ft_sync.errors import ConfigError
 from ft_sync.follow import Patience
 from ft_sync.models import Failed, JobId, SyncReport
 from ft_sync.plan import Rule
-from ft_sync.preview import Preview, Request, Selection
-from ft_sync.preview import preview as previewed
+from ft_sync.planning import Preview, Request, Selection
+from ft_sync.planning import preview as previewed
 from ft_sync.settings import load
 
 if TYPE_CHECKING:

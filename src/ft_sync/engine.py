@@ -22,7 +22,7 @@ from ft_sync.follow import Follower
 from ft_sync.following import Following
 from ft_sync.models import UNSUCCESSFUL, Enrich, Failed, Job, JobId, JobOutcome, Skip, Skipped, SyncReport, Wait, Write
 from ft_sync.plan import under_next_id
-from ft_sync.preview import Preview, Request, Selection, plan_all, preview
+from ft_sync.planning import Preview, Request, Selection, plan_all, preview
 from ft_sync.verify import Verification, Written
 from ft_sync.workers import Workers
 from ft_sync.write import Writer
@@ -85,14 +85,15 @@ class _Work:
         self.writer = Writer(source, sink, downloads, observe, request.log_datasets, request.concurrency)
         self.verification = Verification(sink, clock, observe)
         self.following = Following(source, sink, clock, observe, self.patience, workers)
-        self.known: set[JobId] = set()
+        self.known: dict[JobId, None] = {}
         self.writing: set[JobId] = set()
         self.arrived: list[Job] = []
         self.outcomes: dict[JobId, JobOutcome] = {}
         self.ended_badly: list[JobId] = []
 
     def report(self) -> SyncReport:
-        return SyncReport(tuple(self.outcomes.values()), tuple(self.ended_badly), tuple(self.following.timed_out))
+        outcomes = tuple(self.outcomes[job_id] for job_id in self.known if job_id in self.outcomes)
+        return SyncReport(outcomes, tuple(self.ended_badly), tuple(self.following.timed_out))
 
     def begin(self) -> None:
         """Plan what is selected, and start with it."""
@@ -192,12 +193,13 @@ class _Work:
     def accept(self, chosen: Preview) -> None:
         self.observe(Planned(chosen.plans))
         for failure in chosen.unreadable:
+            self.known[failure.job_id] = None
             self.settle(failure)
         self.carry_out(chosen.plans)
 
     def carry_out(self, plans: Sequence[Plan]) -> None:
         """Leave each job alone, follow it, or write its run."""
-        self.known.update(step.job.id for step in plans)
+        self.known |= dict.fromkeys(step.job.id for step in plans)
         self.downloads.expect(step.job for step in plans if not isinstance(step, Skip | Wait))
         for step in plans:
             match step:

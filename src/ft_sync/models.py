@@ -411,7 +411,7 @@ class SyncReport:
     """The outcome of every selected job.
 
     Attributes:
-        outcomes: One for each selected job, in the order in which they were settled.
+        outcomes: One for each selected job, in the order of the selection: oldest first, or as they were named.
         ended_badly: Jobs that were waited for and ended failed or cancelled; a watch waits for none in particular.
         timed_out: Jobs still unfinished when the time to wait was over.
     """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ft_sync.models import JobOutcome, Plan, SyncReport
     from ft_sync.overview import Detail, Standing
-    from ft_sync.preview import Preview
+    from ft_sync.planning import Preview
 
 
 def of_report(report: SyncReport, command: str) -> dict[str, Any]:

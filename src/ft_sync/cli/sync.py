@@ -12,7 +12,7 @@ from ft_sync.errors import ConfigError
 
 if TYPE_CHECKING:
     from ft_sync.models import SyncReport
-    from ft_sync.preview import Preview
+    from ft_sync.planning import Preview
 
 RESYNC_HELP = """Write outdated or foreign runs again.
 
@@ -144,7 +144,7 @@ def carry_out(arguments: dict[str, Any], output: Output) -> "SyncReport":
 def preview(arguments: dict[str, Any], command: str, output: Output) -> int:
     """Show what would be done."""
     from ft_sync import api  # noqa: PLC0415 - as above
-    from ft_sync.preview import Preview  # noqa: PLC0415 - as above
+    from ft_sync.planning import Preview  # noqa: PLC0415 - as above
 
     nothing_named = arguments["fine_tune_job_id"] == []
     return _show_preview(Preview(()) if nothing_named else api.preview(**arguments), command, output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ft_sync.errors import AuthError, FtSyncError
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ft_sync.ports import JobSource, RunSink
+
+
+JOBS_A_PAGE = 100
+"""Of the listing: what one request brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +70,29 @@ def plan_all(jobs: Iterable[Job], sink: RunSink, rule: Rule) -> tuple[Plan, ...]
     return tuple(plan(job, states.get(job.id, ()), rule) for job in jobs)
 
 
+def _listed(source: JobSource, wanted: set[JobId]) -> dict[JobId, Job]:
+    """Return those of several jobs that are found in no more pages of the listing than there are jobs."""
+    if len(wanted) == 1:
+        return {}
+    found: dict[JobId, Job] = {}
+    for job in islice(source.jobs(), JOBS_A_PAGE * len(wanted)):
+        if job.id in wanted:
+            found[job.id] = job
+            if len(found) == len(wanted):
+                break
+    return found
+
+
 def _select(source: JobSource, selection: Selection) -> tuple[list[Job], tuple[Failed, ...]]:
     """Return the selected jobs, oldest first unless named, and the named ones that could not be had."""
     if not selection.job_ids:
         return list(source.jobs(limit=selection.last))[::-1], ()
     jobs: list[Job] = []
     failures: list[Failed] = []
+    listed = _listed(source, set(selection.job_ids))
     for job_id in dict.fromkeys(selection.job_ids):
         try:
-            jobs.append(source.job(job_id))
+            jobs.append(listed.get(job_id) or source.job(job_id))
         except AuthError:
             raise  # the next job would be refused in the same way
         except FtSyncError as error:
