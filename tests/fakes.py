@@ -1,23 +1,37 @@
-"""Small services in memory behind the ports: fill them with jobs and runs, and name what is to fail.
+"""Small services in memory behind the ports: fill them with jobs and runs, and name what is to fail; fit for threads.
 
-`FakeSource(jobs)` serves jobs newest first; put an error into `broken[id]` to have a job or file fail, change
-`jobs_by_id` while a clock sleeps to let time do something. `FakeSink` keeps the runs in `runs`; an id in `loses` is
-written and then not held, one in `taken` refused; `prefixes` says how many rows of a run are a beginning of its record.
-`FakeClock` never waits; `at_sleep` is called instead.
+`FakeSource(jobs)` serves jobs newest first; put an error into `broken[id]` to have a job or file fail, metrics into
+`results[file_id]` and `events_by_id[job_id]`, and change `jobs_by_id` while a clock sleeps to let time do something: a
+job that is taken out is unknown.
+
+`FakeSink(states)` keeps the runs in `runs` and what it says of them in `held`. A run of `states` holds rows without
+metrics, as many as its state says: set `runs[id].rows` to have it hold something that can be gone on with. An id in
+`loses` is written and then not held; one in `taken` is refused, as is that of a run that was deleted; `add` puts in a
+run that somebody else has made.
+
+Both write down what they are told, in `asked` and `did`, in words such as `snapshot ftjob-1` and `open ftjob-1-r2`, and
+say them to `happens` first, which may wait, raise, or change the world: it is called in the thread that asks. `Gauge`
+tells how many threads were in it at once.
+
+`FakeClock` never waits; `at_sleep` and `at_stop` are called instead. While workers are busy its time stands still.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
+import time
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ft_sync import datasets
-from ft_sync.errors import IdTaken, Stopped
+from ft_sync.errors import IdTaken, NotFound, RunExists, Stopped
 from ft_sync.models import (
+    Create,
     Download,
+    Enrich,
     Job,
     JobEvent,
     JobId,
@@ -25,6 +39,7 @@ from ft_sync.models import (
     Mark,
     MetricRow,
     Origin,
+    Replace,
     ResultFile,
     RunFile,
     RunId,
@@ -44,14 +59,20 @@ RESULTS = b"step,train_loss\n1,0.9\n2,0.5\n"
 EXAMPLE = b'{"prompt": "2+2?", "completion": "4"}\n'
 
 
+def _nothing(words: str) -> None:
+    """Let happen what is asked for."""
+
+
 class FakeSource:
     """A `JobSource` in memory; `asked` records each request in words."""
 
     def __init__(self, jobs: Iterable[Job] = ()) -> None:
         self.jobs_by_id = {job.id: job for job in jobs}
         self.events_by_id: dict[JobId, list[JobEvent]] = defaultdict(list)
+        self.results: dict[FileId, bytes] = {}
         self.broken: dict[str, Exception] = {}
         self.asked: list[str] = []
+        self.happens: Callable[[str], None] = _nothing
 
     def jobs(self, *, limit: int | None = None) -> Iterator[Job]:
         self._ask("jobs")
@@ -60,16 +81,18 @@ class FakeSource:
 
     def job(self, job_id: JobId) -> Job:
         self._ask("job", job_id)
+        if job_id not in self.jobs_by_id:
+            raise NotFound(f"no job {job_id}")
         return self.jobs_by_id[job_id]
 
     def snapshot(self, job: Job) -> JobSnapshot:
         self._ask("snapshot", job.id)
-        files = tuple(ResultFile(file_id, RESULTS) for file_id in job.result_files)
+        files = tuple(ResultFile(file_id, self.results.get(file_id, RESULTS)) for file_id in job.result_files)
         training = (TrainingFile(job.training_file, "train", "train.jsonl"),) if job.training_file else ()
         return JobSnapshot(job, tuple(self.events_by_id[job.id]), (), files, training)
 
     def events(self, job_id: JobId, *, after: str | None = None, limit: int | None = None) -> tuple[JobEvent, ...]:
-        self._ask("events", job_id)
+        self._ask("events", job_id, f" after {after}" if after else "")
         events = self.events_by_id[job_id]
         ids = [event.id for event in events]
         newer = events[ids.index(after) + 1 :] if after in ids else events
@@ -80,19 +103,23 @@ class FakeSource:
         to.write_bytes(EXAMPLE)
         return Download(to, len(EXAMPLE), hashlib.sha256(EXAMPLE).hexdigest())
 
-    def _ask(self, what: str, name: str = "") -> None:
-        self.asked.append(f"{what} {name}".strip())
+    def _ask(self, what: str, name: str = "", how: str = "") -> None:
+        words = f"{what} {name}{how}".strip()
+        self.asked.append(words)
+        self.happens(words)
         if error := self.broken.get(name or what):
             raise error
 
 
 @dataclass
 class FakeRun:
-    """What a run holds; `exit_code` is None while it is being written."""
+    """What a run holds; `exit_code` is None while it is being written, `total` is how many rows it should have."""
 
+    run_id: RunId
     job_id: JobId
     sink: FakeSink
     rows: list[MetricRow] = field(default_factory=list)
+    total: int = 0
     lines: list[str] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     datasets: list[str] = field(default_factory=list)
@@ -101,13 +128,19 @@ class FakeRun:
     exit_code: int | None = None
     url: str | None = None
 
+    @property
+    def steps(self) -> list[int]:
+        return [row.step for row in self.rows]
+
     def log(self, row: MetricRow) -> None:
+        assert self.exit_code is None, "a run that is closed takes nothing"
         self.rows.append(row)
 
     def log_events(self, lines: Sequence[str]) -> None:
         self.lines += lines
 
     def save(self, files: Iterable[RunFile]) -> None:
+        self.sink.do("save", self.run_id)
         self.files |= {file.path: file.content for file in files}
 
     def use_dataset(self, file: TrainingFile, download: Download | None) -> DatasetSummary:
@@ -124,15 +157,16 @@ class FakeRun:
         self.has_model = record.model_metadata is not None
 
     def complete(self, record: RunRecord) -> None:
-        self.mark = Mark("test", record.digest, len(record.rows), "now")
+        self.sink.do("complete", self.run_id)
+        self.mark = Mark("test", record.digest, self.total, "now")
 
 
 class FakeSink:
-    """A `RunSink` in memory."""
+    """A `RunSink` in memory; `did` records in words what it was told to write."""
 
     def __init__(self, states: Iterable[RunState] = ()) -> None:
         self.runs: dict[RunId, FakeRun] = {}
-        self.held = {state.run_id: state for state in states}
+        self.held: dict[RunId, RunState] = {}
         self.goes_on = True
         self.loses: set[str] = set()
         self.taken: set[str] = set()
@@ -141,61 +175,71 @@ class FakeSink:
         self.questions: list[set[JobId]] = []
         self.datasets: dict[tuple[str, FileId], DatasetSummary] = {}
         self.forgets_datasets = False
-        self.prefixes: dict[RunId, int] = {}
         self.deleted: list[RunId] = []
         self.links: list[tuple[JobId, str, tuple[str, ...]]] = []
         self.latest: JobId | None = None
+        self.did: list[str] = []
+        self.happens: Callable[[str], None] = _nothing
+        self._lock = threading.Lock()
+        for state in states:
+            self.add(state)
 
     @property
     def can_go_on(self) -> bool:
         return self.goes_on
+
+    def add(self, state: RunState) -> None:
+        """Hold a run that was made before, or by somebody else."""
+        rows = [MetricRow(step, {}) for step in range(state.rows or 0)]
+        with self._lock:
+            self.runs[state.run_id] = FakeRun(state.run_id, state.job_id, self, rows, exit_code=0)
+            self.held[state.run_id] = state
+
+    def do(self, what: str, run_id: RunId) -> None:
+        """Write down what is done with a run, unless it is made impossible."""
+        self.happens(f"{what} {run_id}")
+        self.did.append(f"{what} {run_id}")
 
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
         self.questions.append(set(job_ids))
         if self.broken:
             raise self.broken
         found: dict[JobId, tuple[RunState, ...]] = {}
-        for state in self.held.values():
-            if state.job_id in job_ids:
-                found[state.job_id] = (*found.get(state.job_id, ()), state)
+        with self._lock:
+            for state in self.held.values():
+                if state.job_id in job_ids:
+                    found[state.job_id] = (*found.get(state.job_id, ()), state)
         return found
 
     @contextmanager
     def open(self, plan: Write, record: RunRecord) -> Iterator[FakeRun]:
-        if plan.run_id in self.taken:
-            raise IdTaken(f"{plan.run_id} was deleted")
-        run = self.runs[plan.run_id] = FakeRun(plan.job.id, self, url=f"memory:{plan.run_id}")
+        self.do("open", plan.run_id)
+        with self._lock:
+            run = self._opened(plan, record)
         try:
             yield run
         except BaseException:
-            run.exit_code = 1
+            self._close(run, record, 1)
             raise
-        run.exit_code = 0
-        if plan.run_id not in self.loses:
-            self.held[plan.run_id] = RunState(
-                plan.run_id,
-                record.job_id,
-                Origin.FTSYNC,
-                "finished",
-                plan.job.status,
-                run.mark,
-                len(record.rows),
-                run.url,
-            )
+        self._close(run, record, 0 if record.failure is None else 1)
 
     def held_rows(self, run: RunState, record: RunRecord) -> int | None:
-        del record
-        return self.prefixes.get(run.run_id)
+        rows = self.runs[run.run_id].rows
+        return len(rows) if tuple(rows) == record.rows[: len(rows)] else None
 
     def dataset(self, file: TrainingFile) -> DatasetSummary | None:
         return None if self.forgets_datasets else self.datasets.get((file.split, file.id))
 
     def delete(self, run: RunState) -> None:
+        self.do("delete", run.run_id)
         self.deleted.append(run.run_id)
-        del self.held[run.run_id]
+        with self._lock:
+            del self.held[run.run_id]
+            self.taken.add(run.run_id)
 
     def keep(self, run: RunState) -> None:
-        self.held[run.run_id] = replace(run, is_replaced=True)
+        with self._lock:
+            self.held[run.run_id] = replace(run, is_replaced=True)
 
     def link(self, job: Job, collection: str, aliases: Collection[str]) -> None:
         if self.broken_link:
@@ -205,6 +249,39 @@ class FakeSink:
     def point_latest(self, jobs: Iterable[Job]) -> None:
         self.latest = max(jobs, key=lambda job: job.newness).id
 
+    def _opened(self, plan: Write, record: RunRecord) -> FakeRun:
+        if plan.run_id in self.taken:
+            raise IdTaken(f"{plan.run_id} was deleted")
+        if isinstance(plan, Create | Replace):
+            if plan.run_id in self.held:
+                raise RunExists(f"{plan.run_id} is there already")
+            self.runs[plan.run_id] = FakeRun(plan.run_id, plan.job.id, self, url=f"memory:{plan.run_id}")
+            origin = Origin.FTSYNC
+        else:
+            origin = self.held[plan.run_id].origin
+        run = self.runs[plan.run_id]
+        run.exit_code = None
+        run.total = len(run.rows) if isinstance(plan, Enrich) else len(record.rows)
+        self.held[plan.run_id] = RunState(
+            plan.run_id, record.job_id, origin, "running", rows=len(run.rows), url=run.url, being_written=True
+        )
+        return run
+
+    def _close(self, run: FakeRun, record: RunRecord, exit_code: int) -> None:
+        self.do("close", run.run_id)
+        run.exit_code = exit_code
+        with self._lock:
+            state = self.held.pop(run.run_id)
+            if run.run_id not in self.loses:
+                self.held[run.run_id] = replace(
+                    state,
+                    state="failed" if exit_code else "finished",
+                    status=record.summary.get("status") if run.mark else None,
+                    mark=run.mark,
+                    rows=len(run.rows),
+                    being_written=False,
+                )
+
 
 @dataclass
 class FakeClock:
@@ -212,6 +289,7 @@ class FakeClock:
 
     time: float = 0.0
     at_sleep: Callable[[], None] = lambda: None
+    at_stop: Callable[[], None] = lambda: None
     sleeps: list[float] = field(default_factory=list)
     stopped: bool = False
 
@@ -227,6 +305,27 @@ class FakeClock:
 
     def stop(self) -> None:
         self.stopped = True
+        self.at_stop()
+
+
+@dataclass
+class Gauge:
+    """A context for threads; `most` is how many of them were in it at once, each staying for some milliseconds."""
+
+    most: int = 0
+    _inside: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __enter__(self) -> Self:
+        with self._lock:
+            self._inside += 1
+            self.most = max(self.most, self._inside)
+        time.sleep(0.002)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
 
 
 def complete_run(job: Job, run_id: str | None = None, **changes: object) -> RunState:

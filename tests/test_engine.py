@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,11 +11,10 @@ import pytest
 from ft_sync import verify
 from ft_sync.datasets import DatasetFormat, DatasetSummary
 from ft_sync.engine import sync
-from ft_sync.errors import AuthError, IdTaken, NotFound, SinkRejected, Unavailable, Unexpected
-from ft_sync.events import Event, Noted, Planned, Settled
+from ft_sync.errors import FtSyncError, IdTaken, NotFound, RunExists, SinkRejected, Unavailable, Unexpected
+from ft_sync.events import Delayed, Event, Interrupted, Noted, Planned, Settled
 from ft_sync.follow import Patience
 from ft_sync.models import (
-    Create,
     Failed,
     FileId,
     Job,
@@ -27,14 +28,17 @@ from ft_sync.models import (
     SyncReport,
 )
 from ft_sync.plan import Rule
-from ft_sync.planning import Request, Selection, preview
-from tests.builders import at, job
-from tests.fakes import FakeClock, FakeSink, FakeSource, complete_run
+from ft_sync.planning import Request, Selection
+from tests.builders import at, event, job
+from tests.fakes import FakeClock, FakeSink, FakeSource, Gauge, complete_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 RUNNING = JobStatus("running")
+ONE = RunId("ftjob-1")
+AGAIN = RunId("ftjob-1-r2")
+WATCH = Request(patience=Patience(60, watch=True))
 
 
 def jobs(count: int) -> list[Job]:
@@ -52,11 +56,18 @@ def run(
     return sync(source, sink, clock or FakeClock(), request or Request(), observe)
 
 
-def test_every_job_arrives_oldest_first() -> None:
+def synced_in(report: SyncReport) -> set[str]:
+    return {outcome.job_id for outcome in report.synced}
+
+
+def failed_in(report: SyncReport) -> dict[str, type[FtSyncError]]:
+    return {outcome.job_id: type(outcome.error) for outcome in report.failed}
+
+
+def test_every_job_arrives() -> None:
     sink = FakeSink()
     report = run(FakeSource(jobs(3)), sink)
-    assert list(sink.runs) == ["ftjob-1", "ftjob-2", "ftjob-3"]
-    assert [outcome.job_id for outcome in report.synced] == ["ftjob-1", "ftjob-2", "ftjob-3"]
+    assert set(sink.runs) == synced_in(report) == {"ftjob-1", "ftjob-2", "ftjob-3"}
 
 
 def test_a_run_gets_rows_dataset_model_and_mark() -> None:
@@ -73,18 +84,6 @@ def test_a_run_gets_rows_dataset_model_and_mark() -> None:
     assert written.mark.rows == 2
 
 
-def test_the_last_n_are_the_newest() -> None:
-    sink = FakeSink()
-    run(FakeSource(jobs(9)), sink, Request(Selection(last=2)))
-    assert list(sink.runs) == ["ftjob-8", "ftjob-9"]
-
-
-def test_named_jobs_are_taken_once_and_in_the_order_given() -> None:
-    sink = FakeSink()
-    run(FakeSource(jobs(3)), sink, Request(Selection((JobId("ftjob-3"), JobId("ftjob-1"), JobId("ftjob-3")))))
-    assert list(sink.runs) == ["ftjob-3", "ftjob-1"]
-
-
 def test_syncing_twice_is_syncing_once() -> None:
     source, sink = FakeSource(jobs(3)), FakeSink()
     run(source, sink)
@@ -99,8 +98,8 @@ def test_a_job_that_cannot_be_read_stops_no_other() -> None:
     source, sink = FakeSource(jobs(3)), FakeSink()
     source.broken["ftjob-2"] = Unavailable("down")
     report = run(source, sink)
-    assert [outcome.job_id for outcome in report.synced] == ["ftjob-1", "ftjob-3"]
-    assert [outcome.job_id for outcome in report.failed] == ["ftjob-2"]
+    assert synced_in(report) == {"ftjob-1", "ftjob-3"}
+    assert failed_in(report) == {"ftjob-2": Unavailable}
 
 
 def test_a_bug_met_in_one_job_stops_no_other() -> None:
@@ -112,18 +111,9 @@ def test_a_bug_met_in_one_job_stops_no_other() -> None:
     assert [outcome.job_id for outcome in report.synced] == ["ftjob-2"]
 
 
-def test_an_unknown_job_is_a_failure_of_its_own() -> None:
-    source = FakeSource(jobs(1))
-    source.broken["ftjob-typo"] = NotFound("no such job")
-    report = run(source, FakeSink(), Request(Selection((JobId("ftjob-typo"), JobId("ftjob-1")))))
+def test_a_named_job_that_cannot_be_had_is_an_outcome_beside_the_others() -> None:
+    report = run(FakeSource(jobs(1)), FakeSink(), Request(Selection((JobId("ftjob-typo"), JobId("ftjob-1")))))
     assert [type(outcome) for outcome in report.outcomes] == [Failed, Synced]
-
-
-def test_a_refused_key_ends_the_sync_at_once() -> None:
-    source = FakeSource(jobs(1))
-    source.broken["ftjob-1"] = AuthError("no")
-    with pytest.raises(AuthError):
-        run(source, FakeSink(), Request(Selection((JobId("ftjob-1"),))))
 
 
 def test_a_sink_that_cannot_be_asked_is_an_error_and_nothing_is_written() -> None:
@@ -169,7 +159,7 @@ def test_a_file_that_the_sink_holds_is_not_downloaded() -> None:
     sink.datasets["train", FileId("file-train")] = DatasetSummary(DatasetFormat.CHAT, 1, 1)
     run(source, sink)
     assert "download file-train" not in source.asked
-    assert sink.runs[RunId("ftjob-1")].datasets == ["file-train"]
+    assert sink.runs[ONE].datasets == ["file-train"]
 
 
 def test_without_datasets_no_file_is_downloaded() -> None:
@@ -234,11 +224,13 @@ def cut_off() -> RunState:
 
 
 def test_a_run_that_was_cut_off_gets_the_rows_that_it_lacks() -> None:
-    sink = FakeSink([cut_off()])
-    sink.prefixes[RunId("ftjob-1")] = 1
-    (outcome,) = run(FakeSource(jobs(1)), sink).synced
+    source, sink, whole = FakeSource(jobs(1)), FakeSink([cut_off()]), FakeSink()
+    run(source, whole)
+    held = sink.runs[ONE]
+    held.rows = whole.runs[ONE].rows[:1]
+    (outcome,) = run(source, sink).synced
     assert (outcome.run_id, outcome.rows) == ("ftjob-1", 2)
-    assert [row.step for row in sink.runs[RunId("ftjob-1")].rows] == [2]
+    assert held.rows == whole.runs[ONE].rows
 
 
 def test_a_run_that_was_cut_off_and_holds_something_else_is_replaced() -> None:
@@ -252,7 +244,7 @@ def test_a_run_of_openais_own_integration_gets_no_rows() -> None:
     sink = FakeSink([complete_run(job("ftjob-1"), origin=Origin.NATIVE, mark=None)])
     (outcome,) = run(FakeSource(jobs(1)), sink).synced
     assert outcome.run_id == "ftjob-1"
-    assert sink.runs[RunId("ftjob-1")].rows == []
+    assert sink.runs[ONE].steps == [0, 1]
 
 
 def test_latest_is_the_newest_job_that_the_sink_holds() -> None:
@@ -265,7 +257,7 @@ def test_latest_is_the_newest_job_that_the_sink_holds() -> None:
 def test_the_models_of_synced_and_of_complete_jobs_are_linked() -> None:
     sink = FakeSink([complete_run(job("ftjob-1"))])
     run(FakeSource(jobs(2)), sink, Request(links=("model/support",), link_aliases=("production",)))
-    assert sink.links == [(job_id, "model/support", ("production",)) for job_id in ("ftjob-1", "ftjob-2")]
+    assert sorted(sink.links) == [(job_id, "model/support", ("production",)) for job_id in ("ftjob-1", "ftjob-2")]
 
 
 def test_a_job_that_cannot_be_linked_has_failed() -> None:
@@ -282,45 +274,6 @@ def test_leftovers_of_a_rewrite_that_was_cut_off_are_removed() -> None:
     assert sink.deleted == ["ftjob-1"]
 
 
-def test_a_job_that_succeeds_while_it_is_waited_for_is_synced() -> None:
-    source, sink = FakeSource([job(status=RUNNING)]), FakeSink()
-    clock = FakeClock(at_sleep=lambda: source.jobs_by_id.update({JobId("ftjob-1"): job()}))
-    report = run(source, sink, clock=clock)
-    assert [type(outcome) for outcome in report.outcomes] == [Synced]
-
-
-def test_a_job_that_fails_while_it_is_waited_for_is_reported_as_ended_badly() -> None:
-    source = FakeSource([job(status=RUNNING)])
-    failed = job(status=JobStatus("failed"))
-    clock = FakeClock(at_sleep=lambda: source.jobs_by_id.update({failed.id: failed}))
-    report = run(source, FakeSink(), clock=clock)
-    assert report.ended_badly == ("ftjob-1",)
-    assert [outcome.status for outcome in report.synced] == ["failed"]
-
-
-def test_a_job_still_running_at_the_timeout_is_reported_as_timed_out() -> None:
-    report = run(FakeSource([job(status=RUNNING)]), FakeSink(), Request(patience=Patience(60, 150)))
-    assert report.timed_out == ("ftjob-1",)
-    assert [type(outcome) for outcome in report.outcomes] == [Skipped]
-
-
-def test_finished_jobs_do_not_wait_for_unfinished_ones() -> None:
-    source, sink = FakeSource([job("ftjob-old", status=RUNNING, created_at=at(0)), *jobs(1)]), FakeSink()
-    written_before_waiting: list[str] = []
-    clock = FakeClock(
-        at_sleep=lambda: written_before_waiting.extend(run_id for run_id, held in sink.runs.items() if held.mark)
-    )
-    run(source, sink, Request(patience=Patience(60, 60)), clock)
-    assert written_before_waiting == ["ftjob-1"]
-
-
-def test_a_preview_says_what_would_be_done_and_writes_nothing() -> None:
-    sink = FakeSink()
-    planned = preview(FakeSource(jobs(2)), sink, Selection(), Rule())
-    assert [type(step) for step in planned.plans] == [Create, Create]
-    assert sink.runs == {}
-
-
 def test_observers_hear_the_plan_first_and_each_outcome_once() -> None:
     source = FakeSource(jobs(2))
     source.broken[FileId("file-train")] = NotFound("gone")
@@ -329,3 +282,299 @@ def test_observers_hear_the_plan_first_and_each_outcome_once() -> None:
     assert isinstance(heard[0], Planned)
     assert tuple(event.outcome for event in heard if isinstance(event, Settled)) == report.outcomes
     assert len([event for event in heard if isinstance(event, Noted)]) == 2
+
+
+# A run that is there by now
+
+
+def exists(sink: FakeSink, *, state: RunState | None = None) -> Callable[[str], None]:
+    """Have somebody make the job's run just before it is opened for the first time."""
+    came = threading.Event()
+
+    def happens(words: str) -> None:
+        if words == "open ftjob-1" and not came.is_set():
+            came.set()
+            if state is None:
+                raise RunExists("it is there, though it is not listed yet")
+            sink.add(state)
+
+    return happens
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (complete_run(job()), "already complete"),
+        (complete_run(job(), mark=None, being_written=True), "being written by another process"),
+        (complete_run(job(), mark=None, origin=Origin.OTHER), "made by something else"),
+    ],
+)
+def test_a_run_that_somebody_else_made_meanwhile_is_left_alone(state: RunState, reason: str) -> None:
+    sink = FakeSink()
+    sink.happens = exists(sink, state=state)
+    (outcome,) = run(FakeSource(jobs(1)), sink).skipped
+    assert reason in outcome.reason
+    assert (sink.held, sink.runs[ONE].steps) == ({ONE: state}, [0, 1])
+
+
+def test_a_job_whose_id_is_taken_by_a_run_that_is_not_listed_is_written_under_the_next() -> None:
+    sink = FakeSink()
+    sink.happens = exists(sink)
+    (outcome,) = run(FakeSource(jobs(1)), sink).synced
+    assert outcome.run_id == AGAIN
+    assert list(sink.held) == [AGAIN]
+
+
+# Many at once
+
+
+def of_their_own(count: int) -> FakeSource:
+    """So many jobs, each with a result file of other numbers."""
+    source = FakeSource()
+    for number in range(count):
+        file_id = FileId(f"file-{number}")
+        one = job(f"ftjob-{number}", created_at=at(number), result_files=(file_id,))
+        source.jobs_by_id[one.id] = one
+        source.results[file_id] = f"step,train_loss\n{number},{number}.5\n{number + 1},{number}.75\n".encode()
+    return source
+
+
+def test_many_jobs_at_once_never_mix() -> None:
+    source, sink = of_their_own(60), FakeSink()
+    report = run(source, sink)
+    assert synced_in(report) == set(source.jobs_by_id)
+    for number in range(60):
+        held = sink.runs[RunId(f"ftjob-{number}")]
+        assert [(row.step, dict(row.metrics)) for row in held.rows] == [
+            (number, {"train_loss": number + 0.5}),
+            (number + 1, {"train_loss": number + 0.75}),
+        ]
+        assert list(held.files) == ["fine_tuning/job.json", f"fine_tuning/result_files/file-{number}/content"]
+        assert (held.mark is not None, held.exit_code, held.datasets) == (True, 0, ["file-train"])
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_as_many_jobs_as_asked_for_are_read_and_written_at_once_and_no_more(concurrency: int) -> None:
+    source, sink = FakeSource(jobs(6)), FakeSink()
+    reading, writing = Gauge(), Gauge()
+    together = {"snapshot": threading.Barrier(concurrency), "save": threading.Barrier(concurrency)}
+
+    def at_once(gauge: Gauge) -> Callable[[str], None]:
+        def happens(words: str) -> None:
+            if barrier := together.get(words.split(maxsplit=1)[0]):
+                with gauge:
+                    barrier.wait(timeout=10)
+
+        return happens
+
+    source.happens, sink.happens = at_once(reading), at_once(writing)
+    assert len(run(source, sink, Request(concurrency=concurrency)).synced) == 6
+    assert (reading.most, writing.most) == (concurrency, concurrency)
+
+
+def test_observers_are_called_by_many_threads_but_by_one_at_a_time() -> None:
+    gauge, threads = Gauge(), set()
+
+    def observe(_: Event) -> None:
+        threads.add(threading.get_ident())
+        with gauge:
+            pass
+
+    run(FakeSource(jobs(8)), FakeSink(), observe=observe)
+    assert len(threads) > 1
+    assert gauge.most == 1
+
+
+def test_a_hundred_runs_are_worth_a_question_while_others_are_still_written() -> None:
+    source, sink = FakeSource(jobs(verify.AT_ONCE + 1)), FakeSink()
+    asked = threading.Event()
+
+    def last_one_waits(words: str) -> None:
+        if words == f"save ftjob-{verify.AT_ONCE + 1}":
+            asked.wait(10)
+
+    def observe(heard: Event) -> None:
+        if isinstance(heard, Settled):
+            asked.set()
+
+    sink.happens = last_one_waits
+    run(source, sink, Request(concurrency=2), observe=observe)
+    assert [len(question) for question in sink.questions] == [verify.AT_ONCE + 1, verify.AT_ONCE, 1]
+
+
+# Interrupted
+
+
+def interrupted_at(job_id: str, wait_for: threading.Event) -> Callable[[Event], None]:
+    """Press Ctrl-C when this job is settled, after something else has happened."""
+
+    def observe(heard: Event) -> None:
+        if isinstance(heard, Settled) and heard.outcome.job_id == job_id:
+            assert wait_for.wait(10)
+            raise KeyboardInterrupt
+
+    return observe
+
+
+def while_the_first_is_read(source: FakeSource, clock: FakeClock) -> threading.Event:
+    """Have the first job be read until the sync is stopped; return what says that it has begun."""
+    begun, stopped = threading.Event(), threading.Event()
+
+    def happens(words: str) -> None:
+        if words == "snapshot ftjob-1":
+            begun.set()
+            stopped.wait(10)
+            time.sleep(0.01)
+
+    source.happens, clock.at_stop = happens, stopped.set
+    return begun
+
+
+def test_an_interruption_finishes_and_verifies_what_is_being_written_starts_nothing_new_and_is_raised_again() -> None:
+    source, sink, clock = FakeSource(jobs(8)), FakeSink([complete_run(jobs(7)[-1])]), FakeClock()
+    heard: list[Event] = []
+    interrupt = interrupted_at("ftjob-7", while_the_first_is_read(source, clock))
+
+    def observe(event: Event) -> None:
+        heard.append(event)
+        interrupt(event)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(source, sink, Request(concurrency=1), clock, observe)
+    settled = {one.outcome.job_id: one.outcome for one in heard if isinstance(one, Settled)}
+    assert isinstance(settled[JobId("ftjob-1")], Synced)
+    assert sink.held[ONE].is_complete
+    # Three threads hold the first three jobs, the next three wait for a thread, and the last comes after the seventh.
+    assert not {"snapshot ftjob-4", "snapshot ftjob-6", "snapshot ftjob-8"} & set(source.asked)
+    assert [type(one) for one in heard if isinstance(one, Interrupted)] == [Interrupted]
+
+
+@pytest.mark.parametrize("request_", [Request(), WATCH])
+def test_an_interruption_closes_the_runs_that_are_followed(request_: Request) -> None:
+    source, sink = FakeSource([job(status=RUNNING)]), FakeSink()
+    source.events_by_id[JobId("ftjob-1")] = [event(1)]
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    clock = FakeClock(at_sleep=interrupt)
+    try:
+        run(source, sink, request_, clock)
+    except KeyboardInterrupt:
+        assert not request_.patience.watch
+    else:
+        assert request_.patience.watch
+    assert (sink.runs[ONE].steps, sink.runs[ONE].exit_code, sink.held[ONE].mark) == ([1], 1, None)
+
+
+def test_after_an_interruption_nobody_waits_for_a_run_that_is_not_listed_yet() -> None:
+    source, sink, clock = FakeSource(jobs(2)), FakeSink([complete_run(jobs(2)[1])]), FakeClock()
+    sink.loses.add("ftjob-1")
+    observe = interrupted_at("ftjob-2", while_the_first_is_read(source, clock))
+    with pytest.raises(KeyboardInterrupt):
+        run(source, sink, clock=clock, observe=observe)
+    assert clock.sleeps == []
+
+
+# A watch
+
+
+def watch(source: FakeSource, sink: FakeSink, *changes: Callable[[], object]) -> tuple[SyncReport, list[Event]]:
+    """Watch through polls, each of which finds a change of the world, and interrupt it then."""
+    heard: list[Event] = []
+    to_come = iter(changes)
+
+    def at_sleep() -> None:
+        change = next(to_come, None)
+        if change is None:
+            raise KeyboardInterrupt
+        change()
+
+    return run(source, sink, WATCH, FakeClock(at_sleep=at_sleep), heard.append), heard
+
+
+def nothing() -> None:
+    """Leave the world as it is."""
+
+
+def test_a_watch_takes_on_new_jobs_and_ends_with_a_report_when_it_is_interrupted() -> None:
+    source, sink = FakeSource(jobs(1)), FakeSink()
+    late = {one.id: one for one in jobs(3)[1:]}
+    report, _ = watch(source, sink, lambda: source.jobs_by_id.update(late), nothing)
+    assert synced_in(report) == {"ftjob-1", "ftjob-2", "ftjob-3"}
+    assert source.asked.count("jobs") == 3
+    assert source.asked.count("snapshot ftjob-1") == 1
+
+
+def test_a_watch_of_an_empty_account_waits_for_its_first_job() -> None:
+    source, sink = FakeSource(), FakeSink()
+    report, _ = watch(source, sink, nothing, lambda: source.jobs_by_id.update({JobId("ftjob-1"): job()}))
+    assert synced_in(report) == {"ftjob-1"}
+
+
+def test_a_watch_follows_new_jobs_to_their_end() -> None:
+    source, sink = FakeSource(), FakeSink()
+    running, done = job(status=RUNNING), job()
+    source.events_by_id[done.id] = [event(1, metrics={"train_loss": 0.9})]
+    report, _ = watch(
+        source,
+        sink,
+        lambda: source.jobs_by_id.update({running.id: running}),
+        lambda: source.jobs_by_id.update({done.id: done}),
+    )
+    assert synced_in(report) == {"ftjob-1"}
+    assert sink.did.count("open ftjob-1") == 2
+
+
+def test_a_watch_tries_failures_again_and_reports_each_job_once() -> None:
+    source, sink = FakeSource(jobs(2)), FakeSink()
+    source.broken["ftjob-1"] = Unavailable("down")
+    report, _ = watch(source, sink, nothing, source.broken.clear)
+    assert sorted(outcome.job_id for outcome in report.outcomes) == ["ftjob-1", "ftjob-2"]
+    assert synced_in(report) == {"ftjob-1", "ftjob-2"}
+    assert source.asked.count("snapshot ftjob-2") == 1
+
+
+def test_a_watch_does_not_ask_again_for_what_was_refused() -> None:
+    source, sink = FakeSource(jobs(1)), FakeSink()
+    source.broken["ftjob-1"] = NotFound("gone")
+    report, _ = watch(source, sink, nothing, nothing)
+    assert failed_in(report) == {"ftjob-1": NotFound}
+    assert source.asked.count("snapshot ftjob-1") == 1
+
+
+def test_a_watch_survives_that_openai_is_away_from_the_start() -> None:
+    source, sink = FakeSource(jobs(2)), FakeSink()
+    source.broken["jobs"] = Unavailable("away")
+    report, heard = watch(source, sink, nothing, source.broken.clear)
+    assert synced_in(report) == {"ftjob-1", "ftjob-2"}
+    assert [one for one in heard if isinstance(one, Delayed)] == [Delayed("away", 60)] * 2
+
+
+def test_a_watch_survives_that_wandb_is_away() -> None:
+    source, sink = FakeSource(jobs(1)), FakeSink()
+
+    def goes_away() -> None:
+        source.jobs_by_id |= {one.id: one for one in jobs(2)}
+        sink.broken = Unavailable("away")
+
+    def comes_back() -> None:
+        sink.broken = None
+
+    report, heard = watch(source, sink, goes_away, nothing, comes_back)
+    assert synced_in(report) == {"ftjob-1", "ftjob-2"}
+    assert len([one for one in heard if isinstance(one, Delayed)]) == 2
+
+
+def test_a_watch_reports_no_job_as_ended_badly() -> None:
+    failed = job(status=JobStatus("failed"))
+    source = FakeSource([job(status=RUNNING)])
+    report, _ = watch(source, FakeSink(), lambda: source.jobs_by_id.update({failed.id: failed}))
+    assert (report.ended_badly, synced_in(report)) == ((), {"ftjob-1"})
+
+
+def test_without_a_watch_the_jobs_are_listed_once_however_long_it_takes() -> None:
+    source, sink = FakeSource(jobs(1)), FakeSink()
+    sink.loses.add("ftjob-1")
+    run(source, sink, Request(patience=Patience(0.1)))
+    assert source.asked.count("jobs") == 1
