@@ -449,6 +449,24 @@ def test_an_interruption_finishes_and_verifies_what_is_being_written_starts_noth
     assert [type(one) for one in heard if isinstance(one, Interrupted)] == [Interrupted]
 
 
+def test_an_interruption_drops_the_run_that_a_finished_one_replaces() -> None:
+    source, clock = FakeSource(jobs(2)), FakeClock()
+    sink = FakeSink([complete_run(jobs(1)[0], mark=None), complete_run(jobs(2)[1])])
+    heard: list[Event] = []
+    interrupt = interrupted_at("ftjob-2", while_the_first_is_read(source, clock))
+
+    def observe(event: Event) -> None:
+        heard.append(event)
+        interrupt(event)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(source, sink, Request(links=("model/support",)), clock, observe)
+    assert sink.deleted == [ONE]
+    assert sink.held[AGAIN].is_complete
+    assert [link[0] for link in sink.links] == ["ftjob-2", "ftjob-1"]
+    assert [one.outcome.job_id for one in heard if isinstance(one, Settled)] == ["ftjob-2", "ftjob-1"]
+
+
 @pytest.mark.parametrize("request_", [Request(), WATCH])
 def test_an_interruption_closes_the_runs_that_are_followed(request_: Request) -> None:
     source, sink = FakeSource([job(status=RUNNING)]), FakeSink()

@@ -129,6 +129,8 @@ class _Work:
             pass
         if self.verification:
             self.verify(is_last=True)
+        for result in self.workers.drain():
+            self.take(result)
         self.point_latest()
 
     @contextmanager
@@ -175,7 +177,7 @@ class _Work:
         self.outcomes[outcome.job_id] = outcome
         self.observe(Settled(outcome))
 
-    def start(self, job_id: JobId, task: Callable[[], Result]) -> None:
+    def start(self, job_id: JobId, task: Callable[[], Result], *, urgent: bool = False) -> None:
         """Have a worker do something for a job, which has failed if that raises."""
 
         def done() -> Result:
@@ -186,7 +188,7 @@ class _Work:
             except Exception as error:  # noqa: BLE001 - a bug met in one job must not cost the others
                 return Failed(job_id, _unexpected(error))
 
-        self.workers.start(done)
+        self.workers.start(done, urgent=urgent)
 
     # What is planned
 
@@ -253,7 +255,8 @@ class _Work:
             self.arrived.append(job)
         links = self.request.links if has_model else ()
         if replaced or links:
-            self.start(job.id, partial(self.tidied, job, outcome, replaced, links))
+            # Also after an interruption: what was written is brought to its end.
+            self.start(job.id, partial(self.tidied, job, outcome, replaced, links), urgent=True)
         else:
             self.settle(outcome)
 
