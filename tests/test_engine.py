@@ -287,12 +287,12 @@ def test_observers_hear_the_plan_first_and_each_outcome_once() -> None:
 # A run that is there by now
 
 
-def exists(sink: FakeSink, *, state: RunState | None = None) -> Callable[[str], None]:
-    """Have somebody make the job's run just before it is opened for the first time."""
+def exists(sink: FakeSink, *, state: RunState | None = None, of: str = "ftjob-1") -> Callable[[str], None]:
+    """Have somebody make a run just before it is opened for the first time."""
     came = threading.Event()
 
     def happens(words: str) -> None:
-        if words == "open ftjob-1" and not came.is_set():
+        if words == f"open {of}" and not came.is_set():
             came.set()
             if state is None:
                 raise RunExists("it is there, though it is not listed yet")
@@ -317,12 +317,27 @@ def test_a_run_that_somebody_else_made_meanwhile_is_left_alone(state: RunState, 
     assert (sink.held, sink.runs[ONE].steps) == ({ONE: state}, [0, 1])
 
 
+def test_a_run_that_somebody_else_left_incomplete_meanwhile_is_gone_on_with() -> None:
+    sink = FakeSink()
+    sink.happens = exists(sink, state=complete_run(job(), mark=None, rows=0))
+    (outcome,) = run(FakeSource(jobs(1)), sink).synced
+    assert (outcome.run_id, sink.runs[ONE].steps) == (ONE, [1, 2])
+
+
 def test_a_job_whose_id_is_taken_by_a_run_that_is_not_listed_is_written_under_the_next() -> None:
     sink = FakeSink()
     sink.happens = exists(sink)
     (outcome,) = run(FakeSource(jobs(1)), sink).synced
     assert outcome.run_id == AGAIN
     assert list(sink.held) == [AGAIN]
+
+
+def test_a_run_whose_rewrite_has_an_id_that_is_taken_is_written_again_under_the_next() -> None:
+    sink = FakeSink([cut_off()])
+    sink.happens = exists(sink, of="ftjob-1-r2")
+    (outcome,) = run(FakeSource(jobs(1)), sink).synced
+    assert outcome.run_id == "ftjob-1-r3"
+    assert list(sink.held) == ["ftjob-1-r3"]
 
 
 # Many at once

@@ -231,7 +231,8 @@ class _Work:
             (again,) = plan_all([step.job], self.sink, self.request.rule)
             if isinstance(again, Skip | Wait):
                 return Skipped(step.job.id, again.reason, step.job.status)
-            if again.run_id == step.run_id and not isinstance(again, Enrich):
+            is_planned_as_before = type(again) is type(step) and again.run_id == step.run_id
+            if is_planned_as_before and not isinstance(again, Enrich):
                 again = under_next_id(again)
             return Written(*self.writer.write(again))
         finally:
