@@ -599,6 +599,21 @@ def test_a_watch_survives_that_wandb_is_away() -> None:
     assert len([one for one in heard if isinstance(one, Delayed)]) == 2
 
 
+def test_a_job_that_fails_while_wandb_is_away_is_brought_when_it_is_back() -> None:
+    queued, failed = job(status=JobStatus("queued")), job(status=JobStatus("failed"))
+    source, sink = FakeSource([queued]), FakeSink()
+
+    def fails_meanwhile() -> None:
+        source.jobs_by_id[failed.id] = failed
+        sink.broken = Unavailable("away")
+
+    def comes_back() -> None:
+        sink.broken = None
+
+    report, _ = watch(source, sink, fails_meanwhile, comes_back)
+    assert [outcome.status for outcome in report.synced] == ["failed"]
+
+
 def test_a_watch_reports_no_job_as_ended_badly() -> None:
     failed = job(status=JobStatus("failed"))
     source = FakeSource([job(status=RUNNING)])

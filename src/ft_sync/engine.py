@@ -81,6 +81,8 @@ class _Work:
     ) -> None:
         self.source, self.sink, self.clock = source, sink, clock
         self.request, self.patience, self.observe = request, request.patience, observe
+        # For jobs that were once to be written: whoever chose one, or waited for it, wants to see what became of it.
+        self.chosen = replace(request.rule, include_unsuccessful=True)
         self.workers, self.downloads = workers, downloads
         self.writer = Writer(source, sink, downloads, observe, request.log_datasets, request.concurrency)
         self.verification = Verification(sink, clock, observe)
@@ -228,7 +230,7 @@ class _Work:
             return Written(*self.writer.write(step))
         except RunExists:
             # Somebody else was quicker, or has a run of that name which is none of the job's.
-            (again,) = plan_all([step.job], self.sink, self.request.rule)
+            (again,) = plan_all([step.job], self.sink, self.chosen)
             if isinstance(again, Skip | Wait):
                 return Skipped(step.job.id, again.reason, step.job.status)
             is_planned_as_before = type(again) is type(step) and again.run_id == step.run_id
@@ -301,7 +303,7 @@ class _Work:
         ]
         plans = plan_all(new[::-1], self.sink, self.request.rule)
         if failed:
-            again = preview(self.source, self.sink, Selection(tuple(failed)), self.request.rule)
+            again = preview(self.source, self.sink, Selection(tuple(failed)), self.chosen)
             for job_id in failed:
                 del self.outcomes[job_id]
             self.accept(again)
@@ -312,10 +314,8 @@ class _Work:
         """Write the runs of jobs that were followed and have ended."""
         if not self.patience.watch:
             self.ended_badly += [job.id for job in jobs if job.status in UNSUCCESSFUL]
-        # Whoever waited for a job wants to see what became of it.
-        rule = replace(self.request.rule, include_unsuccessful=True)
         try:
-            plans = plan_all(jobs, self.sink, rule)
+            plans = plan_all(jobs, self.sink, self.chosen)
         except FtSyncError as error:
             for job in jobs:
                 self.settle(Failed(job.id, error))
