@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -327,3 +328,22 @@ def test_wandb_that_is_away_when_jobs_end_costs_those_jobs_and_no_other() -> Non
         "ftjob-2": Synced,
         "ftjob-3": Skipped,
     }
+
+
+def test_the_clock_is_not_asked_all_the_time_while_runs_are_closed_after_the_timeout() -> None:
+    class CountingClock(FakeClock):
+        asked = 0
+
+        def now(self) -> float:
+            self.asked += 1
+            return super().now()
+
+    source, sink, clock = FakeSource(running(1)), FakeSink(), CountingClock()
+
+    def closes_slowly(words: str) -> None:
+        if words == "close ftjob-1":
+            time.sleep(0.02)
+
+    sink.happens = closes_slowly
+    sync(source, sink, clock, Request(patience=Patience(60, 60)), lambda _: None)
+    assert clock.asked < 50

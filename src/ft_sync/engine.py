@@ -109,7 +109,7 @@ class _Work:
             if self.is_polling and self.clock.now() >= self.following.next_poll:
                 self.poll()
             if self.clock.now() >= self.following.deadline:
-                self.following.tend()
+                self.following.give_up()
             for outcome in self.following.outcomes():
                 self.settle(outcome)
             if jobs := self.following.ended():
@@ -154,7 +154,7 @@ class _Work:
         """Wait until a worker has ended or something is due."""
         due = self.verification.due
         if self.is_polling:
-            due = min(due, self.following.next_poll, self.following.deadline)
+            due = min(due, self.following.due)
         seconds = max(0.0, due - self.clock.now())
         if self.workers.busy:
             return self.workers.next(None if math.isinf(seconds) else seconds)

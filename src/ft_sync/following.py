@@ -48,6 +48,12 @@ class Following:
         self.next_poll = clock.now() + patience.poll_interval
         self.deadline = math.inf if patience.timeout is None else clock.now() + patience.timeout
         self.timed_out: list[JobId] = []
+        self._has_given_up = False
+
+    @property
+    def due(self) -> float:
+        """When there is something to do next, by the clock."""
+        return self.next_poll if self._has_given_up else min(self.next_poll, self.deadline)
 
     def __len__(self) -> int:
         return len(self._followers)
@@ -83,13 +89,13 @@ class Following:
                 self._followers[job_id].job = self._source.job(job_id)
             except NotFound as error:
                 self._lost[job_id] = error
-        self.tend()
+        self._tend_all()
         return new
 
-    def tend(self) -> None:
-        """Have each follower do what comes next for it."""
-        for follower in tuple(self._followers.values()):
-            self._tend(follower)
+    def give_up(self) -> None:
+        """Wait no longer for jobs that have not ended: the deadline has come."""
+        self._has_given_up = True
+        self._tend_all()
 
     def take(self, follower: Follower) -> None:
         """Take back a follower from a worker."""
@@ -117,6 +123,10 @@ class Following:
     def _is_over(self, follower: Follower) -> bool:
         job = follower.job
         return job.is_finished or job.id in self._lost or self._clock.now() >= self.deadline
+
+    def _tend_all(self) -> None:
+        for follower in tuple(self._followers.values()):
+            self._tend(follower)
 
     def _tend(self, follower: Follower) -> None:
         if follower.job.id in self._looking:
