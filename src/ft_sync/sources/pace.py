@@ -28,6 +28,9 @@ LONGEST_PAUSE = 30.0
 PATIENCE = 300.0
 """Seconds for which a request goes on waiting for a service that limits the rate."""
 
+WORTH_TELLING = 1.0
+"""Seconds by which a wait becomes longer that is told again: workers are told to wait at nearly the same time."""
+
 _T = TypeVar("_T")
 
 
@@ -73,8 +76,9 @@ class Pace:
 
     def _hold_all(self, seconds: float) -> None:
         with self._lock:
-            opens_at = self._clock.now() + seconds
-            is_news = opens_at > self._opens_at
+            now = self._clock.now()
+            opens_at = now + seconds
+            is_news = self._opens_at <= now or opens_at > self._opens_at + WORTH_TELLING
             self._opens_at = max(opens_at, self._opens_at)
         if is_news:
             self._observe(Delayed("OpenAI limits the rate", seconds))
