@@ -11,7 +11,7 @@ run that somebody else has made.
 
 Both write down what they are told, in `asked` and `did`, in words such as `snapshot ftjob-1` and `open ftjob-1-r2`, and
 say them to `happens` first, which may wait, raise, or change the world: it is called in the thread that asks. `Gauge`
-tells how many threads were in it at once.
+tells how many threads were in it at once, and `wait_for_company` holds one up until others want the same.
 
 `FakeClock` never waits; `at_sleep` and `at_stop` are called instead. While workers are busy its time stands still.
 """
@@ -24,7 +24,7 @@ import time
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ft_sync import datasets
 from ft_sync.errors import IdTaken, NotFound, RunExists, Stopped
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
     from ft_sync.datasets import DatasetSummary
     from ft_sync.models import FileId, Write
+    from ft_sync.once import Once
 
 RESULTS = b"step,train_loss\n1,0.9\n2,0.5\n"
 EXAMPLE = b'{"prompt": "2+2?", "completion": "4"}\n'
@@ -326,6 +327,14 @@ class Gauge:
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
+
+
+def wait_for_company(once: Once[Any, Any], key: object, others: int) -> None:
+    """While one thread asks for a key, wait until so many others wait for its answer."""
+    give_up_at = time.monotonic() + 10
+    while len(once._answers[key]._condition._waiters) < others:  # type: ignore[attr-defined]
+        assert time.monotonic() < give_up_at
+        time.sleep(0.001)
 
 
 def complete_run(job: Job, run_id: str | None = None, **changes: object) -> RunState:
