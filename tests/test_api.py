@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import openai
@@ -11,8 +12,10 @@ import pytest
 
 import ft_sync
 from ft_sync.errors import ConfigError
+from ft_sync.events import Delayed, Event
 from ft_sync.models import Failed, SyncState
 from ft_sync.sandbox import API_KEY, Sandbox, World, samples
+from tests.fakes import Gauge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,3 +160,22 @@ def test_every_public_name_can_be_had() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="nonsense"):
         _ = ft_sync.nonsense
+
+
+def test_observers_are_called_by_one_thread_at_a_time_also_with_news_of_the_source(
+    world: World, sandbox: Sandbox
+) -> None:
+    world.add(*samples.many(6))
+    sandbox.fail("/events", status=429, headers={"retry-after-ms": "1"}, times=3)
+    gauge, heard = Gauge(), set[type[Event]]()
+
+    def observe(event: Event) -> None:
+        with gauge:
+            heard.add(type(event))
+        if isinstance(event, Delayed):
+            with gauge:
+                time.sleep(0.02)
+
+    assert len(ft_sync.sync(log_datasets=False, observer=observe).synced) == 6
+    assert Delayed in heard
+    assert gauge.most == 1

@@ -108,7 +108,8 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     )
     rule = Rule(settings.wait, renew, overwrite, include_unsuccessful, settings.on_native)
     request = _request(settings, fine_tune_job_id, num_fine_tunes, rule, watch=watch, link=link, link_alias=link_alias)
-    observe, clock = observer or _ignore, wiring.SystemClock()
+    # For the source as well as for the engine: both tell of what happens in any thread.
+    observe, clock = engine.one_at_a_time(observer or _ignore), wiring.SystemClock()
     with _connected(settings, openai_client, kwargs_wandb_init, clock=clock, observe=observe) as (source, sink):
         return engine.sync(source, sink, clock, request, observe)
 

@@ -51,7 +51,7 @@ def sync(source: JobSource, sink: RunSink, clock: Clock, request: Request, obser
         Workers[Result](STAGES * request.concurrency) as workers,
     ):
         downloads = Downloads(source, Path(folder))
-        work = _Work(source, sink, clock, request, _one_at_a_time(observe), workers, downloads)
+        work = _Work(source, sink, clock, request, one_at_a_time(observe), workers, downloads)
         try:
             work.begin()
             work.go_on()
@@ -323,7 +323,8 @@ class _Work:
             self.carry_out(plans)
 
 
-def _one_at_a_time(observe: Observer) -> Observer:
+def one_at_a_time(observe: Observer) -> Observer:
+    """Return the same observer for many threads, called by one of them at a time."""
     lock = threading.Lock()
 
     def observed(event: Event) -> None:
