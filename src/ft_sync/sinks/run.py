@@ -38,6 +38,9 @@ ARTIFACT_TYPES: Mapping[Split, str] = {"train": "training_files", "valid": "vali
 TABLE_FORMAT = 1
 """Raised when the columns of a dataset's table change, so that datasets in W&B are written anew."""
 
+MODEL_FILE = "model_metadata.json"
+"""The one file of a model artifact."""
+
 LOCK = "ftsync.lock"
 """In the folder of a run: held while it is written, and free when the writer was killed."""
 
@@ -146,13 +149,16 @@ class WandbRun:
         used = {file.split: f"{dataset_name(file)}:{alias(file.id)}" for file in inputs}
         # The run's id makes the content, and with it the version, this run's own: a version is one run's output.
         content = {**record.model_metadata, "run_id": self.run.id, "datasets": used}
-        artifact = wandb.Artifact(
-            artifact_name(self.options.model_artifact_name),
-            type=self.options.model_artifact_type,
-            metadata=_filterable(content),
-        )
-        with artifact.new_file("model_metadata.json", mode="w", encoding="utf-8") as out:
-            json.dump(content, out, indent=2, ensure_ascii=False)
+        name = artifact_name(self.options.model_artifact_name)
+        artifact = wandb.Artifact(name, type=self.options.model_artifact_type, metadata=_filterable(content))
+        text = json.dumps(content, indent=2, ensure_ascii=False)
+        if self.options.mode == "online":
+            with artifact.new_file(MODEL_FILE, mode="w", encoding="utf-8") as out:
+                out.write(text)
+        else:
+            path = self._own_file(name, MODEL_FILE)
+            path.write_text(text, encoding="utf-8")
+            artifact.manifest.add_entry(_entry(path, MODEL_FILE))
         with translated("the model artifact"):
             self._model = self.run.log_artifact(artifact, aliases=["latest", alias(record.job_id)])
 
@@ -228,9 +234,13 @@ class WandbRun:
 
     def _kept(self, path: Path, file: TrainingFile, name: str) -> Path:
         """Copy a file into the run's folder, for the day when that is uploaded."""
-        copy = Path(self.run.dir).parent / "artifacts" / dataset_name(file) / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        return Path(shutil.copyfile(path, copy))
+        return Path(shutil.copyfile(path, self._own_file(dataset_name(file), name)))
+
+    def _own_file(self, artifact: str, name: str) -> Path:
+        """Return where an artifact's file is to lie in the run's folder, wherever that will be uploaded from."""
+        path = Path(self.run.dir).parent / "artifacts" / artifact / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def _show_table(self, split: Split, held: Held) -> None:
         # What the SDK writes for a table that lies in an artifact; logging the table would upload it twice more. In
