@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -55,3 +57,23 @@ def test_anything_else_in_the_marks_place_is_no_mark(other: object) -> None:
 
 def test_a_mark_is_read_back() -> None:
     assert mark_from({"version": "1", "digest": "d", "rows": 2, "time": "t"}) == Mark("1", "d", 2, "t")
+
+
+def artifacts_in_threads(count: int) -> None:
+    def make(number: int) -> None:
+        wandb.Artifact(f"name-{number}", type="dataset")
+
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that a thread is interrupted nearly everywhere
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(make, range(count)))
+    finally:
+        sys.setswitchinterval(usual)
+
+
+def test_many_threads_make_artifacts_at_once() -> None:
+    # The SDK keeps the last hundred artifacts in a dict that all threads share, and drops the oldest when one comes:
+    # it looks up what to drop, and then drops it. A thread that is interrupted between the two finds it dropped by
+    # another, and the `KeyError` would cost the job for which it made an artifact.
+    artifacts_in_threads(1_000)
