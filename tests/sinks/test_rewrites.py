@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ONE = JobId("ftjob-1")
 ROWS = tuple(MetricRow(step, {"train_loss": 1 / step}, 1_700_000_000.25 + step) for step in range(1, 6))
 LINES = b'{"prompt": "2+2?", "completion": "4"}\n'
+NOW = {"fine_tune_job_id": "ftjob-1", "model": "gpt", "seed": 1, "hyperparameters": {"n_epochs": 3}}
 
 
 @pytest.fixture
@@ -81,8 +82,8 @@ def rows_in(run: Run) -> list[tuple[int, float, float]]:
     return [(row["_step"], row["train_loss"], row["_timestamp"]) for row in run.history]
 
 
-def break_off(sink: OnlineSink, after: int) -> None:
-    with sink.open(create(), full()) as writer:
+def break_off(sink: OnlineSink, after: int, **changes: Any) -> None:  # noqa: ANN401 - a builder
+    with sink.open(create(), full(**changes)) as writer:
         for row in ROWS[:after]:
             writer.log(row)
         raise ZeroDivisionError
@@ -119,13 +120,38 @@ def state_of_run(sink: OnlineSink, run_id: str) -> RunState:
         {"rows": ROWS[1:]},
         {"rows": ROWS[:1]},
         {"config": {"fine_tune_job_id": "ftjob-1", "model": "gpt"}},
-        {"config": {"fine_tune_job_id": "ftjob-1", "model": "gpt", "seed": 2}},
+        {"config": NOW | {"hyperparameters": {"batch_size": 1}}},
+        {"config": NOW | {"hyperparameters": {}}},
     ],
 )
 def test_a_run_that_holds_something_else_is_no_beginning(sink: OnlineSink, changes: dict[str, Any]) -> None:
     with pytest.raises(ZeroDivisionError):
-        break_off(sink, 2)
-    assert sink.held_rows(state_of(sink), full(**changes)) is None
+        break_off(sink, 2, config=NOW)
+    assert sink.held_rows(state_of(sink), full(**{"config": NOW} | changes)) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 2},
+        {"seed": None},
+        {"hyperparameters": {"n_epochs": "auto"}},
+        {"hyperparameters": {"n_epochs": {"start": 1}}},
+        {"hyperparameters": "unknown"},
+    ],
+)
+def test_a_cut_off_run_with_older_values_in_its_config_is_gone_on_with_and_has_the_fresh_ones(
+    sink: OnlineSink, backend: WandbBackend, project: str, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        break_off(sink, 2, config=NOW | changes)
+    cut_off = state_of(sink)
+    held = sink.held_rows(cut_off, full(config=NOW))
+    assert held == 2
+    write(sink, extend(cut_off), full(config=NOW), ROWS[held:])
+    run = the_run(backend, project)
+    assert run.config == {**NOW, "mine": 1}
+    assert [step for step, *_ in rows_in(run)] == [1, 2, 3, 4, 5]
 
 
 def test_a_native_run_gets_what_it_lacks_and_keeps_what_it_has(

@@ -75,7 +75,7 @@ class OnlineSink:
         summary = {key for key in there.summary_metrics if not key.startswith("_")}
         wanted = [(row.step, dict(row.metrics), row.time) for row in record.rows]
         is_beginning = (
-            there.config.keys() <= config.keys() | COUNTS  # the values are set again
+            _has_keys_of(config | dict.fromkeys(COUNTS), there.config)  # the values are set again
             and summary <= {*record.summary, *metrics, *TABLES}
             and all(
                 (step, row) == known[:2] and known[2] in {None, time}
@@ -250,6 +250,15 @@ def _row(row: Mapping[str, Any]) -> tuple[int, dict[str, Any], float]:
     """Return the step, the metrics and the time of a row of the history."""
     metrics = {key: value for key, value in row.items() if key not in {"_step", "_timestamp", "_runtime"}}
     return row["_step"], metrics, row["_timestamp"]
+
+
+def _has_keys_of(config: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+    """Whether every key that is there has its place in the config; W&B keeps the others, at any depth."""
+    return all(
+        key in config
+        and (not (isinstance(value, dict) and isinstance(config[key], dict)) or _has_keys_of(config[key], value))
+        for key, value in there.items()
+    )
 
 
 def _newness(artifact: wandb.Artifact) -> tuple[float, str]:
