@@ -133,9 +133,9 @@ class FakeRun:
     def steps(self) -> list[int]:
         return [row.step for row in self.rows]
 
-    def log(self, row: MetricRow) -> None:
+    def log(self, rows: Iterable[MetricRow]) -> None:
         assert self.exit_code is None, "a run that is closed takes nothing"
-        self.rows.append(row)
+        self.rows += rows
 
     def log_events(self, lines: Sequence[str]) -> None:
         self.lines += lines

@@ -134,9 +134,8 @@ class Follower:
             self._run, rows = under_free_id(live, lambda step: self._opened(step, record))
         else:
             rows = record.rows
-        for row in rows:
-            if row.step > self._last_step:  # what comes late is found missing in the end
-                self._run.log(row)
+        # What comes late is found missing in the end.
+        self._run.log(row for row in rows if row.step > self._last_step)
         self._last_step = max((row.step for row in record.rows), default=self._last_step)
 
     def _opened(self, step: Write, record: RunRecord) -> tuple[RunWriter, tuple[MetricRow, ...]]:

@@ -56,8 +56,8 @@ class RunWriter(Protocol):
     def url(self) -> str | None:
         """Where to look at the run: a URL, or a folder for an offline run."""
 
-    def log(self, row: MetricRow) -> None:
-        """Append a row to the history; steps ascend."""
+    def log(self, rows: Iterable[MetricRow]) -> None:
+        """Append rows to the history; steps ascend."""
 
     def log_events(self, lines: Sequence[str]) -> None:
         """Append lines to the console log."""

@@ -72,8 +72,7 @@ class Writer:
                 # The model first: W&B takes it in while the rest is being sent.
                 run.log_model(record, [file for file, _ in datasets])
                 run.save(record.files)
-                for row in rows:
-                    run.log(row)
+                run.log(rows)
             # What is left is mostly waiting for W&B to take it all in: time in which the next job is written.
             self._observe(Advanced(step.job.id, "datasets"))
             notes = (*record.notes, *self._use(run, datasets))

@@ -172,8 +172,7 @@ def full_record(**changes: Any) -> RunRecord:  # noqa: ANN401 - a builder
 
 def write(side: Side, run: RunRecord, run_id: str = "ftjob-1", content: Path | None = None) -> None:
     with side.sink.open(step(run_id), run) as writer:
-        for row in run.rows:
-            writer.log(row)
+        writer.log(run.rows)
         writer.log_events(run.log)
         writer.save(run.files)
         if content is not None:
@@ -241,7 +240,7 @@ def test_jobs_without_a_run_are_left_out(side: Side) -> None:
 
 def break_off(side: Side) -> None:
     with side.sink.open(step(), full_record()) as writer:
-        writer.log(ROWS[0])
+        writer.log([ROWS[0]])
         raise ZeroDivisionError
 
 

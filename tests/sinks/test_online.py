@@ -32,8 +32,7 @@ def sink(workspace: Path, project: str) -> OnlineSink:
 def write(sink: OnlineSink, **changes: Any) -> None:  # noqa: ANN401 - a builder
     run = record(rows=(MetricRow(1, {"train_loss": 1.0}),), **changes)
     with sink.open(step(), run) as writer:
-        for row in run.rows:
-            writer.log(row)
+        writer.log(run.rows)
         writer.log_model(run, ())
         writer.complete(run)
 

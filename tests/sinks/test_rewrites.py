@@ -54,8 +54,7 @@ def full(job_id: str = "ftjob-1", **changes: Any) -> RunRecord:  # noqa: ANN401 
 
 def write(sink: OnlineSink, step: Write, run: RunRecord, rows: tuple[MetricRow, ...] | None = None) -> None:
     with sink.open(step, run) as writer:
-        for row in run.rows if rows is None else rows:
-            writer.log(row)
+        writer.log(run.rows if rows is None else rows)
         writer.log_model(run, ())
         writer.complete(run)
 
@@ -84,8 +83,7 @@ def rows_in(run: Run) -> list[tuple[int, float, float]]:
 
 def break_off(sink: OnlineSink, after: int, **changes: Any) -> None:  # noqa: ANN401 - a builder
     with sink.open(create(), full(**changes)) as writer:
-        for row in ROWS[:after]:
-            writer.log(row)
+        writer.log(ROWS[:after])
         raise ZeroDivisionError
 
 

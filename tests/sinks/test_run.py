@@ -18,7 +18,8 @@ from wandb.util import get_core_path
 from ft_sync.models import Create, Download, JobStatus, MetricRow, RunId
 from ft_sync.sinks.offline import OfflineSink
 from ft_sync.sinks.online import OnlineSink
-from ft_sync.sinks.run import LIVE, _entry
+from ft_sync.sinks.run import LIVE
+from ft_sync.sinks.sdk import entry
 from ft_sync.sinks.wandb import RunOptions
 from tests.builders import job, record, training_file
 
@@ -56,7 +57,7 @@ def test_an_entry_is_what_add_file_would_add(tmp_path: Path, size: int) -> None:
     path = tmp_path / "content"
     path.write_bytes(bytes(range(256)) * (size // 256) + b"x" * (size % 256))
     added = wandb.Artifact("name", type="dataset").add_file(str(path), name="in/here.jsonl", policy="immutable")
-    ours = _entry(path, "in/here.jsonl")
+    ours = entry(path, "in/here.jsonl")
     assert (ours.path, ours.digest, ours.size) == (added.path, added.digest, added.size)
     artifact = wandb.Artifact("name", type="dataset")
     artifact.manifest.add_entry(ours)
@@ -69,7 +70,7 @@ def test_the_digest_of_an_artifact_of_entries_is_that_of_one_of_added_files(tmp_
     path = tmp_path / "content"
     path.write_bytes(LINES)
     ours, theirs = (wandb.Artifact("name", type="dataset") for _ in range(2))
-    ours.manifest.add_entry(_entry(path, "train.jsonl"))
+    ours.manifest.add_entry(entry(path, "train.jsonl"))
     theirs.add_file(str(path), name="train.jsonl")
     assert ours.digest == theirs.digest
 
@@ -115,10 +116,10 @@ def test_stopping_a_run_in_wandb_stops_neither_the_process_nor_other_runs(
         (run,) = backend.runs(project)
         run.stopped = True
         checker = core_says_stop(writer.run, stop)
-        writer.log(MetricRow(1, {"train_loss": 1.0}))  # the answer to the rows tells the core
+        writer.log([MetricRow(1, {"train_loss": 1.0})])  # the answer to the rows tells the core
         assert stopped.wait(10)
         checker.stop_soon()
-        writer.log(MetricRow(2, {"train_loss": 0.5}))
+        writer.log([MetricRow(2, {"train_loss": 0.5})])
         writer.complete(record())
     assert [row["_step"] for row in run.history] == [1, 2]
     assert (run.state, run.summary["ftsync"]["version"] is not None) == ("finished", True)
@@ -134,7 +135,7 @@ def test_a_row_of_a_job_that_runs_is_in_wandb_within_two_seconds(
     with sink.open(Create(RUNNING, RunId("ftjob-1"), "test"), record()) as writer:
         (run,) = backend.runs(project)
         for step in (1, 2):
-            writer.log(MetricRow(step, {"train_loss": 1.0}, 1_700_000_000.0 + step))
+            writer.log([MetricRow(step, {"train_loss": 1.0}, 1_700_000_000.0 + step)])
             assert comes_true(lambda step=step: len(run.history) == step, within=2)  # type: ignore[misc]
         assert run.state == "running"
 
@@ -147,7 +148,7 @@ def test_a_run_is_opened_in_one_thread_and_closed_in_another(
 
     def open_it() -> None:
         writer: WandbRun = opened.enter_context(sink.open(step, record()))
-        writer.log(MetricRow(1, {"train_loss": 1.0}))
+        writer.log([MetricRow(1, {"train_loss": 1.0})])
 
     for task in (open_it, opened.close):
         thread = threading.Thread(target=task)
@@ -188,3 +189,14 @@ def test_the_files_of_offline_artifacts_lie_in_the_runs_own_folder(workspace: Pa
     }
     assert [path for path in kept.values() if not path.resolve().is_relative_to(folder)] == []
     assert kept["train-file-train", "train.jsonl"].read_bytes() == LINES
+
+
+def test_rows_handed_over_in_batches_arrive_all_and_in_order(
+    sink: OnlineSink, backend: WandbBackend, project: str
+) -> None:
+    rows = tuple(MetricRow(step, {"train_loss": 1 / step}, 1_700_000_000.0 + step) for step in range(1, 1_051))
+    with sink.open(Create(job(), RunId("ftjob-1"), "test"), record(rows=rows)) as writer:
+        writer.log(rows[:1000])
+        writer.log(rows[1000:])
+    (run,) = backend.runs(project)
+    assert [(row["_step"], row["train_loss"]) for row in run.history] == [(row.step, 1 / row.step) for row in rows]

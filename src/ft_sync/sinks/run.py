@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import glob
-import hashlib
 import json
 import re
 import shutil
@@ -16,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import wandb
 from filelock import FileLock, Timeout
-from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
-from wandb.sdk.lib.paths import LogicalPath
 
 from ft_sync import datasets
 from ft_sync._version import __version__
 from ft_sync.convert import best_of, portable
 from ft_sync.datasets import DatasetFormat, DatasetSummary
 from ft_sync.models import Create, Enrich, Mark, Replace
+from ft_sync.sinks.sdk import end_status_thread, entry, in_batches
 from ft_sync.sinks.table import write_table
 from ft_sync.sinks.wandb import JOB_TYPE, RunOptions, translated
 
@@ -105,12 +103,14 @@ class WandbRun:
             return str(Path(self.run.dir).parent)
         return self.run.url
 
-    def log(self, row: MetricRow) -> None:
-        """Append a row under its true time."""
-        self.define(row.metrics)
-        timestamp = {} if row.time is None else {"_timestamp": row.time}
-        # Committed at once: else the last row is, after the summary was written, and takes its metrics' place there.
-        self.run.log({**row.metrics, **timestamp}, step=row.step, commit=True)
+    def log(self, rows: Iterable[MetricRow]) -> None:
+        """Append rows under their true times."""
+        with in_batches(self.run):
+            for row in rows:
+                self.define(row.metrics)
+                timestamp = {} if row.time is None else {"_timestamp": row.time}
+                # Committed at once: else the last one is after the summary, and takes its metrics' place there.
+                self.run.log({**row.metrics, **timestamp}, step=row.step, commit=True)
 
     def define(self, metrics: Iterable[str]) -> None:
         """Tell W&B, once for each metric, which of its values to show for the run."""
@@ -158,7 +158,7 @@ class WandbRun:
         else:
             path = self._own_file(name, MODEL_FILE)
             path.write_text(text, encoding="utf-8")
-            artifact.manifest.add_entry(_entry(path, MODEL_FILE))
+            artifact.manifest.add_entry(entry(path, MODEL_FILE))
         with translated("the model artifact"):
             self._model = self.run.log_artifact(artifact, aliases=["latest", alias(record.job_id)])
 
@@ -221,7 +221,7 @@ class WandbRun:
         is_online = self.options.mode == "online"
         for path, name in ((download.path, _file_name(file)), (table, f"{_table_key(file.split)}.table.json")):
             # Online the files stay until they are uploaded; offline they have to outlive this process.
-            artifact.manifest.add_entry(_entry(path if is_online else self._kept(path, file, name), name))
+            artifact.manifest.add_entry(entry(path if is_online else self._kept(path, file, name), name))
         aliases = ["latest", alias(file.id)]
         if is_online:
             artifact = self.run.use_artifact(artifact, aliases=aliases)
@@ -300,7 +300,7 @@ def opened(
                 "settings": wandb.Settings(**{**LEAN, **({} if plan.job.is_finished else LIVE), **_given(settings)}),
             }
         )
-        _end_status_thread(run)
+        end_status_thread(run)
     # Not the thread's own: a run that is followed is opened in one thread and closed in another.
     with FileLock(Path(run.dir).parent / LOCK, thread_local=False).acquire(blocking=False):
         try:
@@ -383,31 +383,11 @@ STATUS_KEYS = frozenset({"status", "fine_tuned_model", "trained_tokens", "durati
 """Of the summary; a run of OpenAI's own integration may have them from an earlier time."""
 
 
-def _end_status_thread(run: wandb.Run) -> None:
-    """End the thread that the SDK starts for each run online, to print what the network does: runs can be many."""
-    checker = run._run_status_checker  # noqa: SLF001 - no setting for it; a contract test watches it
-    if checker is not None:
-        checker.join()
-
-
 def _filterable(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metadata of the model artifact: its content without what only a program reads."""
     models = [{key: saved.get(key) for key in ("step", "model")} for saved in content.get("checkpoints", ())]
     kept = {key: value for key, value in content.items() if key not in {"job", "checkpoints"}}
     return kept | ({"checkpoints": models} if models else {})
-
-
-def _entry(path: Path, name: str) -> ArtifactManifestEntry:
-    """Return what `Artifact.add_file` would add, without mapping the whole file into memory to take its digest."""
-    with path.open("rb") as content:
-        digest = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).digest()
-    return ArtifactManifestEntry(
-        path=LogicalPath(name),
-        digest=base64.b64encode(digest).decode(),
-        size=path.stat().st_size,
-        local_path=str(path),
-        skip_cache=True,  # a copy that nobody would ask for
-    )
 
 
 def _reference(artifact: wandb.Artifact) -> str:

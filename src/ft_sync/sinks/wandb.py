@@ -5,17 +5,12 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import wandb
-from wandb.sdk.artifacts.artifact_instance_cache import (
-    artifact_instance_cache,
-    artifact_instance_cache_by_client_id,
-)
 from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
@@ -24,7 +19,7 @@ from ft_sync.errors import AuthError, ConfigError, FtSyncError, IdTaken, RunExis
 from ft_sync.models import Mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from ft_sync.models import JsonObject
 
@@ -70,27 +65,6 @@ class RunOptions:
     model_artifact_type: str = "model"
     table_rows: int = TABLE_ROWS
     init: JsonObject = field(default_factory=dict)
-
-
-def _guard_caches() -> None:
-    """Let one thread at a time drop old artifacts from the SDK's caches.
-
-    The SDK itself has two threads drop the same one, which ends the second with a `KeyError` (wandb 0.31.0).
-    """
-    lock = threading.Lock()
-
-    def guarded(drop: Callable[[int], None]) -> Callable[[int], None]:
-        def drop_alone(size: int) -> None:
-            with lock:
-                drop(size)
-
-        return drop_alone
-
-    for cache in (artifact_instance_cache, artifact_instance_cache_by_client_id):
-        cache._prune_dict = guarded(cache._prune_dict)  # type: ignore[attr-defined] # noqa: SLF001 - see above
-
-
-_guard_caches()
 
 
 def check_init(init: Mapping[str, object]) -> None:

@@ -1,0 +1,86 @@
+"""What has to be done behind the wandb SDK's face, each for its reason and behind a contract test; nothing else is.
+
+The dependency is capped, since none of this is promised to stay.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from wandb.sdk.artifacts.artifact_instance_cache import artifact_instance_cache, artifact_instance_cache_by_client_id
+from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
+from wandb.sdk.lib.paths import LogicalPath
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import wandb
+
+MESSAGES_AT_ONCE = 100
+"""To the SDK's core, before it is waited for."""
+
+
+def _guard_caches() -> None:
+    """Let one thread at a time drop old artifacts from the SDK's caches.
+
+    The SDK itself has two threads drop the same one, which ends the second with a `KeyError` (wandb 0.31.0).
+    """
+    lock = threading.Lock()
+
+    def guarded(drop: Callable[[int], None]) -> Callable[[int], None]:
+        def drop_alone(size: int) -> None:
+            with lock:
+                drop(size)
+
+        return drop_alone
+
+    for cache in (artifact_instance_cache, artifact_instance_cache_by_client_id):
+        cache._prune_dict = guarded(cache._prune_dict)  # type: ignore[attr-defined]
+
+
+_guard_caches()
+
+
+def end_status_thread(run: wandb.Run) -> None:
+    """End the thread that the SDK starts for each run online, to print what the network does: runs can be many."""
+    checker = run._run_status_checker
+    if checker is not None:
+        checker.join()
+
+
+def entry(path: Path, name: str) -> ArtifactManifestEntry:
+    """Return what `Artifact.add_file` would add, without mapping the whole file into memory to take its digest."""
+    with path.open("rb") as content:
+        digest = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).digest()
+    return ArtifactManifestEntry(
+        path=LogicalPath(name),
+        digest=base64.b64encode(digest).decode(),
+        size=path.stat().st_size,
+        local_path=str(path),
+        skip_cache=True,  # a copy that nobody would ask for
+    )
+
+
+@contextmanager
+def in_batches(run: wandb.Run) -> Iterator[None]:
+    """Have the SDK wait for its core after every so many messages; it would after each, which takes most of the time.
+
+    Messages keep their order, and those that wait to be sent stay few.
+    """
+    interface: Any = run._interface
+    publish, number = interface._publish, itertools.count(1)
+
+    def publish_in_batches(message: object, *, nowait: bool = False) -> None:
+        publish(message, nowait=nowait or next(number) % MESSAGES_AT_ONCE != 0)
+
+    interface._publish = publish_in_batches
+    try:
+        yield
+    finally:
+        del interface._publish
