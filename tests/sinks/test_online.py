@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,8 +17,6 @@ from tests.builders import record
 from tests.sinks.test_contract import step
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ft_sync.models import RunState
     from tests.wandb_backend import WandbBackend
 
@@ -138,3 +138,10 @@ def test_a_server_that_is_not_there_is_unavailable(sink: OnlineSink, monkeypatch
     wandb.teardown()
     with pytest.raises(Unavailable):
         sink.states([ONE])
+
+
+def test_reading_runs_leaves_no_folders(sink: OnlineSink, project: str) -> None:
+    write(sink)
+    assert the_run(sink).run_id == "ftjob-1"
+    assert sink.held_rows(the_run(sink), record()) is None
+    assert list(Path(tempfile.gettempdir()).glob(f"*/{project}")) == []

@@ -14,6 +14,7 @@ from ft_sync.errors import AuthError, NotFound, NotLoggedIn
 from ft_sync.models import Enrich, JobId, Origin, RunId, RunState
 from ft_sync.once import Once
 from ft_sync.sinks.run import Held, alias, artifact_name, dataset_name, is_being_written, opened, summary_of
+from ft_sync.sinks.sdk import remove_folder
 from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, SDK_ERRORS, RunOptions, mark_from, translated
 
 if TYPE_CHECKING:
@@ -182,7 +183,9 @@ class OnlineSink:
         return artifact
 
     def _run(self, run_id: RunId) -> Run:
-        return self._connected().run(f"{self._path}/{run_id}")
+        run = self._connected().run(f"{self._path}/{run_id}")
+        remove_folder(run)
+        return run
 
     @property
     def _path(self) -> str:
@@ -218,8 +221,9 @@ class OnlineSink:
         filters = {"$or": [{"name": {"$in": ids}}, {"config.fine_tune_job_id": {"$in": ids}}]}
         with translated(f"the runs of {self._path}"):
             runs = api.runs(self._path, filters=filters, per_page=RUNS_A_PAGE, lazy=False)
-            if _project_exists(runs):
-                yield from runs
+            for run in runs if _project_exists(runs) else ():
+                remove_folder(run)
+                yield run
 
 
 def start_core() -> None:

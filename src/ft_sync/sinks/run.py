@@ -60,13 +60,19 @@ LEAN: Mapping[str, object] = {
     "x_save_requirements": False,
     # The SDK tries for so long to make a run under an id that W&B will not give: 4 times in 30 s.
     "init_timeout": 30,
+    # Seconds after which closing a run gives up on a server that is away; it would wait for ever.
+    "finish_timeout": 300.0,
+    "finish_timeout_raises": True,
     # Whoever stops one run in W&B does not mean all the others: by default the SDK interrupts the whole process.
     "stop_fn": lambda: None,
 }
 
 LIVE: Mapping[str, object] = {
     # Seconds between two posts of rows, 15 by default: while a job runs, people look at its run.
-    "x_file_stream_transmit_interval": 1.0
+    "x_file_stream_transmit_interval": 1.0,
+    # Seconds after which closing the run gives up on a server that is away: what is not there is brought by whoever
+    # goes on with the run, and nobody who wants to end has to wait for the server to come back.
+    "finish_timeout": 10.0,
 }
 
 

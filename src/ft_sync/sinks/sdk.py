@@ -9,7 +9,8 @@ import base64
 import hashlib
 import itertools
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wandb.sdk.artifacts.artifact_instance_cache import artifact_instance_cache, artifact_instance_cache_by_client_id
@@ -18,9 +19,9 @@ from wandb.sdk.lib.paths import LogicalPath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import wandb
+    from wandb.apis.public import Run
 
 MESSAGES_AT_ONCE = 100
 """To the SDK's core, before it is waited for."""
@@ -65,6 +66,14 @@ def entry(path: Path, name: str) -> ArtifactManifestEntry:
         local_path=str(path),
         skip_cache=True,  # a copy that nobody would ask for
     )
+
+
+def remove_folder(run: Run) -> None:
+    """Remove the empty folder that the SDK makes for each run that is read, and those of its project and entity."""
+    folder = Path(run.dir)
+    with suppress(OSError):  # there are others in it
+        for empty in (folder, *folder.parents[:2]):
+            empty.rmdir()
 
 
 @contextmanager
