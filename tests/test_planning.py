@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ft_sync.errors import AuthError, FtSyncError, NotFound, Unavailable
+from ft_sync.errors import AuthError, Forbidden, FtSyncError, NotFound, Unavailable
 from ft_sync.models import Create, Job, JobId, JobStatus, Skip, Wait
 from ft_sync.plan import Rule
 from ft_sync.planning import JOBS_A_PAGE, Preview, Selection, plan_all, preview
@@ -91,7 +91,7 @@ def test_each_job_is_planned_by_its_own_runs() -> None:
     assert [type(step) for step in planned.plans] == [Skip, Create, Wait]
 
 
-@pytest.mark.parametrize("error", [NotFound("none"), Unavailable("down")])
+@pytest.mark.parametrize("error", [NotFound("none"), Unavailable("down"), Forbidden("not this one")])
 def test_a_named_job_that_cannot_be_had_is_unreadable_and_the_others_are_planned(error: FtSyncError) -> None:
     source = FakeSource([jobs(2)[1]])
     source.broken["ftjob-1"] = error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ft_sync.errors import AuthError, FtSyncError, NotLoggedIn
+from ft_sync.errors import AuthError, Forbidden, FtSyncError, NotLoggedIn
 from ft_sync.models import Failed, RunState, SyncState
 from ft_sync.plan import Rule, current, plan, sync_state
 from ft_sync.results import flatten
@@ -90,9 +90,9 @@ def details(source: JobSource, sink: RunSink, job_ids: Iterable[JobId]) -> Itera
     for job_id in job_ids:
         try:
             yield detail(source, sink, job_id)
-        except AuthError:
-            raise  # the next job would be refused in the same way
         except FtSyncError as error:
+            if isinstance(error, AuthError) and not isinstance(error, Forbidden):
+                raise  # the next job would be refused in the same way
             yield Failed(job_id, error)
 
 

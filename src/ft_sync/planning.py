@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ft_sync.errors import AuthError, FtSyncError
+from ft_sync.errors import AuthError, Forbidden, FtSyncError
 from ft_sync.follow import Patience
 from ft_sync.models import Failed, Job, JobId, Plan
 from ft_sync.plan import Rule, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from ft_sync.ports import JobSource, RunSink
 
@@ -59,13 +59,14 @@ class Preview:
 
 def preview(source: JobSource, sink: RunSink, selection: Selection, rule: Rule) -> Preview:
     """Plan every selected job from the listing and the run states."""
-    jobs, unreadable = _select(source, selection)
+    if not selection.job_ids:
+        return Preview(plan_all(list(source.jobs(limit=selection.last))[::-1], sink, rule))
+    jobs, unreadable = _named(source, selection.job_ids)
     return Preview(plan_all(jobs, sink, rule), unreadable)
 
 
-def plan_all(jobs: Iterable[Job], sink: RunSink, rule: Rule) -> tuple[Plan, ...]:
+def plan_all(jobs: Sequence[Job], sink: RunSink, rule: Rule) -> tuple[Plan, ...]:
     """Plan these jobs, asking the sink for all of their runs at once."""
-    jobs = list(jobs)
     states = sink.states([job.id for job in jobs]) if jobs else {}
     return tuple(plan(job, states.get(job.id, ()), rule) for job in jobs)
 
@@ -83,18 +84,16 @@ def _listed(source: JobSource, wanted: set[JobId]) -> dict[JobId, Job]:
     return found
 
 
-def _select(source: JobSource, selection: Selection) -> tuple[list[Job], tuple[Failed, ...]]:
-    """Return the selected jobs, oldest first unless named, and the named ones that could not be had."""
-    if not selection.job_ids:
-        return list(source.jobs(limit=selection.last))[::-1], ()
+def _named(source: JobSource, job_ids: Sequence[JobId]) -> tuple[list[Job], tuple[Failed, ...]]:
+    """Return the named jobs, and those that could not be had."""
     jobs: list[Job] = []
     failures: list[Failed] = []
-    listed = _listed(source, set(selection.job_ids))
-    for job_id in dict.fromkeys(selection.job_ids):
+    listed = _listed(source, set(job_ids))
+    for job_id in dict.fromkeys(job_ids):
         try:
             jobs.append(listed.get(job_id) or source.job(job_id))
-        except AuthError:
-            raise  # the next job would be refused in the same way
         except FtSyncError as error:
+            if isinstance(error, AuthError) and not isinstance(error, Forbidden):
+                raise  # the next job would be refused in the same way
             failures.append(Failed(job_id, error))
     return jobs, tuple(failures)
