@@ -52,8 +52,6 @@ class Measured:
 
     def cost(self, latency: float) -> dict[str, Any]:
         """Where the time may have gone; `waiting` is what all round trips would take one after the other."""
-        if find_spec("pandas") is None:
-            raise RuntimeError("the peer needs pandas: pip install -c constraints.txt -e '.[bench]'")
         requests = self.openai.total() + self.wandb.total()
         return {
             "command": self.command,

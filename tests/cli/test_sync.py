@@ -10,6 +10,8 @@ import wandb
 from ft_sync.sandbox import Sandbox, World, samples
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.cli.conftest import Ftsync
     from tests.wandb_backend import WandbBackend
 
@@ -263,3 +265,20 @@ def test_an_unknown_choice_names_the_known_ones(ftsync: Ftsync) -> None:
     said = ftsync("sync", "--on-native", "keep")
     assert said.code == 2
     assert "enrich" in said.err
+
+
+@pytest.fixture
+def few_files() -> Iterator[int]:
+    """A low limit of open files, as shells have it; gives the highest that is allowed."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_sync_allows_itself_more_open_files_than_the_shell_does(ftsync: Ftsync, few_files: int) -> None:
+    import resource  # noqa: PLC0415 - not on Windows
+
+    assert ftsync("sync", "--offline").code == 0
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(65_536, few_files)

@@ -20,6 +20,8 @@ What sync leaves alone because it is complete is written again if its job has ch
 wrote it; with --overwrite, whatever is selected is. The run that is replaced goes once the new one is verified.
 """
 
+OPEN_FILES = 65_536
+
 Row: TypeAlias = tuple[str, str, int | None, str | None, str]
 """An outcome: its name, the job, the rows written, the run's URL, the reason."""
 
@@ -137,8 +139,20 @@ def carry_out(arguments: dict[str, Any], output: Output) -> "SyncReport":
 
     if arguments["fine_tune_job_id"] == []:
         return SyncReport(())  # `--job -` named none: that is not "every job"
+    _allow_open_files()
     with progress.watching(output) as observer:
         return api.sync(**arguments, observer=observer)
+
+
+def _allow_open_files() -> None:
+    """Raise the number of files that this process may have open: each job that is followed keeps two."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows, which has no such limit
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def preview(arguments: dict[str, Any], command: str, output: Output) -> int:
