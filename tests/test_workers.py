@@ -129,3 +129,19 @@ def test_what_is_no_failure_of_the_task_is_raised_where_its_result_is_asked_for(
         with pytest.raises(KeyboardInterrupt):
             workers.next()
         assert workers.busy == 0
+
+
+def test_an_interruption_is_raised_once_where_a_result_is_waited_for_and_costs_none() -> None:
+    with Workers[str](1) as workers:
+        workers.interrupt()
+        workers.start(lambda: "done")
+        with pytest.raises(KeyboardInterrupt):
+            workers.next()
+        assert list(workers.drain()) == ["done"]
+
+
+def test_draining_is_not_interrupted() -> None:
+    with Workers[str](1) as workers:
+        workers.start(lambda: "done")
+        workers.interrupt()
+        assert list(workers.drain()) == ["done"]

@@ -1,7 +1,8 @@
 """Sync: the only orchestration; it knows the two services by their ports alone.
 
-One thread, the caller's, decides everything: it plans, polls, verifies and settles. What takes time is done by workers,
-which hand back what came of it.
+One thread decides everything: it plans, polls, verifies and settles. What takes time is done by workers, which hand
+back what came of it. The caller's thread only listens for an interruption, which reaches the one that decides where it
+waits, and nowhere else.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ft_sync.downloads import Downloads
-from ft_sync.errors import REFUSALS, BadData, FtSyncError, RunExists, Unavailable, Unexpected
+from ft_sync.errors import REFUSALS, BadData, FtSyncError, RunExists, Stopped, Unavailable, Unexpected
 from ft_sync.events import Delayed, Event, Interrupted, Noted, Observer, Planned, Settled
 from ft_sync.follow import Follower
 from ft_sync.following import Following
+from ft_sync.interruption import in_order
 from ft_sync.models import UNSUCCESSFUL, Enrich, Failed, Job, JobId, JobOutcome, Skip, Skipped, SyncReport, Wait, Write
 from ft_sync.plan import under_next_id
 from ft_sync.planning import Preview, Request, Selection, plan_all, preview
@@ -52,18 +54,7 @@ def sync(source: JobSource, sink: RunSink, clock: Clock, request: Request, obser
     ):
         downloads = Downloads(source, Path(folder))
         work = _Work(source, sink, clock, request, one_at_a_time(observe), workers, downloads)
-        try:
-            work.begin()
-            work.go_on()
-        except KeyboardInterrupt:
-            work.observe(Interrupted())
-            work.wind_down()
-            if not request.patience.watch:
-                raise
-        except BaseException:
-            work.wind_down()
-            raise
-        return work.report()
+        return in_order(work.carry_through, work.interrupt)
 
 
 class _Work:
@@ -92,6 +83,26 @@ class _Work:
         self.arrived: list[Job] = []
         self.outcomes: dict[JobId, JobOutcome] = {}
         self.ended_badly: list[JobId] = []
+
+    def carry_through(self) -> SyncReport:
+        try:
+            self.begin()
+            self.go_on()
+        except (KeyboardInterrupt, Stopped) as error:
+            self.observe(Interrupted())
+            self.wind_down()
+            if not self.patience.watch:
+                raise KeyboardInterrupt from error
+        except BaseException:
+            self.wind_down()
+            raise
+        return self.report()
+
+    def interrupt(self) -> bool:
+        """Have the work end in order, from another thread; return whether there is anything to bring to its end."""
+        self.clock.stop()
+        self.workers.interrupt()
+        return bool(self.workers.busy or self.following or self.verification)
 
     def report(self) -> SyncReport:
         outcomes = tuple(self.outcomes[job_id] for job_id in self.known if job_id in self.outcomes)

@@ -23,7 +23,7 @@ class Workers(Generic[_Result]):
         self.busy = 0
         self._patient = ThreadPoolExecutor(number, thread_name_prefix="ftsync")
         self._urgent = ThreadPoolExecutor(number, thread_name_prefix="ftsync-urgent")
-        self._ended: queue.SimpleQueue[Future[_Result]] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[Future[_Result] | None] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
         return self
@@ -39,18 +39,35 @@ class Workers(Generic[_Result]):
         (self._urgent if urgent else self._patient).submit(task).add_done_callback(self._ended.put)
 
     def next(self, timeout: float | None = None) -> _Result | None:
-        """Return what the next task to end returns; None if none ends within `timeout` seconds, or if it is dropped."""
+        """Return what the next task to end returns; None if none ends within `timeout` seconds, or if it is dropped.
+
+        Raises:
+            KeyboardInterrupt: Once after `interrupt`; the tasks are what they were.
+        """
         try:
             future = self._ended.get(timeout=timeout)
         except queue.Empty:
             return None
+        if future is None:
+            raise KeyboardInterrupt
         self.busy -= 1
         return None if future.cancelled() else future.result()
 
     def drain(self) -> Iterator[_Result | None]:
-        """Yield what `next` returns until no worker is busy, also with tasks that are started meanwhile."""
+        """Yield what `next` returns until no worker is busy, also with tasks that are started meanwhile.
+
+        Nobody can interrupt that: it is what an interruption leads to.
+        """
         while self.busy:
-            yield self.next()
+            try:
+                result = self.next()
+            except KeyboardInterrupt:
+                continue
+            yield result
+
+    def interrupt(self) -> None:
+        """Interrupt whoever waits for the next task to end, or does so next."""
+        self._ended.put(None)
 
     def drop_waiting(self) -> None:
         """Drop the tasks whose turn has not come, and take no more but urgent ones."""
