@@ -1,15 +1,15 @@
 """Small services in memory behind the ports: fill them with jobs and runs, and name what is to fail; fit for threads.
 
-`FakeSource(jobs)` serves jobs newest first; put an error into `broken[id]` to have a job or file fail, metrics into
-`results[file_id]` and `events_by_id[job_id]`, and change `jobs_by_id` while a clock sleeps to let time do something: a
-job that is taken out is unknown.
+`FakeSource(jobs)` serves jobs newest first; put an error into `broken[id]` to have a job or the content of a file fail,
+metrics into `results[file_id]` and `events_by_id[job_id]`, and change `jobs_by_id` while a clock sleeps to let time do
+something: a job that is taken out is unknown.
 
 `FakeSink(states)` keeps the runs in `runs` and what it says of them in `held`. A run of `states` holds rows without
 metrics, as many as its state says: set `runs[id].rows` to have it hold something that can be gone on with. An id in
 `loses` is written and then not held; one in `taken` is refused, as is that of a run that was deleted; `add` puts in a
 run that somebody else has made.
 
-Both write down what they are told, in `asked` and `did`, in words such as `snapshot ftjob-1` and `open ftjob-1-r2`, and
+Both write down what they are told, in `asked` and `did`, in words such as `events ftjob-1` and `open ftjob-1-r2`, and
 say them to `happens` first, which may wait, raise, or change the world: it is called in the thread that asks. `Gauge`
 tells how many threads were in it at once, and `wait_for_company` holds one up until others want the same.
 
@@ -29,23 +29,22 @@ from typing import TYPE_CHECKING, Any, Self
 from ft_sync import datasets
 from ft_sync.errors import IdTaken, NotFound, RunExists, Stopped
 from ft_sync.models import (
+    Checkpoint,
     Create,
     Download,
     Enrich,
+    File,
     Job,
     JobEvent,
     JobId,
-    JobSnapshot,
     Mark,
     MetricRow,
     Origin,
     Replace,
-    ResultFile,
     RunFile,
     RunId,
     RunRecord,
     RunState,
-    TrainingFile,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ft_sync.datasets import DatasetSummary
-    from ft_sync.models import FileId, Write
+    from ft_sync.models import FileId, TrainingFile, Write
     from ft_sync.once import Once
 
 RESULTS = b"step,train_loss\n1,0.9\n2,0.5\n"
@@ -70,6 +69,7 @@ class FakeSource:
     def __init__(self, jobs: Iterable[Job] = ()) -> None:
         self.jobs_by_id = {job.id: job for job in jobs}
         self.events_by_id: dict[JobId, list[JobEvent]] = defaultdict(list)
+        self.checkpoints_by_id: dict[JobId, list[Checkpoint]] = defaultdict(list)
         self.results: dict[FileId, bytes] = {}
         self.broken: dict[str, Exception] = {}
         self.asked: list[str] = []
@@ -86,11 +86,18 @@ class FakeSource:
             raise NotFound(f"no job {job_id}")
         return self.jobs_by_id[job_id]
 
-    def snapshot(self, job: Job) -> JobSnapshot:
-        self._ask("snapshot", job.id)
-        files = tuple(ResultFile(file_id, self.results.get(file_id, RESULTS)) for file_id in job.result_files)
-        training = (TrainingFile(job.training_file, "train", "train.jsonl"),) if job.training_file else ()
-        return JobSnapshot(job, tuple(self.events_by_id[job.id]), (), files, training)
+    def checkpoints(self, job_id: JobId) -> tuple[Checkpoint, ...]:
+        self._ask("checkpoints", job_id)
+        return tuple(self.checkpoints_by_id[job_id])
+
+    def file(self, file_id: FileId) -> File:
+        self.asked.append(f"file {file_id}")
+        return File(file_id)
+
+    def content(self, file_id: FileId, *, limit: int) -> bytes | None:
+        self._ask("content", file_id)
+        content = self.results.get(file_id, RESULTS)
+        return content if len(content) <= limit else None
 
     def events(self, job_id: JobId, *, after: str | None = None, limit: int | None = None) -> tuple[JobEvent, ...]:
         self._ask("events", job_id, f" after {after}" if after else "")

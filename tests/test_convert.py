@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ft_sync import convert
 from ft_sync.convert import best_of, digest, record
 from ft_sync.models import FileId, JobError, JobStatus, MetricRow
-from ft_sync.sources.openai import checkpoint_from, event_from, job_from
+from ft_sync.sources.objects import checkpoint_from, event_from, job_from
 from tests.builders import CREATED, at, checkpoint, event, job, result_file, snapshot, training_file
 
 GRADER = {"type": "string_check", "name": "exact", "operation": "eq", "input": "{{sample.output_text}}"}

@@ -11,7 +11,7 @@ import pytest
 from ft_sync import verify
 from ft_sync.datasets import DatasetFormat, DatasetSummary
 from ft_sync.engine import sync
-from ft_sync.errors import FtSyncError, IdTaken, NotFound, RunExists, SinkRejected, Unavailable, Unexpected
+from ft_sync.errors import Forbidden, FtSyncError, IdTaken, NotFound, RunExists, SinkRejected, Unavailable, Unexpected
 from ft_sync.events import Delayed, Event, Interrupted, Noted, Planned, Settled
 from ft_sync.follow import Patience
 from ft_sync.models import (
@@ -385,7 +385,7 @@ def test_many_jobs_at_once_never_mix() -> None:
 def test_as_many_jobs_as_asked_for_are_read_and_written_at_once_and_no_more(concurrency: int) -> None:
     source, sink = FakeSource(jobs(6)), FakeSink()
     reading, writing = Gauge(), Gauge()
-    together = {"snapshot": threading.Barrier(concurrency), "save": threading.Barrier(concurrency)}
+    together = {"checkpoints": threading.Barrier(concurrency), "save": threading.Barrier(concurrency)}
 
     def at_once(gauge: Gauge) -> Callable[[str], None]:
         def happens(words: str) -> None:
@@ -449,7 +449,7 @@ def while_the_first_is_read(source: FakeSource, clock: FakeClock) -> threading.E
     begun, stopped = threading.Event(), threading.Event()
 
     def happens(words: str) -> None:
-        if words == "snapshot ftjob-1":
+        if words == "checkpoints ftjob-1":
             begun.set()
             stopped.wait(10)
             time.sleep(0.01)
@@ -473,7 +473,7 @@ def test_an_interruption_finishes_and_verifies_what_is_being_written_starts_noth
     assert isinstance(settled[JobId("ftjob-1")], Synced)
     assert sink.held[ONE].is_complete
     # Three threads hold the first three jobs, the next three wait for a thread, and the last comes after the seventh.
-    assert not {"snapshot ftjob-4", "snapshot ftjob-6", "snapshot ftjob-8"} & set(source.asked)
+    assert not {"checkpoints ftjob-4", "checkpoints ftjob-6", "checkpoints ftjob-8"} & set(source.asked)
     assert [type(one) for one in heard if isinstance(one, Interrupted)] == [Interrupted]
 
 
@@ -549,7 +549,7 @@ def test_a_watch_takes_on_new_jobs_and_ends_with_a_report_when_it_is_interrupted
     report, _ = watch(source, sink, lambda: source.jobs_by_id.update(late), nothing)
     assert synced_in(report) == {"ftjob-1", "ftjob-2", "ftjob-3"}
     assert source.asked.count("jobs") == 3
-    assert source.asked.count("snapshot ftjob-1") == 1
+    assert source.asked.count("checkpoints ftjob-1") == 1
 
 
 def test_a_watch_of_an_empty_account_waits_for_its_first_job() -> None:
@@ -578,15 +578,15 @@ def test_a_watch_tries_failures_again_and_reports_each_job_once() -> None:
     report, _ = watch(source, sink, nothing, source.broken.clear)
     assert sorted(outcome.job_id for outcome in report.outcomes) == ["ftjob-1", "ftjob-2"]
     assert synced_in(report) == {"ftjob-1", "ftjob-2"}
-    assert source.asked.count("snapshot ftjob-2") == 1
+    assert source.asked.count("checkpoints ftjob-2") == 1
 
 
 def test_a_watch_does_not_ask_again_for_what_was_refused() -> None:
     source, sink = FakeSource(jobs(1)), FakeSink()
-    source.broken["ftjob-1"] = NotFound("gone")
+    source.broken["ftjob-1"] = Forbidden("not yours")
     report, _ = watch(source, sink, nothing, nothing)
-    assert failed_in(report) == {"ftjob-1": NotFound}
-    assert source.asked.count("snapshot ftjob-1") == 1
+    assert failed_in(report) == {"ftjob-1": Forbidden}
+    assert source.asked.count("events ftjob-1") == 1
 
 
 def test_a_watch_survives_that_openai_is_away_from_the_start() -> None:

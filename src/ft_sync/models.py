@@ -4,6 +4,7 @@ Job side
     `Job`           a fine-tuning job as the API lists it
     `JobEvent`      one entry of its event log, a message or a metrics event
     `Checkpoint`    a model saved on the way, with its metrics
+    `File`          a file's description, as the files API gives it
     `ResultFile`    a file of metrics that the service wrote for the job
     `TrainingFile`  a training or validation file (its description, not its bytes)
     `JobSnapshot`   a job with everything the service knows of it
@@ -132,6 +133,17 @@ class Checkpoint:
     step: int | None
     created_at: datetime | None
     metrics: JsonObject = field(default_factory=dict)
+    raw: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file object of the files API: `size` is in bytes, `raw` the object as served."""
+
+    id: FileId
+    filename: str | None = None
+    size: int | None = None
+    created_at: datetime | None = None
     raw: JsonObject = field(default_factory=dict)
 
 

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 
     from ft_sync.datasets import DatasetSummary
     from ft_sync.models import (
+        Checkpoint,
         Download,
+        File,
         FileId,
         Job,
         JobEvent,
         JobId,
-        JobSnapshot,
         MetricRow,
         RunFile,
         RunRecord,
@@ -39,14 +40,20 @@ class JobSource(Protocol):
     def job(self, job_id: JobId) -> Job:
         """Return one job."""
 
-    def snapshot(self, job: Job) -> JobSnapshot:
-        """Return everything the service knows of the job; what it refuses to give is named in the notes."""
-
     def events(self, job_id: JobId, *, after: str | None = None, limit: int | None = None) -> tuple[JobEvent, ...]:
         """Return, oldest first, the events newer than the event `after`, at most the `limit` newest."""
 
+    def checkpoints(self, job_id: JobId) -> tuple[Checkpoint, ...]:
+        """Return the job's checkpoints, in the order of the service."""
+
+    def file(self, file_id: FileId) -> File:
+        """Return a file's description."""
+
+    def content(self, file_id: FileId, *, limit: int) -> bytes | None:
+        """Return the content of a file, None if it is larger than `limit` bytes."""
+
     def download(self, file_id: FileId, to: Path) -> Download:
-        """Stream a file's content to disk."""
+        """Stream a file's content to disk; what is there of it already is gone on with if the service can do that."""
 
 
 class RunWriter(Protocol):

@@ -11,6 +11,7 @@ from ft_sync.errors import REFUSALS, IdTaken
 from ft_sync.events import Advanced, Noted, Observer, Started
 from ft_sync.models import Enrich, Extend, Synced
 from ft_sync.plan import under_next_id
+from ft_sync.snapshot import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -61,9 +62,9 @@ class Writer:
         with self._reading:
             self._observe(Started(step))
             self._observe(Advanced(step.job.id, "reading"))
-            snapshot = self._source.snapshot(step.job)
-            datasets, missing = self._datasets(snapshot.training_files)
-            record = convert.record(snapshot, missing)
+            known = snapshot(self._source, step.job)
+            datasets, missing = self._datasets(known.training_files)
+            record = convert.record(known, missing)
         with ExitStack() as opened:
             with self._writing:
                 step, rows = remaining(step, record, self._sink)

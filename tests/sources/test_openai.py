@@ -22,13 +22,12 @@ from ft_sync.errors import (
 )
 from ft_sync.models import FileId, JobError, JobId
 from ft_sync.sandbox import API_KEY, Sandbox, World, samples
+from ft_sync.snapshot import snapshot
+from ft_sync.sources.objects import checkpoint_from, event_from, job_from
 from ft_sync.sources.openai import (
     TRANSLATIONS,
     OpenAISource,
-    checkpoint_from,
     connected,
-    event_from,
-    job_from,
     translate,
 )
 from ft_sync.sources.pace import Pace
@@ -128,15 +127,15 @@ def test_fields_of_another_type_count_as_unknown(absurd: object) -> None:
 def test_a_snapshot_holds_events_checkpoints_results_and_file_descriptions(source: OpenAISource, world: World) -> None:
     (sample,) = [job for job in samples.finished_jobs() if job.id == "ftjob-1LdB563SfkhvH8pUo541MPmi"]
     world.add(sample)
-    snapshot = source.snapshot(source.job(JobId(sample.id)))
-    assert len(snapshot.events) == len(sample.events)
-    times = [event.created_at for event in snapshot.events if event.created_at]
+    found = snapshot(source, source.job(JobId(sample.id)))
+    assert len(found.events) == len(sample.events)
+    times = [event.created_at for event in found.events if event.created_at]
     assert times == sorted(times)
-    assert len(snapshot.checkpoints) == 3
-    assert len(snapshot.result_files) == 1
-    assert [file.split for file in snapshot.training_files] == ["train", "valid"]
-    assert [file.filename for file in snapshot.training_files] == ["support.jsonl", "support-valid.jsonl"]
-    assert snapshot.notes == ()
+    assert len(found.checkpoints) == 3
+    assert len(found.result_files) == 1
+    assert [file.split for file in found.training_files] == ["train", "valid"]
+    assert [file.filename for file in found.training_files] == ["support.jsonl", "support-valid.jsonl"]
+    assert found.notes == ()
 
 
 def test_only_events_after_a_known_one_are_returned(source: OpenAISource, world: World) -> None:
@@ -150,26 +149,26 @@ def test_a_service_without_events_and_checkpoints_still_gives_the_job(
 ) -> None:
     (job_id,) = full(world, 1)
     sandbox.fail(r"/(events|checkpoints)$", status=404, body={"detail": "Not Found"})
-    snapshot = source.snapshot(source.job(JobId(job_id)))
-    assert snapshot.notes == ("this service keeps no events", "this service keeps no checkpoints")
-    assert snapshot.result_files
+    found = snapshot(source, source.job(JobId(job_id)))
+    assert found.notes == ("this service keeps no events", "this service keeps no checkpoints")
+    assert found.result_files
 
 
 def test_a_result_file_that_is_gone_is_a_note(source: OpenAISource, world: World, sandbox: Sandbox) -> None:
     (job_id,) = full(world, 1)
     job = source.job(JobId(job_id))
     sandbox.fail(f"/files/{job.result_files[0]}", status=404)
-    snapshot = source.snapshot(job)
-    assert snapshot.result_files == ()
-    assert "could not be had" in snapshot.notes[0]
+    found = snapshot(source, job)
+    assert found.result_files == ()
+    assert "could not be had" in found.notes[0]
 
 
 def test_a_result_file_as_large_as_weights_is_not_read(source: OpenAISource, world: World, sandbox: Sandbox) -> None:
     (job_id,) = full(world, 1)
     job = source.job(JobId(job_id))
     sandbox.fail(f"/files/{job.result_files[0]}$", status=200, body={"id": job.result_files[0], "bytes": 5_000_000_000})
-    snapshot = source.snapshot(job)
-    assert snapshot.result_files == ()
+    found = snapshot(source, job)
+    assert found.result_files == ()
     assert sandbox.count(f"/files/{job.result_files[0]}/content") == 0
 
 

@@ -1,0 +1,72 @@
+"""A job with everything that its source knows of it; what the source refuses to give is named in the notes."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from ft_sync.errors import REFUSALS, NotFound
+from ft_sync.models import Checkpoint, File, JobEvent, JobSnapshot, ResultFile, TrainingFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ft_sync.models import FileId, Job, Split
+    from ft_sync.ports import JobSource
+
+MAX_RESULT_BYTES = 64 * 2**20
+"""A result file beyond this is not metrics: some services list the weights there."""
+
+
+def snapshot(source: JobSource, job: Job) -> JobSnapshot:
+    """Return the job with its events, checkpoints, result files and file descriptions."""
+    notes: list[str] = []
+    events: tuple[JobEvent, ...] = ()
+    checkpoints: tuple[Checkpoint, ...] = ()
+    with _or_note(notes, "this service keeps no events"):
+        events = source.events(job.id)
+    with _or_note(notes, "this service keeps no checkpoints"):
+        checkpoints = source.checkpoints(job.id)
+    result_files = tuple(_result_files(source, job, notes))
+    return JobSnapshot(job, events, checkpoints, result_files, tuple(_training_files(source, job, notes)), tuple(notes))
+
+
+def _result_files(source: JobSource, job: Job, notes: list[str]) -> Iterator[ResultFile]:
+    for file_id in job.result_files:
+        file = File(file_id)
+        with suppress(*REFUSALS):  # the content may be there all the same
+            file = source.file(file_id)
+        size = file.size or 0
+        try:
+            content = None if size > MAX_RESULT_BYTES else source.content(file_id, limit=MAX_RESULT_BYTES)
+        except REFUSALS as error:
+            # Old result files get deleted; the events of the job may still hold its metrics.
+            notes.append(f"result file {file_id} could not be had: {error.message}")
+            continue
+        if content is None:
+            what = f"{size} bytes" if size else f"more than {MAX_RESULT_BYTES} bytes"
+            notes.append(f"result file {file_id} was not read: {what} are not a table of metrics")
+            continue
+        yield ResultFile(file_id, content, file.filename)
+
+
+def _training_files(source: JobSource, job: Job, notes: list[str]) -> Iterator[TrainingFile]:
+    splits: tuple[tuple[Split, FileId | None], ...] = (("train", job.training_file), ("valid", job.validation_file))
+    for split, file_id in splits:
+        if file_id is None:
+            continue
+        file = File(file_id)
+        try:
+            file = source.file(file_id)
+        except REFUSALS as error:
+            notes.append(f"{split} file {file_id} could not be described: {error.message}")
+        yield TrainingFile(file_id, split, file.filename, file.size, file.created_at, file.raw)
+
+
+@contextmanager
+def _or_note(notes: list[str], note: str) -> Iterator[None]:
+    """Take a missing route for an empty answer: the job itself is known to exist."""
+    try:
+        yield
+    except NotFound:
+        notes.append(note)

@@ -1,0 +1,125 @@
+"""OpenAI's objects, as the JSON that was served, into models: what is missing or of another type counts as unknown."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ft_sync.errors import BadData
+from ft_sync.models import Checkpoint, File, FileId, Job, JobError, JobEvent, JobId, JobStatus
+
+if TYPE_CHECKING:
+    from ft_sync.models import JsonObject
+
+OPEN = (None, "auto", -1)
+"""What stands for a hyperparameter that the service has yet to choose; -1 on Azure."""
+
+
+def job_from(raw: JsonObject) -> Job:
+    """Read a job object; what is missing or of another type counts as unknown."""
+    job_id = text(raw.get("id"))
+    if job_id is None:
+        raise BadData("a job in the list has no id", hint="report this to the service")
+    method, hyperparameters = _method(raw)
+    return Job(
+        id=JobId(job_id),
+        status=JobStatus(text(raw.get("status")) or "unknown"),
+        base_model=text(raw.get("model")),
+        method=method,
+        fine_tuned_model=text(raw.get("fine_tuned_model")),
+        created_at=_time(raw.get("created_at")),
+        finished_at=_time(raw.get("finished_at")),
+        estimated_finish=_time(raw.get("estimated_finish")),
+        trained_tokens=_integer(raw.get("trained_tokens")),
+        seed=_integer(raw.get("seed")),
+        suffix=text(raw.get("user_provided_suffix")),
+        organization_id=text(raw.get("organization_id")),
+        hyperparameters=hyperparameters,
+        training_file=_file_id(raw.get("training_file")),
+        validation_file=_file_id(raw.get("validation_file")),
+        result_files=tuple(FileId(entry) for entry in _list(raw.get("result_files")) if text(entry)),
+        error=_job_error(raw.get("error")),
+        metadata=_object(raw.get("metadata")),
+        raw=raw,
+    )
+
+
+def event_from(raw: JsonObject) -> JobEvent:
+    """Read an event object."""
+    return JobEvent(
+        id=text(raw.get("id")) or "",
+        created_at=_time(raw.get("created_at")),
+        level=text(raw.get("level")) or "info",
+        message=text(raw.get("message")) or "",
+        type=text(raw.get("type")) or "message",
+        data=_object(raw.get("data")),
+        raw=raw,
+    )
+
+
+def checkpoint_from(raw: JsonObject) -> Checkpoint:
+    """Read a checkpoint object."""
+    metrics = _object(raw.get("metrics"))
+    step = _integer(raw.get("step_number"))
+    return Checkpoint(
+        id=text(raw.get("id")) or "",
+        model=text(raw.get("fine_tuned_model_checkpoint")),
+        step=_integer(metrics.get("step")) if step is None else step,
+        created_at=_time(raw.get("created_at")),
+        metrics=metrics,
+        raw=raw,
+    )
+
+
+def file_from(file_id: FileId, raw: JsonObject) -> File:
+    """Read a file object."""
+    return File(file_id, text(raw.get("filename")), _integer(raw.get("bytes")), _time(raw.get("created_at")), raw)
+
+
+def _method(raw: JsonObject) -> tuple[str | None, JsonObject]:
+    """Return the method's name and the hyperparameters that count: newer jobs hide them below the method."""
+    method = _object(raw.get("method"))
+    name = text(method.get("type"))
+    below = _object(_object(method.get(name)).get("hyperparameters")) if name else {}
+    above = _object(raw.get("hyperparameters"))
+    return name, above | {key: value for key, value in below.items() if value not in OPEN or above.get(key) in OPEN}
+
+
+def _job_error(value: object) -> JobError | None:
+    error = value if isinstance(value, dict) else {"message": value}
+    found = JobError(text(error.get("code")), text(error.get("message")), text(error.get("param")))
+    return None if found == JobError(None, None) else found
+
+
+def text(value: object) -> str | None:
+    """Return a text that says something."""
+    return value if isinstance(value, str) and value else None
+
+
+def _file_id(value: object) -> FileId | None:
+    return None if text(value) is None else FileId(str(value))
+
+
+def _integer(value: object) -> int | None:
+    """Read a whole number; 1.0 is one, too."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _time(value: object) -> datetime | None:
+    """Read Unix seconds; a time outside the calendar counts as unknown."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
+        return None
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
