@@ -1,20 +1,80 @@
-"""What can be configured, and where each value comes from: an argument, then the environment, then the default."""
+"""What can be configured, and where each value comes from: a flag, the environment, a file, or the default."""
 
 from __future__ import annotations
 
+import difflib
 import os
+import tomllib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import platformdirs
 from pydantic import AliasChoices, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ft_sync.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+DEFAULT = "default"
+"""Where a value comes from that nobody has given."""
 
 
 def _environment(*names: str) -> AliasChoices:
     """Name the variables that set a field; the first that is set wins."""
     return AliasChoices(*names)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A TOML file that may hold settings, in a table of it or at its top."""
+
+    path: Path
+    table: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.path} [{'.'.join(self.table)}]" if self.table else str(self.path)
+
+    def read(self) -> dict[str, Any]:
+        """Return what the file sets, nothing if there is no such file.
+
+        Raises:
+            ConfigError: It cannot be read, or sets what is no setting.
+        """
+        try:
+            found: Any = tomllib.loads(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{self.path} cannot be read: {error}", hint="correct it, or remove it") from error
+        for name in self.table:
+            found = found.get(name, {}) if isinstance(found, dict) else found
+        if not isinstance(found, dict):
+            raise ConfigError(f"{self}: not a table", hint="`ftsync config` shows what can be set")
+        return {self._setting(key): value for key, value in found.items()}
+
+    def _setting(self, key: str) -> str:
+        """Return the setting that a key names; `poll-interval` is `poll_interval`."""
+        name = key.replace("-", "_")
+        if name in Settings.model_fields:
+            return name
+        near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+        if name.endswith("api_key"):
+            hint = "keys are read from the environment, never from a file"
+        else:
+            hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(Settings.model_fields)}"
+        raise ConfigError(f"{self}: {key} is no setting", hint=hint)
+
+
+def config_files() -> tuple[ConfigFile, ...]:
+    """Return the files that are looked at, the strongest first."""
+    return (
+        ConfigFile(Path.cwd() / "ftsync.toml"),
+        ConfigFile(Path.cwd() / "pyproject.toml", ("tool", "ftsync")),
+        ConfigFile(platformdirs.user_config_path("ftsync", appauthor=False) / "config.toml"),
+    )
 
 
 class Settings(BaseSettings):
@@ -23,6 +83,23 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_ignore_empty=True, validate_by_name=True, validate_by_alias=True, extra="ignore", frozen=True
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where values come from, the strongest first."""
+        del dotenv_settings, file_secret_settings
+        return (
+            init_settings,
+            env_settings,
+            *(InitSettingsSource(settings_cls, file.read()) for file in config_files()),
+        )
 
     project: Annotated[str, Field(min_length=1)] = Field(
         "OpenAI-Fine-Tune",
@@ -94,21 +171,28 @@ class Settings(BaseSettings):
     )
 
 
-def load(arguments: dict[str, Any]) -> Settings:
-    """Return the settings; arguments that are None leave the choice to the environment and the defaults.
+def load(arguments: Mapping[str, Any]) -> Settings:
+    """Return the settings; arguments that are None leave the choice to the environment, the files and the defaults.
 
     Raises:
-        ConfigError: Naming the flag or the variable that holds the bad value.
+        ConfigError: Naming the flag, the variable or the file that holds the bad value.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
     try:
         return Settings(**given)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_context=False)[0]
-        place, value = _place(str(problem["loc"][0]), given)
+        location = problem["loc"][0]
+        field = next(name for name in Settings.model_fields if location in {name, *variables(name)})
+        place, value = next(_given(field, given))
         raise ConfigError(
-            f"{place}: {problem['msg']}, not {value!r}", hint="`ftsync sync --help` lists what fits"
+            f"{place}: {field}: {problem['msg']}, not {value!r}", hint="`ftsync sync --help` lists what fits"
         ) from error
+
+
+def origins() -> dict[str, str]:
+    """Return where the value of each setting comes from when no flag is given."""
+    return {name: next((place for place, _ in _given(name, {})), DEFAULT) for name in Settings.model_fields}
 
 
 def variables(field: str) -> tuple[str, ...]:
@@ -118,10 +202,14 @@ def variables(field: str) -> tuple[str, ...]:
     return tuple(str(name) for name in alias.choices)
 
 
-def _place(location: str, given: dict[str, Any]) -> tuple[str, object]:
-    """Return where a bad value came from, and the value."""
-    field = next(name for name in Settings.model_fields if location in {name, *variables(name)})
-    if field in given:
-        return f"--{field.replace('_', '-')}", given[field]
-    name = next(name for name in variables(field) if os.environ.get(name))
-    return name, os.environ[name]
+def _given(field: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """Yield where a value is given for a setting, and the value, the strongest first."""
+    if field in arguments:
+        yield f"--{field.replace('_', '-')}", arguments[field]
+    for name in variables(field):
+        if os.environ.get(name):
+            yield name, os.environ[name]
+    for file in config_files():
+        held = file.read()
+        if field in held:
+            yield str(file), held[field]

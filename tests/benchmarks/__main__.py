@@ -51,6 +51,7 @@ FIGURES = {
     "memory-500": Figure(partial(size.memory, megabytes=500, rows=50_000, with_peer=False), quick=False),
     "growth-mb": Figure(partial(growth.megabytes, sizes=(1, 10, 100)), quick=True),
     "growth-jobs": Figure(partial(growth.jobs, counts=(10, 100, 1000)), quick=False),
+    "growth-10000": Figure(partial(growth.jobs, counts=(1_000, 10_000)), quick=False),
 }
 
 

@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -12,6 +13,7 @@ from typer.main import get_command
 
 from ft_sync import __version__
 from ft_sync.cli import exits, interrupts, render
+from ft_sync.cli.config import config
 from ft_sync.cli.demo import demo
 from ft_sync.cli.list import list_jobs
 from ft_sync.cli.status import status
@@ -32,6 +34,7 @@ app.command("sync", epilog=exits.EPILOG)(sync)
 app.command("resync", epilog=exits.EPILOG, help=RESYNC_HELP)(sync)
 app.command("list", epilog=exits.EPILOG)(list_jobs)
 app.command("status", epilog=exits.EPILOG)(status)
+app.command("config", epilog=exits.EPILOG)(config)
 app.command("demo", epilog=exits.EPILOG)(demo)
 
 
@@ -109,10 +112,34 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
+def _read_variables(path: Path | None) -> None:
+    """Take what is not set in the environment from a file: only from one that was asked for."""
+    if path is None:
+        return
+    from dotenv import load_dotenv  # noqa: PLC0415 - few need it
+
+    try:
+        with path.open(encoding="utf-8") as variables:
+            load_dotenv(stream=variables, override=False)
+    except (OSError, ValueError) as error:
+        hint = "name a file of lines NAME=value"
+        raise ConfigError(f"--env-file {path} cannot be read: {error}", hint=hint) from error
+
+
 @app.callback()
 def _root(
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    env_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="FTSYNC_ENV_FILE",
+            show_envvar=False,
+            callback=_read_variables,
+            help="Read variables that are not set from this file, such as .env (env FTSYNC_ENV_FILE).",
+        ),
+    ] = None,
 ) -> None:
     """Carry OpenAI fine-tuning jobs into Weights & Biases, complete and checked."""

@@ -1,0 +1,52 @@
+"""`ftsync config`: the settings in effect, and where each comes from; keys are no settings, so none is shown."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ft_sync.cli import options, render
+
+
+def config(
+    *,
+    path: Annotated[
+        bool, typer.Option("--path", help="Show the files that are looked at, the strongest first.")
+    ] = False,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Show the settings in effect.
+
+    Each with the variable or the file that it comes from: a flag wins over the environment, that over ./ftsync.toml,
+    over [tool.ftsync] in ./pyproject.toml, over the user's config.toml.
+    """
+    del debug  # read by whoever reports errors
+    from ft_sync import settings  # noqa: PLC0415 - pydantic: `--help` does without
+
+    if path:
+        files = [(str(file), file.path.is_file()) for file in settings.config_files()]
+        if json:
+            render.document({"command": "config", "files": [{"file": name, "exists": found} for name, found in files]})
+            return
+        rows = [(name, "read" if found else "not there") for name, found in files]
+        if render.is_screen(sys.stdout):
+            render.table(("file", ""), rows, folds=0, color=False)
+        else:
+            render.lines(rows)
+        return
+    values = settings.load({}).model_dump(mode="json")
+    origins = settings.origins()
+    if json:
+        effective = {name: {"value": value, "from": origins[name]} for name, value in values.items()}
+        render.document({"command": "config", "settings": effective})
+    elif render.is_screen(sys.stdout):
+        shown = [(name, _written(value), origins[name]) for name, value in values.items()]
+        render.table(("setting", "value", "from"), shown, folds=2, color=False)
+    else:
+        render.lines((name, _written(value), origins[name]) for name, value in values.items())
+
+
+def _written(value: object) -> object:
+    """Return a value as it would be written in a file."""
+    return str(value).lower() if isinstance(value, bool) else value
