@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ft_sync import verify
+from ft_sync import arrival
 from ft_sync.datasets import DatasetFormat, DatasetSummary
 from ft_sync.engine import sync
 from ft_sync.errors import Forbidden, FtSyncError, IdTaken, NotFound, RunExists, SinkRejected, Unavailable, Unexpected
@@ -174,7 +174,7 @@ def test_a_run_that_the_sink_does_not_hold_afterwards_is_a_failure() -> None:
     report = run(FakeSource(jobs(2)), sink, clock=clock)
     assert isinstance(report.failed[0].error, SinkRejected)
     assert [outcome.job_id for outcome in report.synced] == ["ftjob-2"]
-    assert clock.sleeps == list(verify.PAUSES)
+    assert clock.sleeps == list(arrival.PAUSES)
 
 
 def test_the_runs_just_written_are_asked_for_at_once() -> None:
@@ -414,11 +414,11 @@ def test_observers_are_called_by_many_threads_but_by_one_at_a_time() -> None:
 
 
 def test_a_hundred_runs_are_worth_a_question_while_others_are_still_written() -> None:
-    source, sink = FakeSource(jobs(verify.AT_ONCE + 1)), FakeSink()
+    source, sink = FakeSource(jobs(arrival.AT_ONCE + 1)), FakeSink()
     asked = threading.Event()
 
     def last_one_waits(words: str) -> None:
-        if words == f"save ftjob-{verify.AT_ONCE + 1}":
+        if words == f"save ftjob-{arrival.AT_ONCE + 1}":
             asked.wait(10)
 
     def observe(heard: Event) -> None:
@@ -427,7 +427,7 @@ def test_a_hundred_runs_are_worth_a_question_while_others_are_still_written() ->
 
     sink.happens = last_one_waits
     run(source, sink, Request(concurrency=2), observe=observe)
-    assert [len(question) for question in sink.questions] == [verify.AT_ONCE + 1, verify.AT_ONCE, 1]
+    assert [len(question) for question in sink.questions] == [arrival.AT_ONCE + 1, arrival.AT_ONCE, 1]
 
 
 # Interrupted

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from ft_sync.arrival import Arrivals, Written
 from ft_sync.downloads import Downloads
 from ft_sync.errors import REFUSALS, BadData, FtSyncError, RunExists, Stopped, Unavailable, Unexpected
 from ft_sync.events import Delayed, Event, Interrupted, Noted, Observer, Planned, Settled
@@ -25,7 +26,6 @@ from ft_sync.interruption import in_order
 from ft_sync.models import UNSUCCESSFUL, Enrich, Failed, Job, JobId, JobOutcome, Skip, Skipped, SyncReport, Wait, Write
 from ft_sync.plan import under_next_id
 from ft_sync.planning import Preview, Request, Selection, plan_all, preview
-from ft_sync.verify import Verification, Written
 from ft_sync.workers import Workers
 from ft_sync.write import Writer
 
@@ -76,7 +76,7 @@ class _Work:
         self.chosen = replace(request.rule, include_unsuccessful=True)
         self.workers, self.downloads = workers, downloads
         self.writer = Writer(source, sink, downloads, observe, request.log_datasets, request.concurrency)
-        self.verification = Verification(sink, clock, observe)
+        self.arrivals = Arrivals(sink, clock, observe)
         self.following = Following(source, sink, clock, observe, self.patience, workers)
         self.known: dict[JobId, None] = {}
         self.writing: set[JobId] = set()
@@ -102,7 +102,7 @@ class _Work:
         """Have the work end in order, from another thread; return whether there is anything to bring to its end."""
         self.clock.stop()
         self.workers.interrupt()
-        return bool(self.workers.busy or self.following or self.verification)
+        return bool(self.workers.busy or self.following or self.arrivals)
 
     def report(self) -> SyncReport:
         outcomes = tuple(self.outcomes[job_id] for job_id in self.known if job_id in self.outcomes)
@@ -115,7 +115,7 @@ class _Work:
 
     def go_on(self) -> None:
         """Do what is due, and wait for what comes next, until nothing is left to do."""
-        while self.workers.busy or self.following or self.verification or self.patience.watch:
+        while self.workers.busy or self.following or self.arrivals or self.patience.watch:
             self.take(self.wait())
             if self.is_polling and self.clock.now() >= self.following.next_poll:
                 self.poll()
@@ -125,9 +125,9 @@ class _Work:
                 self.settle(outcome)
             if jobs := self.following.ended():
                 self.write_ended(jobs)
-            if self.clock.now() >= self.verification.due:
-                self.verify()
-            if not (self.writing or self.verification):
+            if self.clock.now() >= self.arrivals.due:
+                self.ask_for_arrivals()
+            if not (self.writing or self.arrivals):
                 self.point_latest()
         self.point_latest()
 
@@ -140,8 +140,8 @@ class _Work:
         self.following.abandon()
         for _ in self.workers.drain():
             pass
-        if self.verification:
-            self.verify(is_last=True)
+        if self.arrivals:
+            self.ask_for_arrivals(is_last=True)
         for result in self.workers.drain():
             self.take(result)
         self.point_latest()
@@ -163,7 +163,7 @@ class _Work:
 
     def wait(self) -> Result | None:
         """Wait until a worker has ended or something is due."""
-        due = self.verification.due
+        due = self.arrivals.due
         if self.is_polling:
             due = min(due, self.following.due)
         seconds = max(0.0, due - self.clock.now())
@@ -179,7 +179,7 @@ class _Work:
                 pass
             case Written():
                 self.writing.discard(result.synced.job_id)
-                self.verification.add(result, is_last=not self.writing)
+                self.arrivals.add(result, is_last=not self.writing)
             case Follower():
                 self.following.take(result)
             case outcome:
@@ -253,9 +253,9 @@ class _Work:
 
     # What was written
 
-    def verify(self, *, is_last: bool = False) -> None:
+    def ask_for_arrivals(self, *, is_last: bool = False) -> None:
         """Ask W&B whether it holds what was written."""
-        for written, error in self.verification.ask(is_last=is_last):
+        for written, error in self.arrivals.ask(is_last=is_last):
             step, synced = written.step, written.synced
             if error is None:
                 self.arrive(step.job, synced, step.replaced, is_held=True)

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from ft_sync.arrival import AT_ONCE, LONGEST_WAIT, PAUSES, Arrivals, Written
 from ft_sync.errors import SinkRejected, Unavailable
 from ft_sync.events import Advanced, Event
 from ft_sync.models import Create, JobId, RunId, Synced
-from ft_sync.verify import AT_ONCE, LONGEST_WAIT, PAUSES, Verification, Written
 from tests.builders import job
 from tests.fakes import FakeClock, FakeSink, complete_run
 
@@ -21,64 +21,64 @@ def written(number: int = 1) -> Written:
 
 
 class Setting:
-    """A verification with a clock and a sink in memory; `heard` is what it tells."""
+    """Arrivals with a clock and a sink in memory; `heard` is what it tells."""
 
     def __init__(self, *held: int) -> None:
         self.clock = FakeClock(time=100.0)
         self.sink = FakeSink([complete_run(job(f"ftjob-{number}")) for number in held])
         self.heard: list[Event] = []
-        self.verification = Verification(self.sink, self.clock, self.heard.append)
+        self.arrivals = Arrivals(self.sink, self.clock, self.heard.append)
 
 
 def test_with_nothing_written_nothing_is_due() -> None:
     setting = Setting()
-    assert setting.verification.due == math.inf
-    assert not setting.verification
+    assert setting.arrivals.due == math.inf
+    assert not setting.arrivals
 
 
 def test_the_last_run_is_asked_for_at_once() -> None:
     setting = Setting()
-    setting.verification.add(written(), is_last=True)
-    assert setting.verification.due == setting.clock.now()
+    setting.arrivals.add(written(), is_last=True)
+    assert setting.arrivals.due == setting.clock.now()
 
 
 def test_while_others_are_written_the_first_waits_for_company_and_not_longer() -> None:
     setting = Setting()
-    setting.verification.add(written(1), is_last=False)
+    setting.arrivals.add(written(1), is_last=False)
     setting.clock.time += 3
-    setting.verification.add(written(2), is_last=False)
-    assert setting.verification.due == 100 + LONGEST_WAIT
+    setting.arrivals.add(written(2), is_last=False)
+    assert setting.arrivals.due == 100 + LONGEST_WAIT
 
 
 def test_a_hundred_runs_are_worth_a_question() -> None:
     setting = Setting()
     for number in range(AT_ONCE):
-        assert setting.verification.due > setting.clock.now()
-        setting.verification.add(written(number), is_last=False)
-    assert setting.verification.due == setting.clock.now()
+        assert setting.arrivals.due > setting.clock.now()
+        setting.arrivals.add(written(number), is_last=False)
+    assert setting.arrivals.due == setting.clock.now()
 
 
 def test_all_runs_are_asked_for_by_one_question() -> None:
     setting = Setting(1, 2, 3)
     for number in (1, 2, 3):
-        setting.verification.add(written(number), is_last=False)
-    settled = setting.verification.ask()
+        setting.arrivals.add(written(number), is_last=False)
+    settled = setting.arrivals.ask()
     assert [(one.synced.job_id, error) for one, error in settled] == [(f"ftjob-{n}", None) for n in (1, 2, 3)]
     assert setting.sink.questions == [{"ftjob-1", "ftjob-2", "ftjob-3"}]
     assert setting.heard == [Advanced(JobId(f"ftjob-{n}"), "verifying") for n in (1, 2, 3)]
-    assert (len(setting.verification), setting.verification.due) == (0, math.inf)
+    assert (len(setting.arrivals), setting.arrivals.due) == (0, math.inf)
 
 
 def test_a_run_that_is_not_listed_yet_is_asked_for_again_after_growing_pauses_while_the_others_are_settled() -> None:
     setting = Setting(1)
     for number in (1, 2):
-        setting.verification.add(written(number), is_last=True)
-    assert [one.synced.job_id for one, _ in setting.verification.ask()] == ["ftjob-1"]
+        setting.arrivals.add(written(number), is_last=True)
+    assert [one.synced.job_id for one, _ in setting.arrivals.ask()] == ["ftjob-1"]
     pauses = []
-    while setting.verification:
-        pauses.append(setting.verification.due - setting.clock.now())
-        setting.clock.time = setting.verification.due
-        settled = setting.verification.ask()
+    while setting.arrivals:
+        pauses.append(setting.arrivals.due - setting.clock.now())
+        setting.clock.time = setting.arrivals.due
+        settled = setting.arrivals.ask()
     assert pauses == list(PAUSES)
     ((one, error),) = settled
     assert one.synced.job_id == "ftjob-2"
@@ -88,17 +88,17 @@ def test_a_run_that_is_not_listed_yet_is_asked_for_again_after_growing_pauses_wh
 
 def test_a_run_that_is_listed_late_is_held() -> None:
     setting = Setting()
-    setting.verification.add(written(), is_last=True)
-    assert setting.verification.ask() == []
+    setting.arrivals.add(written(), is_last=True)
+    assert setting.arrivals.ask() == []
     setting.sink.add(complete_run(job()))
-    ((_, error),) = setting.verification.ask()
+    ((_, error),) = setting.arrivals.ask()
     assert error is None
 
 
 def test_when_there_is_no_time_to_ask_again_what_is_not_held_is_lost() -> None:
     setting = Setting()
-    setting.verification.add(written(), is_last=True)
-    ((_, error),) = setting.verification.ask(is_last=True)
+    setting.arrivals.add(written(), is_last=True)
+    ((_, error),) = setting.arrivals.ask(is_last=True)
     assert isinstance(error, SinkRejected)
 
 
@@ -106,23 +106,23 @@ def test_when_there_is_no_time_to_ask_again_what_is_not_held_is_lost() -> None:
 def test_a_run_that_lacks_its_mark_or_rows_or_is_another_is_not_held(changes: dict[str, object]) -> None:
     setting = Setting()
     setting.sink.add(replace(complete_run(job()), **changes))  # type: ignore[arg-type]
-    setting.verification.add(written(), is_last=True)
-    assert setting.verification.ask() == []
-    assert len(setting.verification) == 1
+    setting.arrivals.add(written(), is_last=True)
+    assert setting.arrivals.ask() == []
+    assert len(setting.arrivals) == 1
 
 
 def test_wandb_that_cannot_be_asked_is_an_error_of_each_run_and_not_its_absence() -> None:
     setting = Setting(1, 2)
     setting.sink.broken = Unavailable("away")
     for number in (1, 2):
-        setting.verification.add(written(number), is_last=True)
-    assert [error for _, error in setting.verification.ask()] == [setting.sink.broken] * 2
+        setting.arrivals.add(written(number), is_last=True)
+    assert [error for _, error in setting.arrivals.ask()] == [setting.sink.broken] * 2
 
 
 def test_runs_that_come_meanwhile_do_not_put_off_those_that_are_asked_for_again() -> None:
     setting = Setting()
-    setting.verification.add(written(1), is_last=True)
-    setting.verification.ask()
-    due = setting.verification.due
-    setting.verification.add(written(2), is_last=False)
-    assert setting.verification.due == due == 100 + PAUSES[0]
+    setting.arrivals.add(written(1), is_last=True)
+    setting.arrivals.ask()
+    due = setting.arrivals.due
+    setting.arrivals.add(written(2), is_last=False)
+    assert setting.arrivals.due == due == 100 + PAUSES[0]

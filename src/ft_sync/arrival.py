@@ -33,8 +33,8 @@ class Written:
     asked: int = 0
 
 
-class Verification:
-    """Runs whose arrival is to be verified.
+class Arrivals:
+    """Runs written, of which it is not known yet whether they have arrived.
 
     Attributes:
         due: When to ask, by the clock; infinite while there is nothing to ask for.
