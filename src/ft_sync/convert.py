@@ -11,13 +11,14 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ft_sync.models import RunFile, RunRecord
+from ft_sync.names import FOLDER, alias, dataset_name
 from ft_sync.results import merge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from ft_sync.models import Best, Checkpoint, FileId, Job, JobEvent, JobSnapshot, JsonObject, MetricRow
+    from ft_sync.models import Best, Checkpoint, FileId, Job, JobEvent, JobSnapshot, JsonObject, MetricRow, TrainingFile
 
 RECORD_FORMAT = 3
 """Raised when a job would be recorded differently than before, so that `resync` writes its run again."""
@@ -25,13 +26,13 @@ RECORD_FORMAT = 3
 MAX_TAG = 64
 """W&B's limit, in characters."""
 
-FOLDER = "fine_tuning"
-"""Where a run keeps what the service served: the first part of the API's routes."""
-
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 TAKEN = frozenset({"_step", "_timestamp", "_runtime", "_wandb", "ftsync", "train_data", "valid_data"})
 """Keys of a run that have a meaning of their own, so that no metric can be called so."""
+
+STATUS_KEYS = frozenset({"status", "fine_tuned_model", "trained_tokens", "duration_seconds", "error"})
+"""Of the summary; a run of OpenAI's own integration may have them from an earlier time."""
 
 LONGEST_NAME = 60
 """Characters; of four bytes each they still are a file's name on every system."""
@@ -83,6 +84,15 @@ def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -
         failure=job.verdict and _text(job.verdict),
         notes=tuple(map(_text, snapshot.notes + merged.notes + taken + lost)),
     )
+
+
+def model_content(model: JsonObject, run_id: str, inputs: Iterable[TrainingFile]) -> dict[str, Any]:
+    """Return the content of `model_metadata.json` in the artifact that a run logs.
+
+    The run's id makes the content, and with it the version, this run's own: a version is one run's output.
+    """
+    used = {file.split: f"{dataset_name(file)}:{alias(file.id)}" for file in inputs}
+    return {**model, "run_id": run_id, "datasets": used}
 
 
 def best_of(metric: str) -> Best | None:

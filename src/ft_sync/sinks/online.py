@@ -12,8 +12,9 @@ import wandb
 
 from ft_sync.errors import AuthError, NotFound, NotLoggedIn
 from ft_sync.models import Enrich, JobId, Origin, RunId, RunState
+from ft_sync.names import alias, artifact_name, dataset_name
 from ft_sync.once import Once
-from ft_sync.sinks.run import Held, alias, artifact_name, dataset_name, is_being_written, opened, summary_of
+from ft_sync.sinks.run import Held, is_being_written, opened, summary_of
 from ft_sync.sinks.sdk import remove_folder
 from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, SDK_ERRORS, RunOptions, mark_from, translated
 

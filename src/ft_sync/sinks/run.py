@@ -18,9 +18,10 @@ from filelock import FileLock, Timeout
 
 from ft_sync import datasets
 from ft_sync._version import __version__
-from ft_sync.convert import best_of, portable
+from ft_sync.convert import STATUS_KEYS, best_of, model_content, portable
 from ft_sync.datasets import DatasetFormat, DatasetSummary
 from ft_sync.models import Create, Enrich, Mark, Replace
+from ft_sync.names import DATASET_TYPES, MODEL_FILE, alias, artifact_name, dataset_name, table_file, table_key
 from ft_sync.sinks.sdk import end_status_thread, entry, in_batches
 from ft_sync.sinks.table import write_table
 from ft_sync.sinks.wandb import JOB_TYPE, RunOptions, translated
@@ -31,13 +32,8 @@ if TYPE_CHECKING:
     from ft_sync.models import Download, JsonObject, MetricRow, RunFile, RunRecord, Split, TrainingFile, Write
     from ft_sync.once import Once
 
-ARTIFACT_TYPES: Mapping[Split, str] = {"train": "training_files", "valid": "validation_files"}
-
 TABLE_FORMAT = 1
 """Raised when the columns of a dataset's table change, so that datasets in W&B are written anew."""
-
-MODEL_FILE = "model_metadata.json"
-"""The one file of a model artifact."""
 
 LOCK = "ftsync.lock"
 """In the folder of a run: held while it is written, and free when the writer was killed."""
@@ -152,9 +148,7 @@ class WandbRun:
         """Begin to log `model_metadata.json` as an artifact that is an output of the run."""
         if record.model_metadata is None:
             return
-        used = {file.split: f"{dataset_name(file)}:{alias(file.id)}" for file in inputs}
-        # The run's id makes the content, and with it the version, this run's own: a version is one run's output.
-        content = {**record.model_metadata, "run_id": self.run.id, "datasets": used}
+        content = model_content(record.model_metadata, self.run.id, inputs)
         name = artifact_name(self.options.model_artifact_name)
         artifact = wandb.Artifact(name, type=self.options.model_artifact_type, metadata=_filterable(content))
         text = json.dumps(content, indent=2, ensure_ascii=False)
@@ -210,7 +204,7 @@ class WandbRun:
     def _log_dataset(self, file: TrainingFile, download: Download, table: Path, summary: DatasetSummary) -> Held:
         artifact = wandb.Artifact(
             dataset_name(file),
-            type=ARTIFACT_TYPES[file.split],
+            type=DATASET_TYPES[file.split],
             metadata={
                 "items": summary.examples,
                 "format": str(summary.format),
@@ -225,7 +219,7 @@ class WandbRun:
             },
         )
         is_online = self.options.mode == "online"
-        for path, name in ((download.path, _file_name(file)), (table, f"{_table_key(file.split)}.table.json")):
+        for path, name in ((download.path, _file_name(file)), (table, table_file(file.split))):
             # Online the files stay until they are uploaded; offline they have to outlive this process.
             artifact.manifest.add_entry(entry(path if is_online else self._kept(path, file, name), name))
         aliases = ["latest", alias(file.id)]
@@ -251,9 +245,9 @@ class WandbRun:
     def _show_table(self, split: Split, held: Held) -> None:
         # What the SDK writes for a table that lies in an artifact; logging the table would upload it twice more. In
         # the summary and not in the history, where it would take the last row's time for its own.
-        self.run.summary[_table_key(split)] = {
+        self.run.summary[table_key(split)] = {
             "_type": "table-file",
-            "artifact_path": f"{_reference(held.artifact)}/{_table_key(split)}.table.json",
+            "artifact_path": f"{_reference(held.artifact)}/{table_file(split)}",
             "ncols": len(datasets.COLUMNS[held.summary.format]),
             "nrows": held.summary.rows,
         }
@@ -370,25 +364,6 @@ def summary_of(metadata: Mapping[str, Any], table_rows: int) -> DatasetSummary |
     return summary if as_now else None
 
 
-def artifact_name(name: str) -> str:
-    """Return the name as W&B allows artifacts to be called."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:128]
-
-
-def dataset_name(file: TrainingFile) -> str:
-    """Return the name of a dataset's artifact."""
-    return artifact_name(f"{file.split}-{file.id}")
-
-
-def alias(name: str) -> str:
-    """Return the name as W&B allows it for an alias."""
-    return re.sub(r"[/:]", "_", name)
-
-
-STATUS_KEYS = frozenset({"status", "fine_tuned_model", "trained_tokens", "duration_seconds", "error"})
-"""Of the summary; a run of OpenAI's own integration may have them from an earlier time."""
-
-
 def _filterable(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metadata of the model artifact: its content without what only a program reads."""
     models = [{key: saved.get(key) for key in ("step", "model")} for saved in content.get("checkpoints", ())]
@@ -401,10 +376,6 @@ def _reference(artifact: wandb.Artifact) -> str:
         return f"wandb-client-artifact://{artifact._client_id}"  # noqa: SLF001 - the SDK's tables refer to it so
     assert artifact.id is not None
     return f"wandb-artifact://{base64.b64decode(artifact.id).hex()}"
-
-
-def _table_key(split: Split) -> str:
-    return f"{split}_data"
 
 
 def _file_name(file: TrainingFile) -> str:
