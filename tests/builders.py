@@ -4,9 +4,17 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ft_sync import datasets
+from ft_sync.compare import Dataset, Digest, HeldDataset, HeldModel, HeldRun
+from ft_sync.convert import model_content
 from ft_sync.models import (
     SUCCEEDED,
     Checkpoint,
@@ -16,11 +24,16 @@ from ft_sync.models import (
     JobId,
     JobSnapshot,
     ResultFile,
+    RunId,
     RunRecord,
     TrainingFile,
 )
+from ft_sync.table import write_table
+from tests.fakes import EXAMPLE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ft_sync.models import Split
 
 CREATED = 1_760_000_000
@@ -28,6 +41,24 @@ CREATED = 1_760_000_000
 
 FINISHED = CREATED + 600
 """Unix second at which they end."""
+
+
+def digest_of(content: bytes) -> Digest:
+    """Size and MD5, as W&B has them."""
+    return Digest(len(content), base64.b64encode(hashlib.md5(content).digest()).decode())
+
+
+def _dataset() -> Dataset:
+    with tempfile.TemporaryDirectory() as folder:
+        path, table = Path(folder, "data.jsonl"), Path(folder, "table")
+        path.write_bytes(EXAMPLE)
+        read = datasets.read(path)
+        write_table(table, read.columns, read.rows())
+        return Dataset(digest_of(EXAMPLE), digest_of(table.read_bytes()), read.summary)
+
+
+DATASET = _dataset()
+"""The training file that the services of the fakes hold."""
 
 
 def at(seconds: float) -> datetime:
@@ -118,6 +149,40 @@ def record(job_id: str = "ftjob-1", **changes: Any) -> RunRecord:
         "digest": "0" * 64,
     }
     return RunRecord(**(fields | changes))
+
+
+def held_run(of: RunRecord, run_id: str = "ftjob-1", *, inputs: Sequence[TrainingFile] = (), **changes: Any) -> HeldRun:
+    """What W&B holds of a run that was written whole; each of its inputs holds DATASET."""
+    model = None
+    if of.model_metadata is not None:
+        content = model_content(of.model_metadata, run_id, inputs)
+        model = HeldModel(("latest", of.job_id), json.loads(json.dumps(content)), is_newest=True)
+    mark = {"version": "1", "digest": of.digest, "rows": len(of.rows), "time": "2026-01-01T00:00:00+00:00"}
+    rows = DATASET.summary.rows
+    fields: dict[str, Any] = {
+        "state": "finished" if of.failure is None else "failed",
+        "config": {**of.config, **{f"n_{file.split}": DATASET.summary.examples for file in inputs}},
+        "summary": {**of.summary, "ftsync": mark, **{f"{file.split}_data": {"nrows": rows} for file in inputs}},
+        "tags": of.tags,
+        "notes": "\n\n".join(filter(None, (of.failure, *of.notes))),
+        "rows": of.rows,
+        "files": {file.path: digest_of(file.content) for file in of.files},
+        "log": of.log,
+        "datasets": tuple(map(held_dataset, inputs)),
+        "model": model,
+    }
+    return HeldRun(RunId(run_id), **(fields | changes))
+
+
+def held_dataset(file: TrainingFile, **changes: Any) -> HeldDataset:
+    """The artifact of a file, with what DATASET holds."""
+    fields: dict[str, Any] = {
+        "type": "training_files" if file.split == "train" else "validation_files",
+        "aliases": ("latest", file.id),
+        "files": {"data.jsonl": DATASET.content, f"{file.split}_data.table.json": DATASET.table},
+        "table_rows": DATASET.summary.rows,
+    }
+    return HeldDataset(f"{file.split}-{file.id}", **(fields | changes))
 
 
 def _raw(job_id: str, fields: dict[str, Any]) -> dict[str, Any]:

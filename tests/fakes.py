@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from ft_sync.compare import HeldRun
     from ft_sync.datasets import DatasetSummary
     from ft_sync.models import FileId, TrainingFile, Write
     from ft_sync.once import Once
@@ -135,10 +136,21 @@ class FakeRun:
     mark: Mark | None = None
     exit_code: int | None = None
     url: str | None = None
+    record: RunRecord | None = None
+    inputs: list[TrainingFile] = field(default_factory=list)
 
     @property
     def steps(self) -> list[int]:
         return [row.step for row in self.rows]
+
+    def held(self) -> HeldRun:
+        """What can be read back of the run."""
+        from ft_sync.compare import HeldRun  # noqa: PLC0415 - the fakes must import without the code under test
+        from tests.builders import held_run  # noqa: PLC0415 - as above
+
+        if self.record is None:
+            return HeldRun(self.run_id, "finished", rows=tuple(self.rows))
+        return held_run(self.record, self.run_id, inputs=self.inputs, rows=tuple(self.rows))
 
     def log(self, rows: Iterable[MetricRow]) -> None:
         assert self.exit_code is None, "a run that is closed takes nothing"
@@ -158,6 +170,7 @@ class FakeRun:
                 pass
             self.sink.datasets[file.split, file.id] = dataset.summary
         self.datasets.append(file.id)
+        self.inputs.append(file)
         return self.sink.datasets[file.split, file.id]
 
     def log_model(self, record: RunRecord, inputs: Iterable[TrainingFile]) -> None:
@@ -182,7 +195,11 @@ class FakeSink:
         self.broken_link: Exception | None = None
         self.questions: list[set[JobId]] = []
         self.datasets: dict[tuple[str, FileId], DatasetSummary] = {}
+        self.descriptions: dict[FileId, TrainingFile] = {}
         self.forgets_datasets = False
+        self.renewed: list[FileId] = []
+        self.unreadable: dict[str, Exception] = {}
+        self.spoiled: dict[str, dict[str, Any]] = {}
         self.deleted: list[RunId] = []
         self.links: list[tuple[JobId, str, tuple[str, ...]]] = []
         self.latest: JobId | None = None
@@ -238,6 +255,19 @@ class FakeSink:
     def dataset(self, file: TrainingFile) -> DatasetSummary | None:
         return None if self.forgets_datasets else self.datasets.get((file.split, file.id))
 
+    def described(self, file: TrainingFile) -> TrainingFile | None:
+        return self.descriptions.get(file.id)
+
+    def renew(self, file: TrainingFile) -> None:
+        self.renewed.append(file.id)
+        self.datasets.pop((file.split, file.id), None)
+
+    def read_back(self, run: RunState) -> HeldRun:
+        self.happens(f"read back {run.run_id}")
+        if error := self.unreadable.get(run.run_id):
+            raise error
+        return replace(self.runs[run.run_id].held(), **self.spoiled.get(run.run_id, {}))
+
     def delete(self, run: RunState) -> None:
         self.do("delete", run.run_id)
         self.deleted.append(run.run_id)
@@ -268,7 +298,7 @@ class FakeSink:
         else:
             origin = self.held[plan.run_id].origin
         run = self.runs[plan.run_id]
-        run.exit_code = None
+        run.exit_code, run.record = None, record
         run.total = len(run.rows) if isinstance(plan, Enrich) else len(record.rows)
         self.held[plan.run_id] = RunState(
             plan.run_id, record.job_id, origin, "running", rows=len(run.rows), url=run.url, being_written=True

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 from ft_sync._version import __version__
 
 if TYPE_CHECKING:
-    from ft_sync.api import job_details, list_jobs, preview, sync
+    from ft_sync.api import job_details, list_jobs, preview, sync, verify
+    from ft_sync.compare import Verification
     from ft_sync.models import SyncReport
 
-__all__ = ["SyncReport", "__version__", "job_details", "list_jobs", "preview", "sync"]
+__all__ = ["SyncReport", "Verification", "__version__", "job_details", "list_jobs", "preview", "sync", "verify"]
 
 _HOMES = {
     "SyncReport": "ft_sync.models",
+    "Verification": "ft_sync.compare",
     "job_details": "ft_sync.api",
     "list_jobs": "ft_sync.api",
     "preview": "ft_sync.api",
     "sync": "ft_sync.api",
+    "verify": "ft_sync.api",
 }
 
 

@@ -15,12 +15,15 @@ from ft_sync.plan import Rule
 from ft_sync.planning import Preview, Request, Selection
 from ft_sync.planning import preview as previewed
 from ft_sync.settings import load
+from ft_sync.verify import repair as repaired
+from ft_sync.verify import verify as verified
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import openai
 
+    from ft_sync.compare import Verification
     from ft_sync.events import Event, Observer
     from ft_sync.overview import Detail, Standing
     from ft_sync.plan import OnNative
@@ -146,6 +149,80 @@ def preview(  # noqa: PLR0913 - one argument for each flag
         return previewed(source, sink, request.selection, request.rule)
 
 
+def verify(  # noqa: PLR0913 - one argument for each flag
+    fine_tune_job_id: str | Iterable[str] | None = None,
+    openai_client: openai.OpenAI | None = None,
+    num_fine_tunes: int | None = None,
+    project: str | None = None,
+    entity: str | None = None,
+    *,
+    repair: bool = False,
+    include_unsuccessful: bool = False,
+    log_datasets: bool | None = None,
+    model_artifact_name: str | None = None,
+    model_artifact_type: str | None = None,
+    table_rows: int | None = None,
+    on_native: OnNative | None = None,
+    keep_replaced: bool | None = None,
+    concurrency: int | None = None,
+    observer: Observer | None = None,
+    **kwargs_wandb_init: Any,  # noqa: ANN401 - handed to wandb.init as it is
+) -> Verification:
+    """Compare what W&B holds with what OpenAI says, item by item; arguments that `sync` has, too, mean the same.
+
+    Args:
+        fine_tune_job_id: One job or several; without it and without `num_fine_tunes`, every job.
+        openai_client: Made from the environment if not given.
+        num_fine_tunes: The N newest jobs.
+        project: `OpenAI-Fine-Tune` unless configured.
+        entity: The account's default unless configured.
+        repair: Write again what is missing or differs, and verify that anew.
+        include_unsuccessful: Failed and cancelled jobs should be in W&B, too.
+        log_datasets: Training and validation files should be in W&B (the default).
+        model_artifact_name: As for `sync`.
+        model_artifact_type: As for `sync`.
+        table_rows: As for `sync`.
+        on_native: As for `sync`.
+        keep_replaced: As for `sync`, when something is repaired.
+        concurrency: Jobs in work at the same time, 8 unless configured.
+        observer: Called with each event of `ft_sync.events`, from any thread, but by one at a time.
+        **kwargs_wandb_init: Further arguments of `wandb.init`, for runs that are written again.
+
+    Returns:
+        The verdict on every selected job. A job that cannot be read has a verdict, and is no exception.
+
+    Raises:
+        ConfigError: An argument or a setting cannot be used as given, or runs are kept offline.
+        AuthError: One of the services refuses its key, or there is none.
+        Unavailable: One of the services could not be asked at all.
+    """
+    settings = load(
+        {
+            "project": project,
+            "entity": entity,
+            "log_datasets": log_datasets,
+            "model_artifact_name": model_artifact_name,
+            "model_artifact_type": model_artifact_type,
+            "table_rows": table_rows,
+            "on_native": on_native,
+            "keep_replaced": keep_replaced,
+            "concurrency": concurrency,
+            **_settings_in(kwargs_wandb_init),
+        }
+    )
+    if settings.mode == "offline":
+        raise ConfigError(
+            "what W&B holds cannot be verified offline",
+            hint="upload the runs with `wandb sync`, then run `FTSYNC_MODE=online ftsync verify`",
+        )
+    rule = Rule(include_unsuccessful=include_unsuccessful, on_native=settings.on_native)
+    request = _request(settings, fine_tune_job_id, num_fine_tunes, rule, link=(), link_alias=())
+    observe, clock = engine.one_at_a_time(observer or _ignore), wiring.SystemClock()
+    with _connected(settings, openai_client, kwargs_wandb_init, clock=clock, observe=observe) as (source, sink):
+        found = verified(source, sink, clock, request, observe)
+        return repaired(source, sink, clock, request, observe, found) if repair else found
+
+
 def list_jobs(
     limit: int | None = None,
     openai_client: openai.OpenAI | None = None,
@@ -205,6 +282,7 @@ def _request(  # noqa: PLR0913 - what a command asks for
         Patience(settings.poll_interval, settings.timeout, watch),
         settings.concurrency,
         log_datasets=settings.log_datasets,
+        table_rows=settings.table_rows,
         keep_replaced=settings.keep_replaced,
         links=tuple(link),
         link_aliases=tuple(link_alias),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ft_sync.arrival import Arrivals, Written
 from ft_sync.downloads import Downloads
-from ft_sync.errors import REFUSALS, BadData, FtSyncError, RunExists, Stopped, Unavailable, Unexpected
+from ft_sync.errors import REFUSALS, BadData, FtSyncError, RunExists, Stopped, Unavailable, unexpected
 from ft_sync.events import Delayed, Event, Interrupted, Noted, Observer, Planned, Settled
 from ft_sync.follow import Follower
 from ft_sync.following import Following
@@ -199,7 +199,7 @@ class _Work:
             except FtSyncError as error:
                 return Failed(job_id, error)
             except Exception as error:  # noqa: BLE001 - a bug met in one job must not cost the others
-                return Failed(job_id, _unexpected(error))
+                return Failed(job_id, unexpected(error))
 
         self.workers.start(done, urgent=urgent)
 
@@ -343,9 +343,3 @@ def one_at_a_time(observe: Observer) -> Observer:
             observe(event)
 
     return observed
-
-
-def _unexpected(cause: Exception) -> Unexpected:
-    error = Unexpected(f"unexpected {type(cause).__name__}: {cause}", hint="please report this; --debug shows where")
-    error.__cause__ = cause
-    return error

@@ -89,5 +89,12 @@ class Unexpected(FtSyncError):  # noqa: N818 - names what happened
     """A bug met while one job was being written: it costs that job, not the others."""
 
 
+def unexpected(cause: Exception) -> Unexpected:
+    """Return the error for a bug met in one job: it must not cost the others."""
+    error = Unexpected(f"unexpected {type(cause).__name__}: {cause}", hint="please report this; --debug shows where")
+    error.__cause__ = cause
+    return error
+
+
 REFUSALS = (NotFound, Forbidden, Refused)
 """What a service will say again of one thing, while the others are to be had."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ft_sync.compare import Verdict
     from ft_sync.models import Job, JobId, JobOutcome, Plan, Write
 
 Phase: TypeAlias = Literal["reading", "metrics", "datasets", "model", "verifying"]
@@ -80,5 +81,21 @@ class Settled:
     outcome: JobOutcome
 
 
-Event: TypeAlias = Planned | Started | Advanced | Waiting | Noted | Delayed | Interrupted | Settled
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """So many jobs are to be verified; said once they are listed."""
+
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A job has its verdict; said once for each that is verified."""
+
+    verdict: Verdict
+
+
+Event: TypeAlias = (
+    Planned | Started | Advanced | Waiting | Noted | Delayed | Interrupted | Settled | Selected | Verified
+)
 Observer: TypeAlias = Callable[[Event], None]

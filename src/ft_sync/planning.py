@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ft_sync.datasets import TABLE_ROWS
 from ft_sync.errors import AuthError, Forbidden, FtSyncError
 from ft_sync.follow import Patience
 from ft_sync.models import Failed, Job, JobId, Plan
@@ -36,6 +37,7 @@ class Request:
     Attributes:
         concurrency: Jobs that are written at the same time, while as many others are read.
         keep_replaced: Mark replaced runs instead of deleting them.
+        table_rows: Examples at most in a dataset's table; the sink knows it, and who verifies needs it, too.
         links: Collections, `REGISTRY/COLLECTION`, to link the model artifacts to.
     """
 
@@ -44,6 +46,7 @@ class Request:
     patience: Patience = field(default_factory=Patience)
     concurrency: int = 8
     log_datasets: bool = True
+    table_rows: int = TABLE_ROWS
     keep_replaced: bool = False
     links: tuple[str, ...] = ()
     link_aliases: tuple[str, ...] = ()

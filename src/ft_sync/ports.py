@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from ft_sync.compare import HeldRun
     from ft_sync.datasets import DatasetSummary
     from ft_sync.models import (
         Checkpoint,
@@ -105,6 +106,20 @@ class RunSink(Protocol):
 
     def dataset(self, file: TrainingFile) -> DatasetSummary | None:
         """Return what W&B holds of a training or validation file: None if it has to be downloaded."""
+
+    def described(self, file: TrainingFile) -> TrainingFile | None:
+        """Return the file as it was described when it was brought; None if W&B does not hold it."""
+
+    def renew(self, file: TrainingFile) -> None:
+        """Have the next run that uses the file bring it again, whatever W&B holds of it."""
+
+    def read_back(self, run: RunState) -> HeldRun:
+        """Read back what a run holds, all of it.
+
+        Raises:
+            ConfigError: There is no server to ask.
+            AuthError, Unavailable: As for `states`.
+        """
 
     def open(self, plan: Write, record: RunRecord) -> AbstractContextManager[RunWriter]:
         """Open the run; leaving normally marks it finished, leaving by an exception marks it failed."""

@@ -9,7 +9,7 @@ from ft_sync.errors import REFUSALS, NotFound
 from ft_sync.models import Checkpoint, File, JobEvent, JobSnapshot, ResultFile, TrainingFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ft_sync.models import FileId, Job, Split
     from ft_sync.ports import JobSource
@@ -18,8 +18,16 @@ MAX_RESULT_BYTES = 64 * 2**20
 """A result file beyond this is not metrics: some services list the weights there."""
 
 
-def snapshot(source: JobSource, job: Job) -> JobSnapshot:
-    """Return the job with its events, checkpoints, result files and file descriptions."""
+def snapshot(
+    source: JobSource, job: Job, held: Callable[[TrainingFile], TrainingFile | None] = lambda _: None
+) -> JobSnapshot:
+    """Return the job with its events, checkpoints, result files and file descriptions.
+
+    Args:
+        source: Where it comes from.
+        job: The job as it is listed.
+        held: Describes a training or validation file of which the source does not tell any more; None if it cannot.
+    """
     notes: list[str] = []
     events: tuple[JobEvent, ...] = ()
     checkpoints: tuple[Checkpoint, ...] = ()
@@ -28,7 +36,8 @@ def snapshot(source: JobSource, job: Job) -> JobSnapshot:
     with _or_note(notes, "this service keeps no checkpoints"):
         checkpoints = source.checkpoints(job.id)
     result_files = tuple(_result_files(source, job, notes))
-    return JobSnapshot(job, events, checkpoints, result_files, tuple(_training_files(source, job, notes)), tuple(notes))
+    training_files = tuple(_training_files(source, job, held, notes))
+    return JobSnapshot(job, events, checkpoints, result_files, training_files, tuple(notes))
 
 
 def _result_files(source: JobSource, job: Job, notes: list[str]) -> Iterator[ResultFile]:
@@ -50,17 +59,23 @@ def _result_files(source: JobSource, job: Job, notes: list[str]) -> Iterator[Res
         yield ResultFile(file_id, content, file.filename)
 
 
-def _training_files(source: JobSource, job: Job, notes: list[str]) -> Iterator[TrainingFile]:
+def _training_files(
+    source: JobSource, job: Job, held: Callable[[TrainingFile], TrainingFile | None], notes: list[str]
+) -> Iterator[TrainingFile]:
     splits: tuple[tuple[Split, FileId | None], ...] = (("train", job.training_file), ("valid", job.validation_file))
     for split, file_id in splits:
         if file_id is None:
             continue
-        file = File(file_id)
         try:
             file = source.file(file_id)
         except REFUSALS as error:
-            notes.append(f"{split} file {file_id} could not be described: {error.message}")
-        yield TrainingFile(file_id, split, file.filename, file.size, file.created_at, file.raw)
+            unknown = TrainingFile(file_id, split)
+            described = held(unknown)
+            if described is None:
+                notes.append(f"{split} file {file_id} could not be described: {error.message}")
+            yield described or unknown
+        else:
+            yield TrainingFile(file_id, split, file.filename, file.size, file.created_at, file.raw)
 
 
 @contextmanager

@@ -62,7 +62,7 @@ class Writer:
         with self._reading:
             self._observe(Started(step))
             self._observe(Advanced(step.job.id, "reading"))
-            known = snapshot(self._source, step.job)
+            known = snapshot(self._source, step.job, self._sink.described)
             datasets, missing = self._datasets(known.training_files)
             record = convert.record(known, missing)
         with ExitStack() as opened:

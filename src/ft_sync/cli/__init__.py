@@ -18,6 +18,7 @@ from ft_sync.cli.demo import demo
 from ft_sync.cli.list import list_jobs
 from ft_sync.cli.status import status
 from ft_sync.cli.sync import RESYNC_HELP, sync
+from ft_sync.cli.verify import verify
 from ft_sync.errors import ConfigError, FtSyncError, Unexpected
 
 COMPLETING = "_FTSYNC_COMPLETE"
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command("sync", epilog=exits.EPILOG)(sync)
 app.command("resync", epilog=exits.EPILOG, help=RESYNC_HELP)(sync)
+app.command("verify", epilog=exits.EPILOG)(verify)
 app.command("list", epilog=exits.EPILOG)(list_jobs)
 app.command("status", epilog=exits.EPILOG)(status)
 app.command("config", epilog=exits.EPILOG)(config)

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from ft_sync.cli import exits
 from ft_sync.cli.render import moment, seconds
+from ft_sync.compare import Differs, Digest, Identical, Missing, Unreadable
 from ft_sync.models import Failed, Skip, Skipped, Synced, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ft_sync.compare import Difference, Verdict, Verification
     from ft_sync.models import JobOutcome, Plan, SyncReport
     from ft_sync.overview import Detail, Standing
     from ft_sync.planning import Preview
+
+
+VERDICTS = ("identical", "differs", "missing", "unreadable", "skipped")
 
 
 def of_report(report: SyncReport, command: str) -> dict[str, Any]:
@@ -30,6 +35,16 @@ def of_report(report: SyncReport, command: str) -> dict[str, Any]:
         "ended_badly": list(report.ended_badly),
         "timed_out": list(report.timed_out),
         "exit_code": exits.of_report(report),
+    }
+
+
+def of_verification(verification: Verification) -> dict[str, Any]:
+    """Return what came of a verification."""
+    return {
+        "command": "verify",
+        "verdicts": [_verdict(verdict) for verdict in verification.verdicts],
+        "counts": {kind: verification.counts.get(kind, 0) for kind in VERDICTS},
+        "exit_code": exits.of_verification(verification),
     }
 
 
@@ -100,6 +115,53 @@ def _outcome(outcome: JobOutcome) -> dict[str, Any]:
         case Failed():
             fields |= {"reason": outcome.error.message, "error": exits.described(outcome.error)}
     return fields
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "job_id": verdict.job_id,
+        "verdict": type(verdict).__name__.lower(),
+        "run_id": None,
+        "url": None,
+        "differences": [],
+        "lost": [],
+        "side": None,
+        "reason": None,
+        "notes": [],
+        "error": None,
+    }
+    match verdict:
+        case Identical():
+            fields |= {"run_id": verdict.run_id, "url": verdict.url, "notes": list(verdict.notes)}
+        case Differs():
+            fields |= {"run_id": verdict.run_id, "url": verdict.url, "notes": list(verdict.notes)}
+            fields |= {"differences": [_difference(one) for one in verdict.differences], "lost": list(verdict.lost)}
+        case Missing():
+            fields |= {"reason": verdict.reason, "notes": list(verdict.notes)}
+        case Unreadable(error=error):
+            fields |= {"side": verdict.side, "reason": error.message, "error": exits.described(error)}
+        case Skipped():
+            fields |= {"url": verdict.url, "reason": verdict.reason}
+    return fields
+
+
+def _difference(one: Difference) -> dict[str, Any]:
+    return {"item": one.item, "expected": _plain(one.expected), "found": _plain(one.found)}
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return a value of either side as JSON: what comes from W&B may be of the SDK's own types."""
+    match value:
+        case Digest():
+            return {"bytes": value.size, "md5": value.md5}
+        case list():
+            return [_plain(entry) for entry in value]
+        case None | bool() | int() | float() | str():
+            return value
+        case _ if hasattr(value, "items"):
+            return {str(key): _plain(below) for key, below in value.items()}
+        case _:
+            return str(value)
 
 
 def _planned(plan: Plan) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ft_sync import errors
 
 if TYPE_CHECKING:
+    from ft_sync.compare import Verification
     from ft_sync.errors import FtSyncError
     from ft_sync.models import SyncReport
 
@@ -25,7 +26,7 @@ MEANINGS = {
     DONE: "done, or nothing to do",
     UNEXPECTED: "unexpected error: a bug",
     USAGE: "usage or configuration",
-    INCOMPLETE: "incomplete: some jobs could not be synced, the rest are",
+    INCOMPLETE: "incomplete: some jobs could not be synced, or differ from what they should be; the rest are done",
     NOT_ALLOWED: "not authenticated or not allowed",
     UNAVAILABLE: "a service is unreachable or rate-limiting: run again later",
     ENDED_BADLY: "synced, but a job that was waited for ended failed or cancelled",
@@ -78,6 +79,16 @@ def described(error: FtSyncError) -> dict[str, str | int | None]:
         "hint": error.hint,
         "exit_code": end.exit_code,
     }
+
+
+def of_verification(verification: Verification) -> int:
+    """Return the exit code of a verification: done when all that a sync would bring is identical."""
+    from ft_sync.compare import Unreadable  # noqa: PLC0415 - `--help` does without
+
+    if verification.is_identical:
+        return DONE
+    codes = {ending(one.error).exit_code if isinstance(one, Unreadable) else None for one in verification.verdicts}
+    return NOT_ALLOWED if codes == {NOT_ALLOWED} else UNAVAILABLE if codes == {UNAVAILABLE} else INCOMPLETE
 
 
 def of_report(report: SyncReport) -> int:

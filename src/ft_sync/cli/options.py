@@ -50,6 +50,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write again what i
 IncludeUnsuccessful = Annotated[
     bool, typer.Option("--include-unsuccessful", help="Bring failed and cancelled jobs, too, as failed runs.")
 ]
+Repair = Annotated[bool, typer.Option("--repair", help="Write again what is missing or differs, and verify that anew.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and why; write nothing.")]
 Wait = Annotated[
     bool | None,

@@ -10,7 +10,19 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
 
 from ft_sync.cli.render import console, figures, is_screen, safe, tell
-from ft_sync.events import Advanced, Delayed, Interrupted, Noted, Planned, Settled, Started, Waiting
+from ft_sync.compare import Unreadable
+from ft_sync.events import (
+    Advanced,
+    Delayed,
+    Interrupted,
+    Noted,
+    Planned,
+    Selected,
+    Settled,
+    Started,
+    Verified,
+    Waiting,
+)
 from ft_sync.models import Enrich, Extend, Failed, Replace, Skip, Skipped, Synced, Wait
 
 if TYPE_CHECKING:
@@ -59,6 +71,9 @@ class _Lines:
             case Advanced(job_id, phase):
                 if self._verbose:
                     tell(safe(f"{job_id}: {phase}"))
+            case Selected() | Verified():
+                if self._verbose or not isinstance(event, Verified) or isinstance(event.verdict, Unreadable):
+                    tell(safe(_verification(event)))
             case Waiting(job):
                 sentence = _state(event)
                 if self._last_said.get(job.id) != sentence:
@@ -118,12 +133,12 @@ class _Live:
                 self._show(job_id, phase, self.PHASES.index(phase), len(self.PHASES))
             case Waiting(job, step, total):
                 self._show(job.id, _state(event), step or 0, total)
+            case Selected() | Verified():
+                self._verify(event)
             case Noted() | Delayed() | Interrupted():
                 self._progress.console.print(safe(_news(event)), style="yellow")
-            case Settled(outcome):
+            case Settled():
                 self._settle(event)
-                if self._verbose or isinstance(outcome, Failed):
-                    self._progress.console.print(safe(_news(event)))
 
     def _show(self, job_id: JobId, state: str, completed: int, total: int | None) -> None:
         if job_id not in self._bars:
@@ -148,6 +163,20 @@ class _Live:
         self._progress.update(self._whole, completed=self._settled)
         self._verifying.discard(event.outcome.job_id)
         self._drop(event.outcome.job_id)
+        if self._verbose or isinstance(event.outcome, Failed):
+            self._progress.console.print(safe(_news(event)))
+
+    def _verify(self, event: Selected | Verified) -> None:
+        match event:
+            case Selected(jobs):
+                self._settled, self._selected = 0, jobs
+                self._progress.update(self._whole, description="jobs verified", completed=0, total=jobs)
+            case Verified(verdict):
+                self._settled += 1
+                self._progress.update(self._whole, completed=self._settled)
+                if self._verbose or isinstance(verdict, Unreadable):
+                    self._progress.console.print(safe(_verification(event)))
+        self._fit()
 
     def _drop(self, job_id: JobId) -> None:
         if (bar := self._bars.pop(job_id, None)) is not None:
@@ -195,6 +224,15 @@ def _news(event: Started | Noted | Delayed | Interrupted | Settled) -> str:
             return "interrupted: finishing the jobs that are being written; once more ends at once"
         case Settled(outcome):
             return f"{outcome.job_id}: {_end(event)}"
+
+
+def _verification(event: Selected | Verified) -> str:
+    """Return how a verification goes, in one line."""
+    if isinstance(event, Selected):
+        return f"{event.jobs} to verify"
+    verdict = event.verdict
+    sentence = f"{verdict.job_id}: {type(verdict).__name__.lower()}"
+    return f"{sentence}: {verdict.error.message}" if isinstance(verdict, Unreadable) else sentence
 
 
 def _end(event: Settled) -> str:

@@ -169,6 +169,9 @@ def figures(metrics: Mapping[str, float]) -> str:
 
 _STYLES = {
     "synced": "green",
+    "identical": "green",
+    "differs": "red",
+    "missing": "red",
     "succeeded": "green",
     "complete": "green",
     "failed": "red",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
+    from ft_sync.compare import HeldRun
     from ft_sync.models import Job, RunRecord, TrainingFile, Write
     from ft_sync.sinks.run import WandbRun
 
@@ -58,6 +59,19 @@ class OfflineSink:
 
     def dataset(self, file: TrainingFile) -> None:
         """Return None: what the server holds is not asked."""
+
+    def described(self, file: TrainingFile) -> None:
+        """Return None, as above."""
+
+    def renew(self, file: TrainingFile) -> None:
+        """Do nothing: offline every run brings its files."""
+
+    def read_back(self, run: RunState) -> HeldRun:
+        """Refuse: what W&B holds is what was uploaded."""
+        raise ConfigError(
+            f"{run.run_id} is an offline run: W&B does not hold it yet",
+            hint="upload it with `wandb sync`, then run `FTSYNC_MODE=online ftsync verify`",
+        )
 
     def open(self, plan: Write, record: RunRecord) -> AbstractContextManager[WandbRun]:
         """Open a run in a folder of its own."""

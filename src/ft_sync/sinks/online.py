@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import wandb
 
+from ft_sync.compare import differ
 from ft_sync.errors import AuthError, NotFound, NotLoggedIn
 from ft_sync.models import Enrich, JobId, Origin, RunId, RunState
 from ft_sync.names import alias, artifact_name, dataset_name
 from ft_sync.once import Once
-from ft_sync.sinks.run import Held, is_being_written, opened, summary_of
+from ft_sync.sinks.held import Reader, row
+from ft_sync.sinks.run import Held, described, is_being_written, opened, summary_of
 from ft_sync.sinks.sdk import remove_folder
 from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, SDK_ERRORS, RunOptions, mark_from, translated
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from wandb.apis.public import Run, Runs
 
+    from ft_sync.compare import HeldRun
     from ft_sync.datasets import DatasetSummary
     from ft_sync.models import Job, RunRecord, TrainingFile, Write
     from ft_sync.sinks.run import WandbRun
@@ -52,6 +55,8 @@ class OnlineSink:
         self._held: Once[str, Held] = Once()
         self._found: Once[str, Held | None] = Once()
         self._has_moved_latest = False
+        self._reader = Reader(self._model, Once())
+        self._newest: Once[str, str | None] = Once()
 
     @property
     def can_go_on(self) -> bool:
@@ -71,19 +76,15 @@ class OnlineSink:
         """Return how many rows the run holds if all it holds is a beginning of the record; None if it is not."""
         with translated(f"the run {run.run_id}"):
             there = self._run(run.run_id)
-            held = [_row(row) for row in there.scan_history(use_cache=False)]
+            held = [row(one) for one in there.scan_history(use_cache=False)]
         config = {**(self._options.init.get("config") or {}), **record.config}
         metrics = {name for row in record.rows for name in row.metrics}
         summary = {key for key in there.summary_metrics if not key.startswith("_")}
-        wanted = [(row.step, dict(row.metrics), row.time) for row in record.rows]
         is_beginning = (
             _has_keys_of(config | dict.fromkeys(COUNTS), there.config)  # the values are set again
             and summary <= {*record.summary, *metrics, *TABLES}
-            and all(
-                (step, row) == known[:2] and known[2] in {None, time}
-                for (step, row, time), known in zip(held, wanted, strict=False)
-            )
-            and len(held) <= len(wanted)
+            and len(held) <= len(record.rows)
+            and not any(map(differ, record.rows, held))
         )
         return len(held) if is_beginning else None
 
@@ -93,9 +94,29 @@ class OnlineSink:
         held = self._held.known(name) or self._found.get(name, lambda: self._find(file))
         return held.summary if held else None
 
+    def described(self, file: TrainingFile) -> TrainingFile | None:
+        """Return the file as its artifact describes it."""
+        artifact = self._artifact(f"{dataset_name(file)}:{alias(file.id)}")
+        return described(file, artifact.metadata.get("file")) if artifact else None
+
+    def renew(self, file: TrainingFile) -> None:
+        """Have the next run that uses the file upload it, whatever W&B holds of it."""
+        name = dataset_name(file)
+        self._held.forget(name)
+        self._found.forget(name)
+        self._found.get(name, lambda: None)
+
+    def read_back(self, run: RunState) -> HeldRun:
+        """Read a run back, by about ten requests."""
+        api = self._connected()
+        api.flush()  # it would answer from its cache
+        with translated(f"what the run {run.run_id} holds"):
+            return self._reader.read(self._run(run.run_id), self._newest.get(self._model, self._newest_model))
+
     def open(self, plan: Write, record: RunRecord) -> AbstractContextManager[WandbRun]:
         """Open the run on the server."""
         self._has_moved_latest |= record.model_metadata is not None
+        self._newest.forget(self._model)
         native = None
         if isinstance(plan, Enrich):
             with translated(f"the run {plan.run_id}"):
@@ -135,13 +156,24 @@ class OnlineSink:
                 return
             if not self._has_moved_latest and max(job.newness for job in jobs) <= _newness(named):
                 return
-            # Another command may write at the same time, and one may have been cut off: the versions alone tell.
-            versions = self._connected().artifacts(named.type, f"{self._path}/{self._model}", per_page=100)
-            newest = max((one for one in versions if one.aliases), key=_newness)
-            if _newness(newest) > _newness(named):
+            newest = self._newest_of(named.type)
+            if newest is not None and _newness(newest) > _newness(named):
                 newest.aliases.append("latest")
                 newest.save()
             self._has_moved_latest = False
+
+    def _newest_model(self) -> str | None:
+        """Return the id of the artifact that `latest` should name."""
+        newest = self._newest_of(self._options.model_artifact_type)
+        return newest.id if newest else None
+
+    def _newest_of(self, kind: str) -> wandb.Artifact | None:
+        """Return the model artifact of the newest job.
+
+        Another command may write at the same time, and one may have been cut off: the versions alone tell.
+        """
+        versions = self._connected().artifacts(kind, f"{self._path}/{self._model}", per_page=100)
+        return max((one for one in versions if one.aliases), key=_newness, default=None)
 
     def _state(self, run: Run, wanted: Collection[JobId]) -> RunState:
         config, summary = run.config, run.summary_metrics
@@ -249,12 +281,6 @@ def _project_exists(runs: Runs) -> bool:
             raise
         return False
     return True
-
-
-def _row(row: Mapping[str, Any]) -> tuple[int, dict[str, Any], float]:
-    """Return the step, the metrics and the time of a row of the history."""
-    metrics = {key: value for key, value in row.items() if key not in {"_step", "_timestamp", "_runtime"}}
-    return row["_step"], metrics, row["_timestamp"]
 
 
 def _has_keys_of(config: Mapping[str, Any], there: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,8 @@ from ft_sync.datasets import DatasetFormat, DatasetSummary
 from ft_sync.models import Create, Enrich, Mark, Replace
 from ft_sync.names import DATASET_TYPES, MODEL_FILE, alias, artifact_name, dataset_name, table_file, table_key
 from ft_sync.sinks.sdk import end_status_thread, entry, in_batches
-from ft_sync.sinks.table import write_table
 from ft_sync.sinks.wandb import JOB_TYPE, RunOptions, translated
+from ft_sync.table import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -362,6 +362,19 @@ def summary_of(metadata: Mapping[str, Any], table_rows: int) -> DatasetSummary |
     except (KeyError, ValueError, TypeError):
         return None
     return summary if as_now else None
+
+
+def described(file: TrainingFile, raw: object) -> TrainingFile | None:
+    """Return the file with the description that its artifact keeps; None if there is none."""
+    if not isinstance(raw, dict) or not raw:
+        return None
+    name, size = raw.get("filename"), raw.get("bytes")
+    return replace(
+        file,
+        filename=name if isinstance(name, str) else None,
+        size=size if isinstance(size, int) else None,
+        raw=raw,
+    )
 
 
 def _filterable(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import wandb
 
 from ft_sync import datasets
 from ft_sync.datasets import COLUMNS, DatasetFormat
-from ft_sync.sinks.table import write_table
+from ft_sync.table import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

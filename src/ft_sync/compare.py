@@ -1,0 +1,361 @@
+"""What a run in W&B holds against what it should hold, item by item; pure.
+
+What users add to a run is theirs, and no difference: tags, keys of config and summary, notes, aliases, and a name and
+a job type of their choice. What was written must be there as it was.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from ft_sync.convert import STATUS_KEYS, model_content
+from ft_sync.models import Skipped
+from ft_sync.names import DATASET_TYPES, alias, dataset_name, table_file, table_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ft_sync.datasets import DatasetSummary
+    from ft_sync.errors import FtSyncError
+    from ft_sync.models import JobId, JsonObject, MetricRow, RunId, RunRecord, TrainingFile
+
+ROWS_NAMED = 5
+"""Rows that differ and are named one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """A file's number of bytes and their MD5 in base64, as W&B describes files."""
+
+    size: int
+    md5: str
+
+    def __str__(self) -> str:
+        return f"{self.size} bytes, MD5 {self.md5}"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldDataset:
+    """A version of a dataset's artifact; `table_rows` were counted in the table's file, None if it cannot be read."""
+
+    name: str
+    type: str
+    aliases: tuple[str, ...]
+    files: Mapping[str, Digest]
+    table_rows: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldModel:
+    """A version of the model artifact.
+
+    Attributes:
+        content: Of `model_metadata.json`; empty if it cannot be read.
+        is_newest: Of all models that W&B holds, this is the newest job's.
+    """
+
+    aliases: tuple[str, ...]
+    content: JsonObject
+    is_newest: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRun:
+    """What a run in W&B holds, read back.
+
+    Attributes:
+        files: Those that hold what the service served, by path.
+        log: The lines of the console log; None if this W&B server does not give it back.
+        datasets: The datasets among the run's inputs.
+        model: The model artifact among its outputs.
+    """
+
+    run_id: RunId
+    state: str
+    config: JsonObject = field(default_factory=dict)
+    summary: JsonObject = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    rows: tuple[MetricRow, ...] = ()
+    files: Mapping[str, Digest] = field(default_factory=dict)
+    log: tuple[str, ...] | None = ()
+    datasets: tuple[HeldDataset, ...] = ()
+    model: HeldModel | None = None
+
+    def dataset(self, file: TrainingFile) -> HeldDataset | None:
+        """Return the artifact that holds the file, the version that is called after it if there are several."""
+        named = [held for held in self.datasets if held.name == dataset_name(file)]
+        return max(named, key=lambda held: alias(file.id) in held.aliases, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A training or validation file as the source gives it, and the table that is made of it."""
+
+    content: Digest
+    table: Digest
+    summary: DatasetSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the run of a job should hold.
+
+    Attributes:
+        datasets: Its inputs; None for what W&B holds of a file that the source does not give any more.
+        digests: Of the record's files, by path.
+        is_native: The run is one of OpenAI's own integration, to which only what it lacked was added.
+    """
+
+    record: RunRecord
+    datasets: tuple[tuple[TrainingFile, Dataset | None], ...]
+    digests: Mapping[str, Digest]
+    is_native: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One item that is not as it should be; None is nothing."""
+
+    item: str
+    expected: Any
+    found: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Identical:
+    """The run holds all that it should."""
+
+    job_id: JobId
+    run_id: RunId
+    url: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Differs:
+    """The run does not hold what it should.
+
+    Attributes:
+        lost: What it holds and the source does not give any more, see `lost`.
+        stale: Training and validation files that W&B does not hold as they are.
+    """
+
+    job_id: JobId
+    run_id: RunId
+    differences: tuple[Difference, ...]
+    url: str | None = None
+    notes: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    stale: tuple[TrainingFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """There is no run of the job."""
+
+    job_id: JobId
+    reason: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """One of the two sides could not be read, so nothing is known."""
+
+    job_id: JobId
+    side: Literal["source", "W&B"]
+    error: FtSyncError
+
+
+Verdict: TypeAlias = Identical | Differs | Missing | Unreadable | Skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The verdict on every selected job, in the order of the selection."""
+
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many verdicts there are of each kind, but for kinds of which there are none."""
+        return dict(Counter(type(verdict).__name__.lower() for verdict in self.verdicts))
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether W&B holds all that it should of every job that a sync would bring."""
+        return all(isinstance(verdict, Identical | Skipped) for verdict in self.verdicts)
+
+
+def differences(expected: Expected, held: HeldRun) -> tuple[Difference, ...]:
+    """Compare a run with what it should hold; the order is that of the run's page in W&B."""
+    return tuple(Difference(item, wanted, found) for item, wanted, found in _items(expected, held) if wanted != found)
+
+
+def stale(expected: Expected, held: HeldRun) -> tuple[TrainingFile, ...]:
+    """Return the training and validation files that W&B does not hold as they are."""
+    return tuple(
+        file
+        for file, dataset in expected.datasets
+        if any(wanted != found for _, wanted, found in _dataset(file, dataset, held))
+    )
+
+
+def lost(expected: Expected, held: HeldRun) -> tuple[str, ...]:
+    """Name what W&B holds of the job and the source does not give any more: it would go if the run were written again.
+
+    The files as served tell, and the console log, which has a line for each event. Rows beyond those of the source
+    are none of the source's where W&B holds just the files that the source gives.
+    """
+    record = expected.record
+    gone = sorted(held.files.keys() - expected.digests.keys())
+    fewer = len(held.log or ()) - len(record.log)
+    if fewer > 0 and not expected.is_native and not any("events" in path for path in gone):
+        gone.append(f"{fewer} events")
+    if held.model and len(held.model.content.get("checkpoints") or ()) > len(_checkpoints(record)):
+        gone.append("checkpoints")
+    if held.model and record.model_metadata is None:
+        gone.append("the model")
+    is_all_there = bool(held.files) and held.files == expected.digests
+    if not (expected.is_native or is_all_there) and _has_more(held.rows, record.rows):
+        gone.append("metrics")
+    return tuple(gone)
+
+
+def _items(expected: Expected, held: HeldRun) -> Iterator[tuple[str, Any, Any]]:
+    """Yield each item as it should be and as it is."""
+    record, is_native = expected.record, expected.is_native
+    yield "state", "finished" if record.failure is None else "failed", held.state
+    for tag in record.tags:
+        yield f"tag {tag}", tag, tag if tag in held.tags else None
+    for note in filter(None, (record.failure, *record.notes)):
+        yield "notes", note, note if note in held.notes else held.notes or None
+    for key, value in record.config.items():
+        found = held.config.get(key)
+        # A run that is added to keeps the keys that it had, at any depth.
+        yield f"config.{key}", value, _common(value, found) if is_native else found
+    for key, value in record.summary.items():
+        if not is_native or key in STATUS_KEYS:  # the others may have been there before
+            yield f"summary.{key}", value, held.summary.get(key)
+    yield from _mark(expected, held)
+    if not is_native:
+        yield from _rows(record.rows, held.rows)
+    for path in sorted(expected.digests.keys() | held.files.keys()):
+        yield f"file {path}", expected.digests.get(path), held.files.get(path)
+    yield from _log(expected, held)
+    for file, dataset in expected.datasets:
+        yield from _dataset(file, dataset, held)
+    yield from _model(expected, held)
+
+
+def _common(value: Any, found: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return what was found without the keys that are not wanted."""
+    if not (isinstance(value, dict) and isinstance(found, dict)):
+        return found
+    return {key: _common(value[key], below) for key, below in found.items() if key in value}
+
+
+def _mark(expected: Expected, held: HeldRun) -> Iterator[tuple[str, Any, Any]]:
+    record = expected.record
+    mark = held.summary.get("ftsync")
+    found = {key: mark.get(key) for key in ("digest", "rows")} if isinstance(mark, dict) else None
+    rows: object = len(record.rows)
+    if expected.is_native:  # those that were there when something was added
+        rows = found["rows"] if found else len(held.rows)
+    yield "mark", {"digest": record.digest, "rows": rows}, found
+
+
+def _rows(wanted: Sequence[MetricRow], found: Sequence[MetricRow]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the rows that differ, the first of them one by one; a step that is there twice is a row too many."""
+    numbered = [dict(_numbered(rows)) for rows in (wanted, found)]
+    steps = sorted(numbered[0].keys() | numbered[1].keys())
+    differing = [(step, *pair) for step in steps if differ(*(pair := (numbered[0].get(step), numbered[1].get(step))))]
+    for (step, _), row, other in differing[:ROWS_NAMED]:
+        if row is None or other is None:
+            yield f"row {step}", row and dict(row.metrics), other and dict(other.metrics)
+            continue
+        for name in sorted(row.metrics.keys() | other.metrics.keys()):
+            yield f"row {step}: {name}", row.metrics.get(name), other.metrics.get(name)
+        if row.time is not None:
+            yield f"row {step}: time", row.time, other.time
+    if more := len(differing[ROWS_NAMED:]):
+        yield "rows", f"{len(wanted)} rows", f"{len(found)} rows, {more} more of them differ"
+
+
+def _numbered(rows: Sequence[MetricRow]) -> Iterator[tuple[tuple[int, int], MetricRow]]:
+    """Yield each row under its step and how often that step was there before."""
+    seen: Counter[int] = Counter()
+    for row in rows:
+        yield (row.step, seen[row.step]), row
+        seen[row.step] += 1
+
+
+def differ(row: MetricRow | None, other: MetricRow | None) -> bool:
+    """Whether a row is another than it should be; the time of one that has none is W&B's own."""
+    if row is None or other is None:
+        return True
+    return row.step != other.step or dict(row.metrics) != dict(other.metrics) or row.time not in {None, other.time}
+
+
+def _has_more(found: Sequence[MetricRow], wanted: Sequence[MetricRow]) -> bool:
+    known = {(row.step, name) for row in wanted for name in row.metrics}
+    return any((row.step, name) not in known for row in found for name in row.metrics)
+
+
+def _log(expected: Expected, held: HeldRun) -> Iterator[tuple[str, Any, Any]]:
+    if held.log is None:
+        return
+    wanted = [line.rstrip() for line in expected.record.log]
+    found = [line.rstrip() for line in held.log]
+    if expected.is_native:
+        missing = Counter(wanted) - Counter(found)
+        yield "console log", None, f"{missing.total()} of {len(wanted)} lines are missing" if missing else None
+        return
+    if len(wanted) != len(found):
+        yield "console log", f"{len(wanted)} lines", f"{len(found)} lines"
+        return
+    yield from (
+        (f"console log, line {number}", *pair) for number, pair in enumerate(zip(wanted, found, strict=True), 1)
+    )
+
+
+def _dataset(file: TrainingFile, dataset: Dataset | None, held: HeldRun) -> Iterator[tuple[str, Any, Any]]:
+    what, artifact = f"{file.split} dataset", held.dataset(file)
+    yield f"{what}: artifact", dataset_name(file), artifact and artifact.name
+    if artifact is None:
+        return
+    yield f"{what}: type", DATASET_TYPES[file.split], artifact.type
+    named = alias(file.id)
+    yield f"{what}: alias", named, named if named in artifact.aliases else ", ".join(artifact.aliases) or None
+    if dataset is None:
+        return
+    table = table_file(file.split)
+    files = [digest for name, digest in artifact.files.items() if name != table]
+    yield f"{what}: file", [dataset.content], files
+    yield f"{what}: table rows", dataset.summary.rows, artifact.table_rows
+    if dataset.summary.rows == artifact.table_rows:
+        yield f"{what}: table", dataset.table, artifact.files.get(table)
+    yield f"config.n_{file.split}", dataset.summary.examples, held.config.get(f"n_{file.split}")
+    shown = held.summary.get(table_key(file.split))
+    rows = shown.get("nrows") if isinstance(shown, dict) else None
+    yield f"summary.{table_key(file.split)}", dataset.summary.rows, rows
+
+
+def _model(expected: Expected, held: HeldRun) -> Iterator[tuple[str, Any, Any]]:
+    record, model = expected.record, held.model
+    if record.model_metadata is None or model is None:
+        yield "model artifact", record.model_metadata and "is there", model and "is there"
+        return
+    content = model_content(record.model_metadata, held.run_id, [file for file, _ in expected.datasets])
+    for key in dict.fromkeys((*content, *model.content)):
+        yield f"model_metadata.json: {key}", content.get(key), model.content.get(key)
+    for name in (alias(record.job_id), *(("latest",) if model.is_newest else ())):
+        yield f"model alias {name}", name, name if name in model.aliases else None
+
+
+def _checkpoints(record: RunRecord) -> Sequence[Any]:
+    found: Sequence[Any] = (record.model_metadata or {}).get("checkpoints") or ()
+    return found

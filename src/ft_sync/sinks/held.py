@@ -1,0 +1,128 @@
+"""Reads a run back through W&B's public API, with all that belongs to it; changes nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ft_sync.compare import Digest, HeldDataset, HeldModel, HeldRun
+from ft_sync.models import MetricRow, RunId
+from ft_sync.names import DATASET_TYPES, FOLDER, MODEL_FILE
+from ft_sync.sinks.wandb import SDK_ERRORS, http_status
+from ft_sync.table import count_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    import wandb
+    from wandb.apis.public import Run
+    from wandb.apis.public.files import File
+
+    from ft_sync.once import Once
+
+    Content = tuple[Mapping[str, Digest], int | None]
+
+A_PAGE = 100
+"""Files or artifacts that one request brings."""
+
+NO_SUCH_QUESTION = frozenset({400, 404, 422})
+"""How a server answers that does not know a question yet."""
+
+
+class Reader:
+    """Reads runs; `contents` are those of datasets, by artifact: jobs share them, and a version never changes."""
+
+    def __init__(self, model: str, contents: Once[str, Content]) -> None:
+        self._model = model
+        self._contents = contents
+
+    def read(self, run: Run, newest_model: str | None) -> HeldRun:
+        """Return what the run holds; `newest_model` is the id of the artifact that is the newest job's model."""
+        logged = [one for one in run.logged_artifacts(A_PAGE) if _collection(one) == self._model]
+        model = max(logged, key=lambda one: (bool(one.aliases), _version(one)), default=None)
+        types = set(DATASET_TYPES.values())
+        return HeldRun(
+            run_id=RunId(run.id),
+            state=run.state,
+            config=run.config,
+            summary=dict(run.summary_metrics),
+            tags=tuple(run.tags or ()),
+            notes=run.notes or "",
+            rows=tuple(map(row, run.scan_history(use_cache=False))),
+            files=dict(_digests(run.files(pattern=f"{FOLDER}/%", per_page=A_PAGE))),
+            log=_log(run),
+            datasets=tuple(self._dataset(one) for one in run.used_artifacts(A_PAGE) if one.type in types),
+            model=HeldModel(tuple(model.aliases), _content(model), model.id == newest_model) if model else None,
+        )
+
+    def _dataset(self, artifact: wandb.Artifact) -> HeldDataset:
+        files, rows = self._contents.get(str(artifact.id), lambda: _dataset_content(artifact))
+        return HeldDataset(_collection(artifact), artifact.type, tuple(artifact.aliases), files, rows)
+
+
+def row(held: Mapping[str, Any]) -> MetricRow:
+    """Return a row of the history: its step, its metrics and its time."""
+    metrics = {key: value for key, value in held.items() if key not in {"_step", "_timestamp", "_runtime"}}
+    return MetricRow(held["_step"], metrics, held.get("_timestamp"))
+
+
+def _log(run: Run) -> tuple[str, ...] | None:
+    """Return the console log; None if the server is of a time when it could not be read back."""
+    try:
+        return tuple(line.content for line in run.console_logs())
+    except SDK_ERRORS as error:
+        if http_status(error) in NO_SUCH_QUESTION:
+            return None
+        raise
+
+
+def _dataset_content(artifact: wandb.Artifact) -> Content:
+    """Return an artifact's files, and the number of rows in its table."""
+    files = list(artifact.files(per_page=A_PAGE))
+    rows = None
+    for file in files:
+        if file.name.endswith(".table.json"):
+            with tempfile.TemporaryDirectory(prefix="ftsync-") as folder:
+                rows = count_rows(_downloaded(file, folder))
+    return dict(_digests(files)), rows
+
+
+def _content(model: wandb.Artifact) -> dict[str, Any]:
+    """Return the content of a model artifact, empty if it cannot be read."""
+    for file in model.files([MODEL_FILE]):
+        with tempfile.TemporaryDirectory(prefix="ftsync-") as folder:
+            try:
+                content = json.loads(_downloaded(file, folder).read_bytes())
+            except ValueError:
+                continue
+            return content if isinstance(content, dict) else {}
+    return {}
+
+
+def _digests(files: Iterable[File]) -> Iterator[tuple[str, Digest]]:
+    for file in files:
+        yield file.name, Digest(file.size, file.md5 or _md5(file))
+
+
+def _md5(file: File) -> str:
+    """Return the digest of a file of which W&B does not know it."""
+    with tempfile.TemporaryDirectory(prefix="ftsync-") as folder, _downloaded(file, folder).open("rb") as content:
+        digest = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).digest()
+    return base64.b64encode(digest).decode()
+
+
+def _downloaded(file: File, folder: str) -> Path:
+    file.download(folder).close()
+    return Path(folder, file.name)
+
+
+def _collection(artifact: wandb.Artifact) -> str:
+    return artifact.name.rpartition(":")[0]
+
+
+def _version(artifact: wandb.Artifact) -> int:
+    return int(artifact.version.removeprefix("v"))

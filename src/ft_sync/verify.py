@@ -1,0 +1,258 @@
+"""Verify: what W&B holds of jobs against what their source says; it writes only what it is told to repair.
+
+What a run should hold is made by the functions that a sync uses, and what it holds is read back from W&B, never taken
+from the mark that the sync left there.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import tempfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from ft_sync import convert, datasets, engine
+from ft_sync.compare import (
+    Dataset,
+    Differs,
+    Digest,
+    Expected,
+    Identical,
+    Missing,
+    Unreadable,
+    Verdict,
+    Verification,
+    differences,
+    lost,
+    stale,
+)
+from ft_sync.errors import REFUSALS, FtSyncError, Unavailable, unexpected
+from ft_sync.events import Selected, Verified
+from ft_sync.follow import Patience
+from ft_sync.interruption import in_order
+from ft_sync.models import Create, Origin, Replace, RunState, Skip, Skipped
+from ft_sync.once import Once
+from ft_sync.plan import current
+from ft_sync.planning import Selection, preview
+from ft_sync.snapshot import snapshot
+from ft_sync.table import write_table
+from ft_sync.workers import Workers
+
+if TYPE_CHECKING:
+    from ft_sync.compare import HeldRun
+    from ft_sync.events import Observer
+    from ft_sync.models import FileId, Job, JobId, Plan, TrainingFile
+    from ft_sync.planning import Request
+    from ft_sync.ports import Clock, JobSource, RunSink
+
+SIDES = 2
+"""Of a job that is verified: the service that has it and W&B; so many threads keep as many of each busy."""
+
+Datasets: TypeAlias = tuple[tuple["TrainingFile", Dataset | None], ...]
+
+
+def verify(source: JobSource, sink: RunSink, clock: Clock, request: Request, observe: Observer) -> Verification:
+    """Compare the run of every selected job with what it should hold; writes nothing.
+
+    One job that cannot be read stops no other. An interruption (Ctrl-C) ends it at once: there is nothing to undo.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="ftsync-") as folder,
+        Workers[Verdict](SIDES * request.concurrency) as workers,
+    ):
+        files = _Files(source, Path(folder), request.table_rows)
+        work = _Work(source, sink, request, engine.one_at_a_time(observe), workers, files)
+
+        def interrupt() -> bool:
+            clock.stop()
+            workers.interrupt()
+            return False
+
+        return in_order(work.carry_through, interrupt)
+
+
+def repair(  # noqa: PLR0913, PLR0917 - who takes part
+    source: JobSource, sink: RunSink, clock: Clock, request: Request, observe: Observer, found: Verification
+) -> Verification:
+    """Write again what is missing or differs, and verify that anew.
+
+    A job of which W&B holds more than the source still gives is left alone: nothing could bring that back.
+    """
+    broken = [one for one in found.verdicts if isinstance(one, Missing) or (isinstance(one, Differs) and not one.lost)]
+    verdicts: dict[JobId, Verdict] = {one.job_id: _left_alone(one) for one in found.verdicts}
+    if not broken:
+        return Verification(tuple(verdicts.values()))
+    for file in (file for one in broken if isinstance(one, Differs) for file in one.stale):
+        sink.renew(file)
+    again = replace(
+        request,
+        selection=Selection(tuple(one.job_id for one in broken)),
+        rule=replace(request.rule, wait=False, overwrite=True, include_unsuccessful=True),
+        patience=Patience(),
+    )
+    failures = {failed.job_id: failed.error for failed in engine.sync(source, sink, clock, again, observe).failed}
+    for verdict in verify(source, sink, clock, again, observe).verdicts:
+        error = failures.get(verdict.job_id)
+        verdicts[verdict.job_id] = _noted(verdict, f"it could not be repaired: {error.message}") if error else verdict
+    return Verification(tuple(verdicts.values()))
+
+
+class _Work:
+    """One verification at work: who takes part, and the verdicts so far."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - who takes part
+        self,
+        source: JobSource,
+        sink: RunSink,
+        request: Request,
+        observe: Observer,
+        workers: Workers[Verdict],
+        files: _Files,
+    ) -> None:
+        self.source, self.sink, self.request, self.observe = source, sink, request, observe
+        self.workers, self.files = workers, files
+        self.verdicts: dict[JobId, Verdict] = {}
+
+    def carry_through(self) -> Verification:
+        # The plans tell which run of a job counts, and which jobs have none; they are not carried out.
+        chosen = preview(self.source, self.sink, self.request.selection, replace(self.request.rule, wait=False))
+        self.observe(Selected(len(chosen.plans) + len(chosen.unreadable)))
+        for failed in chosen.unreadable:
+            self.settle(Unreadable(failed.job_id, "source", failed.error))
+        for step in chosen.plans:
+            if verdict := _without_a_run(step):
+                self.settle(verdict)
+            else:
+                self.workers.start(partial(self.compare, step.job, _run_of(step)))
+        while self.workers.busy:
+            if verdict := self.workers.next():
+                self.settle(verdict)
+        ids = [*(failed.job_id for failed in chosen.unreadable), *(step.job.id for step in chosen.plans)]
+        return Verification(tuple(self.verdicts[job_id] for job_id in ids))
+
+    def settle(self, verdict: Verdict) -> None:
+        self.verdicts[verdict.job_id] = verdict
+        self.observe(Verified(verdict))
+
+    def compare(self, job: Job, run: RunState) -> Verdict:
+        """Read both sides of a job and compare them."""
+        side: Literal["source", "W&B"] = "W&B"
+        try:
+            held = self.sink.read_back(run)
+            side = "source"
+            return self.judge(job, run, held)
+        except FtSyncError as error:
+            return Unreadable(job.id, side, error)
+        except Exception as error:  # noqa: BLE001 - a bug met in one job must not cost the others
+            return Unreadable(job.id, side, unexpected(error))
+
+    def judge(self, job: Job, run: RunState, held: HeldRun) -> Verdict:
+        known = snapshot(self.source, job, self.sink.described)
+        files = known.training_files if self.request.log_datasets else ()
+        compared, missing, gone = self.datasets(files, held)
+        record = convert.record(known, missing)
+        digests = {file.path: _digest(file.content) for file in record.files}
+        expected = Expected(record, compared, digests, is_native=run.origin is Origin.NATIVE)
+        notes = tuple(f"{file}: the source does not give it any more, so it was not compared" for file in gone)
+        found = differences(expected, held)
+        if not found:
+            return Identical(job.id, run.run_id, run.url, notes)
+        more = lost(expected, held)
+        if more:
+            notes = (*notes, f"W&B holds what the source does not give any more: {', '.join(more)}")
+        return Differs(job.id, run.run_id, found, run.url, notes, more, stale(expected, held))
+
+    def datasets(
+        self, files: tuple[TrainingFile, ...], held: HeldRun
+    ) -> tuple[Datasets, dict[FileId, str], tuple[str, ...]]:
+        """Return the inputs that the run should have, why others cannot be had, and those that W&B alone has."""
+        compared: list[tuple[TrainingFile, Dataset | None]] = []
+        missing: dict[FileId, str] = {}
+        gone: list[str] = []
+        for file in files:
+            answer = self.files.get(file.id)
+            if isinstance(answer, Dataset):
+                compared.append((file, answer))
+            elif held.dataset(file) or self.sink.dataset(file):
+                compared.append((file, None))
+                gone.append(f"{file.split} file {file.id}")
+            else:
+                missing[file.id] = answer.message
+        return tuple(compared), missing, tuple(gone)
+
+
+class _Files:
+    """Training and validation files as their source gives them, each read once and not kept."""
+
+    def __init__(self, source: JobSource, folder: Path, table_rows: int) -> None:
+        self._source, self._folder, self._table_rows = source, folder, table_rows
+        self._names = itertools.count()
+        self._answers: Once[FileId, Dataset | FtSyncError] = Once()
+
+    def get(self, file_id: FileId) -> Dataset | FtSyncError:
+        """Return what is in a file, or why the source does not give it."""
+        return self._answers.get(file_id, lambda: self._read(file_id))
+
+    def _read(self, file_id: FileId) -> Dataset | FtSyncError:
+        path = self._folder / str(next(self._names))
+        table = path.with_suffix(".table")
+        try:
+            self._source.download(file_id, path)
+            dataset = datasets.read(path, limit=self._table_rows)
+            write_table(table, dataset.columns, dataset.rows())
+            return Dataset(_digest_of(path), _digest_of(table), dataset.summary)
+        except REFUSALS as error:
+            return error
+        finally:
+            path.unlink(missing_ok=True)
+            table.unlink(missing_ok=True)
+
+
+def _without_a_run(step: Plan) -> Verdict | None:
+    """Return the verdict on a job that has no run to be compared; None for one that has."""
+    job = step.job
+    match step:
+        case Create():
+            return Missing(job.id, step.reason)
+        case Skip(run=None) | Skip(run=RunState(origin=Origin.NATIVE, mark=None)):
+            return Skipped(job.id, step.reason, job.status, unfinished=step.unfinished)
+        case Skip(run=RunState(origin=Origin.OTHER)):
+            return Missing(job.id, step.reason)
+        case Skip(run=RunState(being_written=True)):
+            return Unreadable(job.id, "W&B", Unavailable(step.reason, hint="run the same command when it is written"))
+        case _:
+            return None
+
+
+def _run_of(step: Plan) -> RunState:
+    """Return the run of the job that counts."""
+    run = current(step.replaced) if isinstance(step, Replace) else getattr(step, "run", None)
+    assert run is not None, "jobs without a run have their verdict"
+    return run
+
+
+def _left_alone(verdict: Verdict) -> Verdict:
+    """Return the verdict that stays if the job is not written again."""
+    if isinstance(verdict, Differs) and verdict.lost:
+        return _noted(verdict, "left alone: written again, its run would lose that")
+    return verdict
+
+
+def _noted(verdict: Verdict, note: str) -> Verdict:
+    if isinstance(verdict, Unreadable | Skipped):
+        return verdict
+    return replace(verdict, notes=(*verdict.notes, note))
+
+
+def _digest(content: bytes) -> Digest:
+    return Digest(len(content), base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode())
+
+
+def _digest_of(path: Path) -> Digest:
+    with path.open("rb") as content:
+        digest = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).digest()
+    return Digest(path.stat().st_size, base64.b64encode(digest).decode())
