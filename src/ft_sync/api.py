@@ -15,8 +15,8 @@ from ft_sync.plan import Rule
 from ft_sync.planning import Preview, Request, Selection
 from ft_sync.planning import preview as previewed
 from ft_sync.settings import load
-from ft_sync.verify import repair as repaired
-from ft_sync.verify import verify as verified
+from ft_sync.verification import repair as repaired
+from ft_sync.verification import verify as verified
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

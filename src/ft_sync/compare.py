@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ft_sync.errors import FtSyncError
     from ft_sync.models import JobId, JsonObject, MetricRow, RunId, RunRecord, TrainingFile
 
+LATEST = "model alias latest"
+"""The one item that is put right without writing a run again."""
+
 ROWS_NAMED = 5
 """Rows that differ and are named one by one."""
 
@@ -150,6 +153,11 @@ class Differs:
     notes: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     stale: tuple[TrainingFile, ...] = ()
+
+    @property
+    def is_to_be_written(self) -> bool:
+        """Whether it takes a new run to put it right."""
+        return any(one.item != LATEST for one in self.differences)
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,8 +360,10 @@ def _model(expected: Expected, held: HeldRun) -> Iterator[tuple[str, Any, Any]]:
     content = model_content(record.model_metadata, held.run_id, [file for file, _ in expected.datasets])
     for key in dict.fromkeys((*content, *model.content)):
         yield f"model_metadata.json: {key}", content.get(key), model.content.get(key)
-    for name in (alias(record.job_id), *(("latest",) if model.is_newest else ())):
-        yield f"model alias {name}", name, name if name in model.aliases else None
+    named = alias(record.job_id)
+    yield f"model alias {named}", named, named if named in model.aliases else None
+    if model.is_newest:
+        yield LATEST, "latest", "latest" if "latest" in model.aliases else None
 
 
 def _checkpoints(record: RunRecord) -> Sequence[Any]:

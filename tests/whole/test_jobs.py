@@ -17,6 +17,7 @@ import pytest
 import wandb
 
 import ft_sync
+from ft_sync.compare import LATEST, Differs, Identical
 from ft_sync.sandbox import API_KEY, Sandbox, World, serve
 from tests.wandb_backend import Artifact, Run, WandbBackend, serving
 from tests.whole import metrics, objects
@@ -24,6 +25,7 @@ from tests.whole import metrics, objects
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ft_sync.compare import Verification
     from ft_sync.models import SyncReport
     from ft_sync.sandbox.world import SampleFile
     from tests.whole.case import Case
@@ -39,9 +41,11 @@ OWN = {"_step", "_timestamp", "_runtime"}
 class Arrived:
     """What became of the set in one way of syncing it."""
 
+    mode: str
     backend: WandbBackend
     report: SyncReport
     downloads: list[str]
+    verification: Verification
 
     def run(self, job_id: str) -> Run:
         """The run of a job."""
@@ -85,7 +89,8 @@ def _synced(mode: str, backend: WandbBackend, sandbox: Sandbox) -> Arrived:
         command = [sys.executable, "-m", "wandb", "sync", "--yes", "-n", "1", *folders]
         subprocess.run(command, check=True, capture_output=True, env=environment)
     paths = [request.path for request in sandbox.requests]
-    return Arrived(backend, report, [path for path in paths if path.endswith("/content")])
+    verification = ft_sync.verify(project=PROJECT, include_unsuccessful=True)
+    return Arrived(mode, backend, report, [path for path in paths if path.endswith("/content")], verification)
 
 
 @pytest.fixture(params=CASES)
@@ -264,3 +269,13 @@ def test_latest_is_the_newest_job_after_a_sync_online(arrived: Arrived) -> None:
     latest = arrived.backend.artifact(f"{PROJECT}/model_metadata:latest")
     assert latest is not None
     assert latest.metadata["job_id"] == "ftjob-newest"
+
+
+def test_verify_finds_them_all_identical_but_for_latest_which_an_upload_moves(arrived: Arrived) -> None:
+    assert {one.job_id for one in arrived.verification.verdicts} == set(CASES)
+    differing = {
+        one.job_id: [difference.item for difference in one.differences] if isinstance(one, Differs) else one
+        for one in arrived.verification.verdicts
+        if not isinstance(one, Identical)
+    }
+    assert differing == ({"ftjob-newest": [LATEST]} if arrived.mode == "offline" else {})

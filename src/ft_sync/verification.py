@@ -43,6 +43,8 @@ from ft_sync.table import write_table
 from ft_sync.workers import Workers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ft_sync.compare import HeldRun
     from ft_sync.events import Observer
     from ft_sync.models import FileId, Job, JobId, Plan, TrainingFile
@@ -82,23 +84,34 @@ def repair(  # noqa: PLR0913, PLR0917 - who takes part
 
     A job of which W&B holds more than the source still gives is left alone: nothing could bring that back.
     """
-    broken = [one for one in found.verdicts if isinstance(one, Missing) or (isinstance(one, Differs) and not one.lost)]
     verdicts: dict[JobId, Verdict] = {one.job_id: _left_alone(one) for one in found.verdicts}
-    if not broken:
-        return Verification(tuple(verdicts.values()))
+    broken = [one for one in found.verdicts if isinstance(one, Missing) or (isinstance(one, Differs) and not one.lost)]
     for file in (file for one in broken if isinstance(one, Differs) for file in one.stale):
         sink.renew(file)
-    again = replace(
+    # What lacks `latest` alone is complete: a sync that leaves it as it is moves `latest` there.
+    complete = [one for one in broken if isinstance(one, Differs) and not one.is_to_be_written]
+    failures: dict[JobId, FtSyncError] = {}
+    for verdicts_on, overwrite in ((complete, False), ([one for one in broken if one not in complete], True)):
+        if verdicts_on:
+            again = _again(request, verdicts_on, overwrite=overwrite)
+            report = engine.sync(source, sink, clock, again, observe)
+            failures |= {failed.job_id: failed.error for failed in report.failed}
+    if broken:
+        for verdict in verify(source, sink, clock, _again(request, broken, overwrite=True), observe).verdicts:
+            error = failures.get(verdict.job_id)
+            said = f"it could not be repaired: {error.message}" if error else None
+            verdicts[verdict.job_id] = _noted(verdict, said) if said else verdict
+    return Verification(tuple(verdicts.values()))
+
+
+def _again(request: Request, found: Iterable[Verdict], *, overwrite: bool) -> Request:
+    """Return the request for just these jobs, whatever became of them; nothing is waited for."""
+    return replace(
         request,
-        selection=Selection(tuple(one.job_id for one in broken)),
-        rule=replace(request.rule, wait=False, overwrite=True, include_unsuccessful=True),
+        selection=Selection(tuple(one.job_id for one in found)),
+        rule=replace(request.rule, wait=False, overwrite=overwrite, include_unsuccessful=True),
         patience=Patience(),
     )
-    failures = {failed.job_id: failed.error for failed in engine.sync(source, sink, clock, again, observe).failed}
-    for verdict in verify(source, sink, clock, again, observe).verdicts:
-        error = failures.get(verdict.job_id)
-        verdicts[verdict.job_id] = _noted(verdict, f"it could not be repaired: {error.message}") if error else verdict
-    return Verification(tuple(verdicts.values()))
 
 
 class _Work:
