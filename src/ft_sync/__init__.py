@@ -8,13 +8,28 @@ from typing import TYPE_CHECKING
 from ft_sync._version import __version__
 
 if TYPE_CHECKING:
-    from ft_sync.api import job_details, list_jobs, preview, sync, verify
+    from ft_sync.api import archive, check_archive, job_details, list_jobs, preview, sync, verify
     from ft_sync.compare import Verification
-    from ft_sync.models import SyncReport
+    from ft_sync.models import ArchiveReport, SyncReport
 
-__all__ = ["SyncReport", "Verification", "__version__", "job_details", "list_jobs", "preview", "sync", "verify"]
+__all__ = [
+    "ArchiveReport",
+    "SyncReport",
+    "Verification",
+    "__version__",
+    "archive",
+    "check_archive",
+    "job_details",
+    "list_jobs",
+    "preview",
+    "sync",
+    "verify",
+]
 
 _HOMES = {
+    "ArchiveReport": "ft_sync.models",
+    "archive": "ft_sync.api",
+    "check_archive": "ft_sync.api",
     "SyncReport": "ft_sync.models",
     "Verification": "ft_sync.compare",
     "job_details": "ft_sync.api",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ft_sync import engine, overview, wiring
+from ft_sync import archives, archiving, engine, overview, wiring
 from ft_sync.errors import ConfigError
 from ft_sync.follow import Patience
 from ft_sync.models import Failed, JobId, SyncReport
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from ft_sync.compare import Verification
     from ft_sync.events import Event, Observer
+    from ft_sync.models import ArchiveReport
     from ft_sync.overview import Detail, Standing
     from ft_sync.plan import OnNative
     from ft_sync.ports import Clock, JobSource, RunSink
@@ -54,6 +56,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     timeout: float | None = None,
     watch: bool = False,
     concurrency: int | None = None,
+    from_archive: str | Path | None = None,
     observer: Observer | None = None,
     **kwargs_wandb_init: Any,  # noqa: ANN401 - handed to wandb.init as it is
 ) -> SyncReport:
@@ -81,6 +84,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
         timeout: Seconds to wait at most; for ever unless configured.
         watch: Go on for ever: take on new jobs as they come, until interrupted, and then return.
         concurrency: Jobs in work at the same time, 8 unless configured.
+        from_archive: Take the jobs from this archive instead of from OpenAI.
         observer: Called with each event of `ft_sync.events`, from any thread, but by one at a time.
         **kwargs_wandb_init: Further arguments of `wandb.init`.
 
@@ -96,7 +100,8 @@ def sync(  # noqa: PLR0913 - one argument for each flag
         {
             "project": project,
             "entity": entity,
-            "wait": wait_for_job_success,
+            # Nothing goes on in an archive.
+            "wait": wait_for_job_success if from_archive is None else False,
             "log_datasets": log_datasets,
             "model_artifact_name": model_artifact_name,
             "model_artifact_type": model_artifact_type,
@@ -109,11 +114,16 @@ def sync(  # noqa: PLR0913 - one argument for each flag
             **_settings_in(kwargs_wandb_init),
         }
     )
+    if watch and from_archive is not None:
+        raise ConfigError("--watch and --from-archive exclude each other", hint="nothing goes on in an archive")
     rule = Rule(settings.wait, renew, overwrite, include_unsuccessful, settings.on_native)
     request = _request(settings, fine_tune_job_id, num_fine_tunes, rule, watch=watch, link=link, link_alias=link_alias)
     # For the source as well as for the engine: both tell of what happens in any thread.
     observe, clock = engine.one_at_a_time(observer or _ignore), wiring.SystemClock()
-    with _connected(settings, openai_client, kwargs_wandb_init, clock=clock, observe=observe) as (source, sink):
+    with _connected(settings, openai_client, kwargs_wandb_init, from_archive, clock=clock, observe=observe) as (
+        source,
+        sink,
+    ):
         return engine.sync(source, sink, clock, request, observe)
 
 
@@ -131,6 +141,7 @@ def preview(  # noqa: PLR0913 - one argument for each flag
     on_native: OnNative | None = None,
     link: Iterable[str] = (),
     link_alias: Iterable[str] = (),
+    from_archive: str | Path | None = None,
     **kwargs_wandb_init: Any,  # noqa: ANN401 - handed to wandb.init as it is
 ) -> Preview:
     """Return what `sync` with these arguments would do; writes nothing."""
@@ -138,14 +149,15 @@ def preview(  # noqa: PLR0913 - one argument for each flag
         {
             "project": project,
             "entity": entity,
-            "wait": wait_for_job_success,
+            # Nothing goes on in an archive.
+            "wait": wait_for_job_success if from_archive is None else False,
             "on_native": on_native,
             **_settings_in(kwargs_wandb_init),
         }
     )
     rule = Rule(settings.wait, renew, overwrite, include_unsuccessful, settings.on_native)
     request = _request(settings, fine_tune_job_id, num_fine_tunes, rule, link=link, link_alias=link_alias)
-    with _connected(settings, openai_client, kwargs_wandb_init) as (source, sink):
+    with _connected(settings, openai_client, kwargs_wandb_init, from_archive) as (source, sink):
         return previewed(source, sink, request.selection, request.rule)
 
 
@@ -165,6 +177,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
     on_native: OnNative | None = None,
     keep_replaced: bool | None = None,
     concurrency: int | None = None,
+    from_archive: str | Path | None = None,
     observer: Observer | None = None,
     **kwargs_wandb_init: Any,  # noqa: ANN401 - handed to wandb.init as it is
 ) -> Verification:
@@ -185,6 +198,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
         on_native: As for `sync`.
         keep_replaced: As for `sync`, when something is repaired.
         concurrency: Jobs in work at the same time, 8 unless configured.
+        from_archive: Take the jobs from this archive instead of from OpenAI.
         observer: Called with each event of `ft_sync.events`, from any thread, but by one at a time.
         **kwargs_wandb_init: Further arguments of `wandb.init`, for runs that are written again.
 
@@ -218,37 +232,85 @@ def verify(  # noqa: PLR0913 - one argument for each flag
     rule = Rule(include_unsuccessful=include_unsuccessful, on_native=settings.on_native)
     request = _request(settings, fine_tune_job_id, num_fine_tunes, rule, link=(), link_alias=())
     observe, clock = engine.one_at_a_time(observer or _ignore), wiring.SystemClock()
-    with _connected(settings, openai_client, kwargs_wandb_init, clock=clock, observe=observe) as (source, sink):
+    with _connected(settings, openai_client, kwargs_wandb_init, from_archive, clock=clock, observe=observe) as (
+        source,
+        sink,
+    ):
         found = verified(source, sink, clock, request, observe)
         return repaired(source, sink, clock, request, observe, found) if repair else found
 
 
-def list_jobs(
+def list_jobs(  # noqa: PLR0913 - one argument for each flag
     limit: int | None = None,
     openai_client: openai.OpenAI | None = None,
     project: str | None = None,
     entity: str | None = None,
     *,
     mode: str | None = None,
+    from_archive: str | Path | None = None,
 ) -> Iterator[Standing]:
     """Yield jobs newest first with what W&B holds of them; no page is asked for before it is needed."""
     settings = load({"project": project, "entity": entity, "mode": mode})
-    with _connected(settings, openai_client, {}) as (source, sink):
+    with _connected(settings, openai_client, {}, from_archive) as (source, sink):
         yield from overview.standings(source, sink, limit=limit)
 
 
-def job_details(
+def job_details(  # noqa: PLR0913 - one argument for each flag
     job_ids: Iterable[str],
     openai_client: openai.OpenAI | None = None,
     project: str | None = None,
     entity: str | None = None,
     *,
     mode: str | None = None,
+    from_archive: str | Path | None = None,
 ) -> Iterator[Detail | Failed]:
     """Yield each job in depth, in the given order; one that cannot be had is a `Failed` in its place."""
     settings = load({"project": project, "entity": entity, "mode": mode})
-    with _connected(settings, openai_client, {}) as (source, sink):
+    with _connected(settings, openai_client, {}, from_archive) as (source, sink):
         yield from overview.details(source, sink, [JobId(job_id) for job_id in job_ids])
+
+
+def archive(  # noqa: PLR0913 - one argument for each flag
+    folder: str | Path,
+    fine_tune_job_id: str | Iterable[str] | None = None,
+    openai_client: openai.OpenAI | None = None,
+    num_fine_tunes: int | None = None,
+    *,
+    concurrency: int | None = None,
+    observer: Observer | None = None,
+) -> ArchiveReport:
+    """Copy jobs with all that belongs to them into a folder that is complete by itself.
+
+    Args:
+        folder: New, empty, or an archive.
+        fine_tune_job_id: One job or several; without it and without `num_fine_tunes`, every job, whatever its status.
+        openai_client: Made from the environment if not given.
+        num_fine_tunes: The N newest jobs.
+        concurrency: Jobs in work at the same time, 8 unless configured.
+        observer: Called with each event of `ft_sync.events`, from any thread, but by one at a time.
+
+    Returns:
+        The outcome of every selected job, and what of them is not to be had.
+
+    Raises:
+        ConfigError: The folder cannot be used, or an argument or a setting is wrong.
+        AuthError: OpenAI refuses the key, or there is none.
+        Unavailable: OpenAI could not be asked at all.
+    """
+    settings = load({"concurrency": concurrency})
+    selection = _selection(fine_tune_job_id, num_fine_tunes)
+    observe, clock = engine.one_at_a_time(observer or _ignore), wiring.SystemClock()
+    with wiring.source(clock, observe, openai_client) as source, archives.writing(Path(folder)) as writer:
+        return archiving.archive(source, writer, clock, selection, settings.concurrency, observe)
+
+
+def check_archive(folder: str | Path) -> Iterator[archives.Problem]:
+    """Read all of an archive again, and yield each path that is missing, damaged or unknown, with what is wrong.
+
+    Raises:
+        ConfigError: There is no archive.
+    """
+    return archives.Archive(Path(folder)).check()
 
 
 def _settings_in(init: dict[str, Any]) -> dict[str, Any]:
@@ -266,18 +328,15 @@ def _request(  # noqa: PLR0913 - what a command asks for
     link: Iterable[str],
     link_alias: Iterable[str],
 ) -> Request:
-    ids = [fine_tune_job_id] if isinstance(fine_tune_job_id, str) else list(fine_tune_job_id or ())
-    if ids and num_fine_tunes is not None:
-        raise ConfigError("named jobs and a number of newest jobs exclude each other", hint="give --job or --last")
-    if num_fine_tunes is not None and num_fine_tunes < 1:
-        raise ConfigError(f"the number of newest jobs is {num_fine_tunes}", hint="give 1 or more")
+    selection = _selection(fine_tune_job_id, num_fine_tunes)
+    ids = selection.job_ids
     if watch and (ids or not rule.wait or settings.timeout is not None):
         other = "--job" if ids else "--timeout" if rule.wait else "--no-wait"
         raise ConfigError(f"--watch and {other} exclude each other", hint="a watch takes on every job, for ever")
     if settings.keep_replaced and settings.mode == "offline":
         raise ConfigError("a replaced run can be kept online alone", hint="leave out --keep-replaced")
     request = Request(
-        Selection(tuple(JobId(job_id) for job_id in ids), num_fine_tunes),
+        selection,
         rule,
         Patience(settings.poll_interval, settings.timeout, watch),
         settings.concurrency,
@@ -289,6 +348,15 @@ def _request(  # noqa: PLR0913 - what a command asks for
     )
     _check_links(request, settings)
     return request
+
+
+def _selection(fine_tune_job_id: str | Iterable[str] | None, num_fine_tunes: int | None) -> Selection:
+    ids = [fine_tune_job_id] if isinstance(fine_tune_job_id, str) else list(fine_tune_job_id or ())
+    if ids and num_fine_tunes is not None:
+        raise ConfigError("named jobs and a number of newest jobs exclude each other", hint="give --job or --last")
+    if num_fine_tunes is not None and num_fine_tunes < 1:
+        raise ConfigError(f"the number of newest jobs is {num_fine_tunes}", hint="give 1 or more")
+    return Selection(tuple(JobId(job_id) for job_id in ids), num_fine_tunes)
 
 
 def _check_links(request: Request, settings: Settings) -> None:
@@ -315,17 +383,19 @@ def _check_links(request: Request, settings: Settings) -> None:
 
 
 @contextmanager
-def _connected(
+def _connected(  # noqa: PLR0913 - what the functions above are given
     settings: Settings,
     client: openai.OpenAI | None,
     init: dict[str, Any],
+    archive: str | Path | None,
     *,
     clock: Clock | None = None,
     observe: Observer | None = None,
 ) -> Iterator[tuple[JobSource, RunSink]]:
     # The sink first: it refuses bad arguments before anything is asked of a service.
     sink = wiring.sink(settings, init)
-    with wiring.source(clock or wiring.SystemClock(), observe or _ignore, client) as source:
+    folder = None if archive is None else Path(archive)
+    with wiring.source(clock or wiring.SystemClock(), observe or _ignore, client, folder) as source:
         yield source, sink
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ft_sync.compare import Verdict
-    from ft_sync.models import Job, JobId, JobOutcome, Plan, Write
+    from ft_sync.models import ArchiveOutcome, Job, JobId, JobOutcome, Plan, Write
 
 Phase: TypeAlias = Literal["reading", "metrics", "datasets", "model", "verifying"]
 
@@ -83,9 +83,10 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """So many jobs are to be verified; said once they are listed."""
+    """So many jobs are selected; said once they are listed."""
 
     jobs: int
+    to: Literal["verify", "archive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,14 @@ class Verified:
     verdict: Verdict
 
 
+@dataclass(frozen=True, slots=True)
+class JobArchived:
+    """A job is in the archive, or could not be brought there; said once for each selected job."""
+
+    outcome: ArchiveOutcome
+
+
 Event: TypeAlias = (
-    Planned | Started | Advanced | Waiting | Noted | Delayed | Interrupted | Settled | Selected | Verified
+    Planned | Started | Advanced | Waiting | Noted | Delayed | Interrupted | Settled | Selected | Verified | JobArchived
 )
 Observer: TypeAlias = Callable[[Event], None]

@@ -446,3 +446,57 @@ class SyncReport:
     def failed(self) -> tuple[Failed, ...]:
         """The jobs that could not be synced."""
         return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Failed))
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A part of a job that the service refuses, and why.
+
+    Attributes:
+        kind: job, events, checkpoints, file (its description) or content.
+        id: The job's or the file's.
+    """
+
+    kind: str
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """The job is in the archive with all that is to be had of it.
+
+    Attributes:
+        is_news: Something was added to the archive for it, or has changed there.
+        lost: What is not to be had.
+    """
+
+    job_id: JobId
+    status: JobStatus
+    is_news: bool
+    lost: tuple[Lost, ...] = ()
+
+
+ArchiveOutcome: TypeAlias = Archived | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveReport:
+    """The outcome of every selected job, in the order of the selection."""
+
+    outcomes: tuple[ArchiveOutcome, ...]
+
+    @property
+    def archived(self) -> tuple[Archived, ...]:
+        """The jobs that are in the archive."""
+        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Archived))
+
+    @property
+    def failed(self) -> tuple[Failed, ...]:
+        """The jobs that are not, or not wholly."""
+        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Failed))
+
+    @property
+    def lost(self) -> tuple[Lost, ...]:
+        """What is not to be had, each thing once."""
+        return tuple(dict.fromkeys(lost for outcome in self.archived for lost in outcome.lost))

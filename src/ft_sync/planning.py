@@ -62,10 +62,15 @@ class Preview:
 
 def preview(source: JobSource, sink: RunSink, selection: Selection, rule: Rule) -> Preview:
     """Plan every selected job from the listing and the run states."""
-    if not selection.job_ids:
-        return Preview(plan_all(list(source.jobs(limit=selection.last))[::-1], sink, rule))
-    jobs, unreadable = _named(source, selection.job_ids)
+    jobs, unreadable = selected(source, selection)
     return Preview(plan_all(jobs, sink, rule), unreadable)
+
+
+def selected(source: JobSource, selection: Selection) -> tuple[list[Job], tuple[Failed, ...]]:
+    """Return the selected jobs, oldest first or as they are named, and those that could not be had."""
+    if selection.job_ids:
+        return _named(source, selection.job_ids)
+    return list(source.jobs(limit=selection.last))[::-1], ()
 
 
 def plan_all(jobs: Sequence[Job], sink: RunSink, rule: Rule) -> tuple[Plan, ...]:

@@ -133,7 +133,7 @@ class _Work:
     def carry_through(self) -> Verification:
         # The plans tell which run of a job counts, and which jobs have none; they are not carried out.
         chosen = preview(self.source, self.sink, self.request.selection, replace(self.request.rule, wait=False))
-        self.observe(Selected(len(chosen.plans) + len(chosen.unreadable)))
+        self.observe(Selected(len(chosen.plans) + len(chosen.unreadable), "verify"))
         for failed in chosen.unreadable:
             self.settle(Unreadable(failed.job_id, "source", failed.error))
         for step in chosen.plans:

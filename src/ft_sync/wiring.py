@@ -42,8 +42,20 @@ class SystemClock:
         self._stopped.set()
 
 
-def source(clock: Clock, observe: Observer, client: openai.OpenAI | None = None) -> AbstractContextManager[JobSource]:
-    """Connect to OpenAI with the given client, or with one made from the environment and closed in the end."""
+def source(
+    clock: Clock, observe: Observer, client: openai.OpenAI | None = None, archive: Path | None = None
+) -> AbstractContextManager[JobSource]:
+    """Open an archive, or connect to OpenAI with the given client, or with one made from the environment.
+
+    Raises:
+        ConfigError: There is no such archive.
+        NotLoggedIn: There is no key.
+    """
+    if archive is not None:
+        from ft_sync.archives import Archive  # noqa: PLC0415 - for few commands
+        from ft_sync.sources.archive import ArchiveSource  # noqa: PLC0415 - as above
+
+        return nullcontext(ArchiveSource(Archive(archive)))
     from ft_sync.sources import openai as adapter  # noqa: PLC0415 - 0.6 s that only commands which need it pay
     from ft_sync.sources.pace import Pace  # noqa: PLC0415 - as above
 

@@ -14,6 +14,7 @@ import pytest
 
 import ft_sync
 from ft_sync.events import Delayed
+from tests.held import held
 from tests.live.conftest import POLL, polls, syncing, until
 from tests.live.driven import Driven, loss
 
@@ -32,24 +33,6 @@ SOON = 10.0
 
 def steps(run: Run) -> list[int]:
     return [row["_step"] for row in run.history]
-
-
-def held(run: Run) -> dict[str, Any]:
-    """All that a run holds but for what tells when and where it was written."""
-    summary = {key: value for key, value in run.summary.items() if key[0] != "_" and key != "train_data"}
-    mark = {key: value for key, value in summary.pop("ftsync").items() if key != "time"}
-    return {
-        "history": [{key: value for key, value in row.items() if key != "_runtime"} for row in run.history],
-        "config": run.config,
-        "summary": summary,
-        "mark": mark,
-        "table": {key: value for key, value in run.summary["train_data"].items() if key != "artifact_path"},
-        "named": (run.display_name, run.job_type, sorted(run.tags), run.notes, run.state),
-        "console": run.console,
-        "files": {name: blob.data for name, blob in run.files.items() if name.startswith("fine_tuning/")},
-        "inputs": sorted((artifact.collection.name, artifact.type) for artifact in run.used),
-        "outputs": sorted((artifact.collection.name, artifact.type) for artifact in run.logged),
-    }
 
 
 def of_the_finished_job(backend: WandbBackend) -> dict[str, Any]:

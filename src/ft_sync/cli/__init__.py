@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from ft_sync import __version__
 from ft_sync.cli import exits, interrupts, render
+from ft_sync.cli.archive import archive
 from ft_sync.cli.config import config
 from ft_sync.cli.demo import demo
 from ft_sync.cli.list import list_jobs
@@ -36,6 +37,7 @@ app.command("resync", epilog=exits.EPILOG, help=RESYNC_HELP)(sync)
 app.command("verify", epilog=exits.EPILOG)(verify)
 app.command("list", epilog=exits.EPILOG)(list_jobs)
 app.command("status", epilog=exits.EPILOG)(status)
+app.command("archive", epilog=exits.EPILOG)(archive)
 app.command("config", epilog=exits.EPILOG)(config)
 app.command("demo", epilog=exits.EPILOG)(demo)
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from ft_sync.cli import exits
 from ft_sync.cli.render import moment, seconds
 from ft_sync.compare import Differs, Digest, Identical, Missing, Unreadable
-from ft_sync.models import Failed, Skip, Skipped, Synced, Wait
+from ft_sync.models import Archived, Failed, Skip, Skipped, Synced, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from ft_sync.archives import Problem
     from ft_sync.compare import Difference, Verdict, Verification
-    from ft_sync.models import JobOutcome, Plan, SyncReport
+    from ft_sync.models import ArchiveOutcome, ArchiveReport, JobOutcome, Plan, SyncReport
     from ft_sync.overview import Detail, Standing
     from ft_sync.planning import Preview
 
@@ -45,6 +46,28 @@ def of_verification(verification: Verification) -> dict[str, Any]:
         "verdicts": [_verdict(verdict) for verdict in verification.verdicts],
         "counts": {kind: verification.counts.get(kind, 0) for kind in VERDICTS},
         "exit_code": exits.of_verification(verification),
+    }
+
+
+def of_archive(report: ArchiveReport, folder: str) -> dict[str, Any]:
+    """Return what an archiving did."""
+    return {
+        "command": "archive",
+        "folder": folder,
+        "outcomes": [_stored(outcome) for outcome in report.outcomes],
+        "counts": {"archived": len(report.archived), "failed": len(report.failed), "lost": len(report.lost)},
+        "exit_code": exits.of_archive(report),
+    }
+
+
+def of_check(folder: str, problems: Sequence[Problem]) -> dict[str, Any]:
+    """Return what is wrong with an archive."""
+    return {
+        "command": "archive",
+        "check": True,
+        "folder": folder,
+        "problems": [{"path": path, "problem": problem} for path, problem in problems],
+        "exit_code": exits.INCOMPLETE if problems else exits.DONE,
     }
 
 
@@ -162,6 +185,16 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
             return {str(key): _plain(below) for key, below in value.items()}
         case _:
             return str(value)
+
+
+def _stored(outcome: ArchiveOutcome) -> dict[str, Any]:
+    fields: dict[str, Any] = {"job_id": outcome.job_id, "outcome": type(outcome).__name__.lower()}
+    match outcome:
+        case Archived():
+            lost = [{"kind": lost.kind, "id": lost.id, "reason": lost.reason} for lost in outcome.lost]
+            return fields | {"status": outcome.status, "is_news": outcome.is_news, "lost": lost, "error": None}
+        case Failed():
+            return fields | {"status": None, "is_news": False, "lost": [], "error": exits.described(outcome.error)}
 
 
 def _planned(plan: Plan) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ft_sync import errors
 if TYPE_CHECKING:
     from ft_sync.compare import Verification
     from ft_sync.errors import FtSyncError
-    from ft_sync.models import SyncReport
+    from ft_sync.models import ArchiveReport, SyncReport
 
 DONE = 0
 UNEXPECTED = 1
@@ -89,6 +89,14 @@ def of_verification(verification: Verification) -> int:
         return DONE
     codes = {ending(one.error).exit_code if isinstance(one, Unreadable) else None for one in verification.verdicts}
     return NOT_ALLOWED if codes == {NOT_ALLOWED} else UNAVAILABLE if codes == {UNAVAILABLE} else INCOMPLETE
+
+
+def of_archive(report: ArchiveReport) -> int:
+    """Return the exit code of an archiving: done when the archive has all that the jobs have."""
+    if report.failed and not report.archived:
+        codes = {ending(failed.error).exit_code for failed in report.failed}
+        return codes.pop() if codes in ({NOT_ALLOWED}, {UNAVAILABLE}) else INCOMPLETE
+    return INCOMPLETE if report.failed or report.lost else DONE
 
 
 def of_report(report: SyncReport) -> int:

@@ -31,6 +31,7 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
     unsynced: Annotated[
         bool, typer.Option("--unsynced", help="Only succeeded jobs that W&B does not hold completely.")
     ] = False,
+    from_archive: options.FromArchive = None,
     project: options.Project = None,
     entity: options.Entity = None,
     offline: options.Offline = False,
@@ -54,7 +55,11 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
     # One more than is shown tells whether there are more.
     wanted = None if shown is None else shown + 1
     standings = api.list_jobs(
-        None if filtered else wanted, project=project, entity=entity, mode="offline" if offline else None
+        None if filtered else wanted,
+        project=project,
+        entity=entity,
+        mode="offline" if offline else None,
+        from_archive=from_archive,
     )
     found = list(islice(_chosen(standings, status or (), unsynced=unsynced), wanted))
     _show(found[:shown], Output(json, quiet, verbose, debug, not no_color))

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
@@ -94,6 +95,15 @@ Concurrency = Annotated[
         max=64,
         metavar="N",
         help="Jobs in work at the same time (default 8; env FTSYNC_CONCURRENCY).",
+        show_default=False,
+    ),
+]
+FromArchive = Annotated[
+    Path | None,
+    typer.Option(
+        "--from-archive",
+        metavar="DIR",
+        help="Take the jobs from this archive instead of from OpenAI; see `ftsync archive`.",
         show_default=False,
     ),
 ]

@@ -15,6 +15,7 @@ from ft_sync.events import (
     Advanced,
     Delayed,
     Interrupted,
+    JobArchived,
     Noted,
     Planned,
     Selected,
@@ -71,9 +72,9 @@ class _Lines:
             case Advanced(job_id, phase):
                 if self._verbose:
                     tell(safe(f"{job_id}: {phase}"))
-            case Selected() | Verified():
-                if self._verbose or not isinstance(event, Verified) or isinstance(event.verdict, Unreadable):
-                    tell(safe(_verification(event)))
+            case Verified() | JobArchived():
+                if self._verbose or _is_failure(event):
+                    tell(safe(_done(event)))
             case Waiting(job):
                 sentence = _state(event)
                 if self._last_said.get(job.id) != sentence:
@@ -133,8 +134,8 @@ class _Live:
                 self._show(job_id, phase, self.PHASES.index(phase), len(self.PHASES))
             case Waiting(job, step, total):
                 self._show(job.id, _state(event), step or 0, total)
-            case Selected() | Verified():
-                self._verify(event)
+            case Selected() | Verified() | JobArchived():
+                self._count(event)
             case Noted() | Delayed() | Interrupted():
                 self._progress.console.print(safe(_news(event)), style="yellow")
             case Settled():
@@ -166,16 +167,16 @@ class _Live:
         if self._verbose or isinstance(event.outcome, Failed):
             self._progress.console.print(safe(_news(event)))
 
-    def _verify(self, event: Selected | Verified) -> None:
-        match event:
-            case Selected(jobs):
-                self._settled, self._selected = 0, jobs
-                self._progress.update(self._whole, description="jobs verified", completed=0, total=jobs)
-            case Verified(verdict):
-                self._settled += 1
-                self._progress.update(self._whole, completed=self._settled)
-                if self._verbose or isinstance(verdict, Unreadable):
-                    self._progress.console.print(safe(_verification(event)))
+    def _count(self, event: Selected | Verified | JobArchived) -> None:
+        """Show how many of the jobs are done, where each takes no time worth a line of its own."""
+        if isinstance(event, Selected):
+            self._settled, self._selected = 0, event.jobs
+            self._progress.update(self._whole, description=f"jobs to {event.to}", completed=0, total=event.jobs)
+        else:
+            self._settled += 1
+            self._progress.update(self._whole, completed=self._settled)
+            if self._verbose or _is_failure(event):
+                self._progress.console.print(safe(_done(event)))
         self._fit()
 
     def _drop(self, job_id: JobId) -> None:
@@ -211,9 +212,11 @@ def _state(event: Waiting) -> str:
     return f"{state}, {figures(event.metrics)}" if event.metrics else state
 
 
-def _news(event: Started | Noted | Delayed | Interrupted | Settled) -> str:
+def _news(event: Selected | Started | Noted | Delayed | Interrupted | Settled) -> str:
     """Return what happened, in one line."""
     match event:
+        case Selected(jobs, to):
+            return f"{jobs} to {to}"
         case Started(plan):
             return f"{plan.job.id}: {_beginning(event)}"
         case Noted(job_id, message):
@@ -221,18 +224,20 @@ def _news(event: Started | Noted | Delayed | Interrupted | Settled) -> str:
         case Delayed(message, seconds):
             return f"{message}: going on in {seconds:.0f} s"
         case Interrupted():
-            return "interrupted: finishing the jobs that are being written; once more ends at once"
+            return "interrupted: finishing the jobs that are at work; once more ends at once"
         case Settled(outcome):
             return f"{outcome.job_id}: {_end(event)}"
 
 
-def _verification(event: Selected | Verified) -> str:
-    """Return how a verification goes, in one line."""
-    if isinstance(event, Selected):
-        return f"{event.jobs} to verify"
-    verdict = event.verdict
-    sentence = f"{verdict.job_id}: {type(verdict).__name__.lower()}"
-    return f"{sentence}: {verdict.error.message}" if isinstance(verdict, Unreadable) else sentence
+def _is_failure(event: Verified | JobArchived) -> bool:
+    return isinstance(event.verdict, Unreadable) if isinstance(event, Verified) else isinstance(event.outcome, Failed)
+
+
+def _done(event: Verified | JobArchived) -> str:
+    """Return what became of a job that was verified or archived, in one line."""
+    result = event.verdict if isinstance(event, Verified) else event.outcome
+    sentence = f"{result.job_id}: {type(result).__name__.lower()}"
+    return f"{sentence}: {result.error.message}" if isinstance(result, Unreadable | Failed) else sentence
 
 
 def _end(event: Settled) -> str:

@@ -30,6 +30,7 @@ def status(  # noqa: PLR0913 - one argument for each flag
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help=f"Exit {exits.STILL_RUNNING} if a shown job is unfinished.")
     ] = False,
+    from_archive: options.FromArchive = None,
     project: options.Project = None,
     entity: options.Entity = None,
     offline: options.Offline = False,
@@ -50,7 +51,9 @@ def status(  # noqa: PLR0913 - one argument for each flag
     mode = "offline" if offline else None
     failures: list[Failed] = []
     if job:
-        found = list(api.job_details(options.job_ids(job), project=project, entity=entity, mode=mode))
+        found = list(
+            api.job_details(options.job_ids(job), project=project, entity=entity, mode=mode, from_archive=from_archive)
+        )
         failures = [one for one in found if isinstance(one, Failed)]
         details = [one for one in found if not isinstance(one, Failed)]
         if failures and not details:
@@ -58,7 +61,7 @@ def status(  # noqa: PLR0913 - one argument for each flag
         standings = [detail.standing for detail in details]
         _show_details(details, failures, output)
     else:
-        standings = list(api.list_jobs(project=project, entity=entity, mode=mode))
+        standings = list(api.list_jobs(project=project, entity=entity, mode=mode, from_archive=from_archive))
         _show_counts(standings, output)
     for failed in failures:
         render.tell(f"{render.safe(failed.job_id)}: {render.safe(failed.error.message)}")

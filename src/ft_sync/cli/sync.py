@@ -47,6 +47,7 @@ FLAGS = {
     "timeout": "--timeout",
     "watch": "--watch",
     "concurrency": "--concurrency",
+    "from_archive": "--from-archive",
     "openai_client": "OPENAI_API_KEY and OPENAI_BASE_URL",
     "observer": "--verbose",
 }
@@ -57,6 +58,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     *,
     job: options.Jobs = None,
     last: options.Last = None,
+    from_archive: options.FromArchive = None,
     project: options.Project = None,
     entity: options.Entity = None,
     overwrite: options.Overwrite = False,
@@ -94,6 +96,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     selection = {
         "fine_tune_job_id": options.job_ids(job) if job else None,
         "num_fine_tunes": last,
+        "from_archive": from_archive,
         "project": project,
         "entity": entity,
         "overwrite": overwrite,

@@ -27,6 +27,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
     *,
     job: options.Jobs = None,
     last: options.Last = None,
+    from_archive: options.FromArchive = None,
     project: options.Project = None,
     entity: options.Entity = None,
     repair: options.Repair = False,
@@ -56,6 +57,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
     arguments = {
         "fine_tune_job_id": options.job_ids(job) if job else None,
         "num_fine_tunes": last,
+        "from_archive": from_archive,
         "project": project,
         "entity": entity,
         "repair": repair,

@@ -1,6 +1,7 @@
 """The routes: a `World` in the words of OpenAI's fine-tuning and files API; it knows no sockets."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -126,9 +127,17 @@ class _Api:
 
     def file_content(self, request: Request) -> Response:
         content = self._file(request).served
+        asked = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
+        start = int(asked[1]) if asked and self._world.serves_ranges else 0
+        if start and start >= len(content):
+            raise ApiError(416, "The requested range is not satisfiable.")
+        headers = {"content-length": str(len(content) - start)}
+        if start:
+            headers["content-range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         return StreamingResponse(
-            _chunks(content),
-            headers={"content-length": str(len(content))},
+            _chunks(content[start:]),
+            status_code=206 if start else 200,
+            headers=headers,
             media_type="application/octet-stream",
         )
 

@@ -141,9 +141,13 @@ class World:
     """All jobs and files of one imaginary organisation.
 
     A test may change it while the server is running: a lock keeps each change whole.
+
+    Attributes:
+        serves_ranges: Whether a part of a file's content can be asked for.
     """
 
     def __init__(self, jobs: Iterable[SampleJob] = (), files: Iterable[SampleFile] = ()) -> None:
+        self.serves_ranges = True
         self._lock = threading.Lock()
         self._jobs: dict[str, SampleJob] = {}
         self._files: dict[str, SampleFile] = {}

@@ -38,6 +38,9 @@ PAGE_SIZE = 100
 TIMEOUT = 60.0
 """Seconds without a byte after which a request counts as unanswered; the SDK's own default is ten minutes."""
 
+BEYOND_THE_END = 416
+"""Status of an answer to a range that the file does not have."""
+
 RUN_HINT = "check OPENAI_BASE_URL and the network, then run the same command again"
 
 TRANSLATIONS: tuple[tuple[type[openai.OpenAIError], type[FtSyncError], str, str], ...] = (
@@ -132,10 +135,16 @@ class OpenAISource:
 
     def _streamed(self, file_id: FileId, to: Path) -> Download:
         held = to.stat().st_size if to.exists() else 0
-        with self._opened(file_id, start=held) as response:
-            goes_on = held > 0 and response.headers.get("content-range", "").startswith(f"bytes {held}-")
-            with open(to, "ab" if goes_on else "wb", opener=_private) as out:
-                out.writelines(response.iter_bytes())
+        try:
+            with self._opened(file_id, start=held) as response:
+                goes_on = held > 0 and response.headers.get("content-range", "").startswith(f"bytes {held}-")
+                with open(to, "ab" if goes_on else "wb", opener=_private) as out:
+                    out.writelines(response.iter_bytes())
+        except openai.APIStatusError as error:
+            if error.status_code != BEYOND_THE_END or not held:
+                raise
+            to.unlink()  # what is there is no beginning of the file, or all of it
+            return self._streamed(file_id, to)
         with to.open("rb") as content:
             return Download(to, to.stat().st_size, hashlib.file_digest(content, "sha256").hexdigest())
 

@@ -1,0 +1,393 @@
+"""An archive on disk: jobs, their events, checkpoints and files, and the manifest of it all; knows no service.
+
+Whatever is stored is written aside and renamed, and then named in the manifest: a command that is killed leaves an
+archive that lacks something, never one that holds something broken. Nobody else may read it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from threading import Lock
+from typing import IO, TYPE_CHECKING, Literal, TypeAlias
+
+from filelock import FileLock, Timeout
+
+from ft_sync.errors import REFUSALS, BadData, ConfigError, FtSyncError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ft_sync.models import Download
+
+Kind: TypeAlias = Literal["job", "events", "checkpoints", "file", "content"]
+"""What is stored of a job (the first three) or of a file: its description and its bytes."""
+
+FOLDERS: dict[Kind, str] = {
+    "job": "jobs",
+    "events": "jobs",
+    "checkpoints": "jobs",
+    "file": "files",
+    "content": "files",
+}
+NAMES: dict[Kind, str] = {
+    "job": "job.json",
+    "events": "events.jsonl",
+    "checkpoints": "checkpoints.jsonl",
+    "file": "file.json",
+}
+REFUSED: dict[str, type[FtSyncError]] = {error.__name__: error for error in REFUSALS}
+MANIFEST = "manifest.jsonl"
+RESTORE = "restore the manifest from a backup"
+SUMS = "SHA256SUMS"
+README = "README.md"
+LOCK = ".lock"
+PARTIAL = ".partial"
+"""The folder of what is being written."""
+
+LONGEST_NAME = 100
+"""Bytes."""
+
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that Windows keeps for devices."""
+
+EXPLANATION = """\
+# Fine-tuning jobs, archived by ftsync
+
+A complete copy of fine-tuning jobs and of all that belongs to them, as the service served it. Nothing but this folder
+is needed to read it.
+
+| path | content |
+|---|---|
+| `jobs/JOB/job.json` | the job object |
+| `jobs/JOB/events.jsonl` | its events, one JSON object a line, oldest first |
+| `jobs/JOB/checkpoints.jsonl` | its checkpoints, one JSON object a line |
+| `files/FILE/file.json` | the file object of a training, validation or result file |
+| `files/FILE/NAME` | the file, byte for byte, under its own name |
+| `manifest.jsonl` | one line for each of these: path, SHA-256, bytes, kind, id; or why something could not be had |
+| `SHA256SUMS` | the same sums, for `sha256sum -c SHA256SUMS` |
+
+A job names its files by id: `training_file`, `validation_file`, `result_files`. Result files are tables of metrics
+(CSV), which some services serve base64-encoded. Of several lines of the manifest on one thing, the last one counts.
+
+`ftsync archive DIR` brings the archive up to date, `ftsync archive DIR --check` reads all of it again and compares the
+sums, and `ftsync sync --from-archive DIR` makes runs of it.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One file of the archive: its path there, its SHA-256 in hex and its size."""
+
+    kind: Kind
+    id: str
+    path: str
+    sha256: str
+    bytes: int
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What the service refused: the class of the error and its sentence."""
+
+    kind: Kind
+    id: str
+    error: str
+    message: str
+    time: str
+
+    def raised(self) -> FtSyncError:
+        """Return the error as the service's adapter raised it."""
+        return REFUSED[self.error](self.message)
+
+
+Entry: TypeAlias = Stored | Missing
+Problem: TypeAlias = tuple[str, str]
+"""A path, and what is wrong with it."""
+
+
+class Archive:
+    """The archive in a folder; fit for threads.
+
+    Raises:
+        ConfigError: There is none, and none is to be made.
+        BadData: Its manifest cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = Lock()
+        self._entries: dict[tuple[Kind, str], Entry] = {}
+        self._folders: dict[tuple[str, str], str] = {}
+        self._owners: dict[str, str] = {}
+        try:
+            manifest = (folder / MANIFEST).read_bytes()
+        except FileNotFoundError:
+            raise ConfigError(f"{folder} is no archive", hint=f"`ftsync archive {folder}` makes one") from None
+        except OSError as error:
+            raise ConfigError(
+                f"{folder} cannot be read: {error.strerror}", hint="name the folder of an archive"
+            ) from error
+        # What a killed command left of a line is no line: what it was about is asked for again.
+        whole, _, _ = manifest.rpartition(b"\n")
+        for number, line in enumerate(whole.splitlines(), 1):
+            self._know(_entry(line, f"{folder / MANIFEST}, line {number}"))
+
+    def entries(self, kind: Kind) -> dict[str, Entry]:
+        """Return what is known of this kind, by id."""
+        with self._lock:
+            return {name: entry for (of, name), entry in self._entries.items() if of == kind}
+
+    def entry(self, kind: Kind, name: str) -> Entry | None:
+        """Return what is known of one thing."""
+        return self._entries.get((kind, name))
+
+    def read(self, kind: Kind, name: str) -> bytes:
+        """Return what is stored.
+
+        Raises:
+            NotFound, Forbidden, Refused: The service refused it when it was to be archived.
+            Unavailable: It was never archived.
+            BadData: It is not what was stored.
+        """
+        stored = self.stored(kind, name)
+        content = self._opened(stored).read_bytes()
+        if hashlib.sha256(content).hexdigest() != stored.sha256:
+            raise self._damaged(stored)
+        return content
+
+    def copy(self, name: str, to: Path) -> Stored:
+        """Copy the content of a file; the errors are those of `read`."""
+        stored = self.stored("content", name)
+        digest = hashlib.sha256()
+        with self._opened(stored).open("rb") as source, _private(to) as out:
+            while chunk := source.read(2**20):
+                out.write(chunk)
+                digest.update(chunk)
+        if digest.hexdigest() != stored.sha256:
+            raise self._damaged(stored)
+        return stored
+
+    def stored(self, kind: Kind, name: str) -> Stored:
+        """Return where something is; the errors are those of `read`."""
+        match self.entry(kind, name):
+            case Stored() as stored:
+                return stored
+            case Missing() as missing:
+                raise missing.raised()
+            case _:
+                raise Unavailable(
+                    f"the {kind} of {name} is not in the archive {self.folder}",
+                    hint=f"`ftsync archive {self.folder}` completes it",
+                )
+
+    def check(self) -> Iterator[Problem]:
+        """Read all of it again, and yield what is missing, damaged or unknown."""
+        known = {self.folder / name for name in (MANIFEST, SUMS, README, LOCK)}
+        for stored in self._stored():
+            path = self.folder / stored.path
+            known.add(path)
+            try:
+                with path.open("rb") as content:
+                    digest = hashlib.file_digest(content, "sha256").hexdigest()
+            except OSError as error:
+                yield stored.path, f"cannot be read: {error.strerror}"
+            else:
+                if digest != stored.sha256:
+                    yield stored.path, f"is damaged: {path.stat().st_size} bytes, {stored.bytes} were stored"
+        for folder, names, files in os.walk(self.folder):
+            if Path(folder) == self.folder and PARTIAL in names:
+                names.remove(PARTIAL)
+            for name in sorted(files):
+                if (path := Path(folder, name)) not in known:
+                    yield path.relative_to(self.folder).as_posix(), "is not in the manifest"
+
+    def holds(self, kind: Kind, name: str, content: bytes) -> bool:
+        """Whether just this is stored."""
+        held = self.entry(kind, name)
+        if not isinstance(held, Stored) or held.sha256 != hashlib.sha256(content).hexdigest():
+            return False
+        return self.path(held).is_file()
+
+    def path(self, stored: Stored) -> Path:
+        """Return where something is on this machine."""
+        return self.folder / stored.path
+
+    def _stored(self) -> list[Stored]:
+        with self._lock:
+            return [entry for entry in self._entries.values() if isinstance(entry, Stored)]
+
+    def _opened(self, stored: Stored) -> Path:
+        path = self.folder / stored.path
+        if not path.is_file():
+            raise self._damaged(stored)
+        return path
+
+    def _damaged(self, stored: Stored) -> BadData:
+        return BadData(
+            f"{self.folder / stored.path} is missing or damaged",
+            hint=f"`ftsync archive {self.folder} --check` names all that is",
+        )
+
+    def _know(self, entry: Entry) -> None:
+        self._entries[entry.kind, entry.id] = entry
+        if isinstance(entry, Stored):
+            folder = str(PurePosixPath(entry.path).parent)
+            self._folders[FOLDERS[entry.kind], entry.id] = folder
+            self._owners[folder.casefold()] = entry.id
+
+
+class ArchiveWriter(Archive):
+    """The archive in a folder while it is added to, by one process at a time; see `writing`."""
+
+    def partial(self, name: str) -> Path:
+        """Return where a file's content is to be written before `adopt`; what is there is a beginning of it."""
+        return self.folder / PARTIAL / _hashed(name)
+
+    def store(self, kind: Kind, name: str, content: bytes) -> bool:
+        """Store what is small; return whether it was not there like that already."""
+        if self.holds(kind, name, content):
+            return False
+        digest = hashlib.sha256(content).hexdigest()
+        path = f"{self._folder_of(kind, name)}/{NAMES[kind]}"
+        aside = self.folder / PARTIAL / f"{_hashed(name)}.{kind}"
+        with _private(aside) as out:
+            out.write(content)
+        self._put(aside, Stored(kind, name, path, digest, len(content), _now()))
+        return True
+
+    def adopt(self, name: str, download: Download, filename: str | None) -> None:
+        """Take the content of a file that was written aside, under its own name."""
+        own = _safe(PurePosixPath((filename or "").replace("\\", "/")).name) if filename else "content"
+        if own.casefold() == NAMES["file"]:
+            own = f"content-{own}"  # the description of the file has that name
+        path = f"{self._folder_of('content', name)}/{own}"
+        self._put(download.path, Stored("content", name, path, download.sha256, download.size, _now()))
+
+    def note(self, kind: Kind, name: str, error: FtSyncError) -> None:
+        """Note that the service refused something; what is stored of it stays."""
+        if isinstance(self.entry(kind, name), Stored):
+            return
+        self._append(Missing(kind, name, type(error).__name__, error.message, _now()))
+
+    def sum_up(self) -> None:
+        """Write the sums for `sha256sum`."""
+        lines = sorted(f"{stored.sha256}  {stored.path}\n" for stored in self._stored())
+        aside = self.folder / PARTIAL / f"{SUMS}.new"
+        with _private(aside) as out:
+            out.write("".join(lines).encode())
+        aside.replace(self.folder / SUMS)
+
+    def _put(self, aside: Path, stored: Stored) -> None:
+        path = self.folder / stored.path
+        for folder in (path.parent.parent, path.parent):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        with aside.open("rb") as written:
+            os.fsync(written.fileno())
+        aside.chmod(0o600)
+        aside.replace(path)
+        self._append(stored)
+
+    def _append(self, entry: Entry) -> None:
+        line = json.dumps(asdict(entry)).encode() + b"\n"
+        with self._lock:
+            with (self.folder / MANIFEST).open("ab") as out:
+                out.write(line)
+            self._know(entry)
+
+    def _folder_of(self, kind: Kind, name: str) -> str:
+        """Return the folder of a job or file, which no other has, also where case does not count."""
+        with self._lock:
+            folder = self._folders.get((FOLDERS[kind], name))
+            if folder is None:
+                folder = f"{FOLDERS[kind]}/{_safe(name)}"
+                if self._owners.get(folder.casefold(), name) != name:
+                    folder += f"-{_hashed(name)}"
+                self._folders[FOLDERS[kind], name] = folder
+                self._owners[folder.casefold()] = name
+        return folder
+
+    def _tidy(self) -> None:
+        """Leave a manifest of whole lines, one for each thing, and nothing that a killed command left aside."""
+        lines = [json.dumps(asdict(entry)) + "\n" for entry in self._entries.values()]
+        aside = self.folder / PARTIAL / f"{MANIFEST}.new"
+        with _private(aside) as out:
+            out.write("".join(lines).encode())
+            out.flush()
+            os.fsync(out.fileno())
+        aside.replace(self.folder / MANIFEST)
+        for path in (self.folder / PARTIAL).iterdir():
+            if path.suffix:  # a beginning of a file's content has none, and is gone on with
+                path.unlink()
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[ArchiveWriter]:
+    """Open an archive to add to, making one where there is none yet.
+
+    Raises:
+        ConfigError: The folder is something else, cannot be written to, or another process is at it.
+        BadData: Its manifest cannot be read.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (folder / MANIFEST).exists() and any(
+            path.name not in {LOCK, PARTIAL, README} for path in folder.iterdir()
+        ):
+            raise ConfigError(f"{folder} is not empty and no archive", hint="name a folder that is new or empty")
+        (folder / PARTIAL).mkdir(mode=0o700, exist_ok=True)
+        lock = FileLock(folder / LOCK, mode=0o600)
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise ConfigError(f"another process is writing {folder}", hint="wait for it, or name another folder") from None
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written to: {error.strerror}", hint="name another folder") from error
+    try:
+        with _private(folder / README) as out:
+            out.write(EXPLANATION.encode())
+        _private(folder / MANIFEST, "ab").close()
+        archive = ArchiveWriter(folder)
+        archive._tidy()  # noqa: SLF001 - of this module
+        yield archive
+        archive.sum_up()
+    finally:
+        lock.release()
+
+
+def _entry(line: bytes, where: str) -> Entry:
+    try:
+        fields = json.loads(line)
+        if "error" not in fields:
+            return Stored(**fields)
+        if fields["error"] in REFUSED:
+            return Missing(**fields)
+    except (ValueError, TypeError) as error:
+        raise BadData(f"{where} cannot be read", hint=RESTORE) from error
+    raise BadData(f"{where} speaks of an unknown error", hint=RESTORE)
+
+
+def _private(path: Path, mode: str = "wb") -> IO[bytes]:
+    """Open a file for writing that nobody else can read."""
+    return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
+def _safe(name: str) -> str:
+    """Return a name as one part of a path, on every system: it comes from a server."""
+    text = re.sub(r"[^\w.-]", "_", name.encode(errors="replace").decode()).strip(".")
+    text = text.encode()[-LONGEST_NAME:].decode(errors="ignore").strip(".") or "_"
+    return f"_{text}" if RESERVED.fullmatch(text) else text
+
+
+def _hashed(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

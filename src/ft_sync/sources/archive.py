@@ -1,0 +1,69 @@
+"""An archive as a `JobSource`: what was served once is served again, refusals included; no network."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ft_sync.errors import NotFound
+from ft_sync.models import Download, JobId
+from ft_sync.sources.objects import checkpoint_from, event_from, file_from, job_from
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ft_sync.archives import Archive, Kind
+    from ft_sync.models import Checkpoint, File, FileId, Job, JobEvent
+
+
+class ArchiveSource:
+    """Reads jobs, events, checkpoints and files from an archive."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+
+    def jobs(self, *, limit: int | None = None) -> Iterator[Job]:
+        """Yield jobs newest first."""
+        jobs = [self.job(JobId(name)) for name in self._archive.entries("job")]
+        yield from sorted(jobs, key=lambda job: job.newness, reverse=True)[:limit]
+
+    def job(self, job_id: JobId) -> Job:
+        """Return one job."""
+        if self._archive.entry("job", job_id) is None:
+            raise NotFound(
+                f"the archive {self._archive.folder} has no job {job_id}",
+                hint=f"`ftsync list --all --from-archive {self._archive.folder}` shows those that it has",
+            )
+        return job_from(self._json("job", job_id))
+
+    def events(self, job_id: JobId, *, after: str | None = None, limit: int | None = None) -> tuple[JobEvent, ...]:
+        """Return the events newer than `after`, oldest first, at most the `limit` newest."""
+        events = [event_from(raw) for raw in self._lines("events", job_id)]
+        newer = next((events[number + 1 :] for number, event in enumerate(events) if event.id == after), events)
+        return tuple(newer if limit is None else newer[max(0, len(newer) - limit) :])
+
+    def checkpoints(self, job_id: JobId) -> tuple[Checkpoint, ...]:
+        """Return the job's checkpoints as they were listed."""
+        return tuple(checkpoint_from(raw) for raw in self._lines("checkpoints", job_id))
+
+    def file(self, file_id: FileId) -> File:
+        """Return a file's description."""
+        return file_from(file_id, self._json("file", file_id))
+
+    def content(self, file_id: FileId, *, limit: int) -> bytes | None:
+        """Return the content of a file, None if it is larger than `limit` bytes."""
+        is_small = self._archive.stored("content", file_id).bytes <= limit
+        return self._archive.read("content", file_id) if is_small else None
+
+    def download(self, file_id: FileId, to: Path) -> Download:
+        """Copy a file's content to `to`."""
+        stored = self._archive.copy(file_id, to)
+        return Download(to, stored.bytes, stored.sha256)
+
+    def _json(self, kind: Kind, name: str) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self._archive.read(kind, name))
+        return content
+
+    def _lines(self, kind: Kind, name: str) -> Iterator[dict[str, Any]]:
+        return map(json.loads, self._archive.read(kind, name).splitlines())

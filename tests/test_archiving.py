@@ -1,0 +1,220 @@
+"""Bringing an archive up to date: what is asked for, what is not, and that no part costs another."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ft_sync import events
+from ft_sync.archives import Archive, writing
+from ft_sync.archiving import archive
+from ft_sync.errors import AuthError, Forbidden, NotFound, Refused, Unavailable
+from ft_sync.models import Archived, ArchiveReport, Failed, File, FileId, Job, JobId, Lost
+from ft_sync.planning import Selection
+from tests.builders import event, job
+from tests.fakes import EXAMPLE, FakeClock, FakeSource
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ft_sync.events import Event
+
+
+def run(
+    source: FakeSource, folder: Path, selection: Selection | None = None, heard: list[Event] | None = None
+) -> ArchiveReport:
+    observe = heard.append if heard is not None else lambda _: None
+    with writing(folder) as writer:
+        return archive(source, writer, FakeClock(), selection or Selection(), 4, observe)
+
+
+def one() -> Job:
+    return job(raw={"id": "ftjob-1", "status": "succeeded"})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "archive"
+
+
+def test_a_job_comes_with_its_events_checkpoints_and_files(folder: Path) -> None:
+    source = FakeSource([one()])
+    source.events_by_id[JobId("ftjob-1")] = [event(1)]
+    (outcome,) = run(source, folder).outcomes
+    assert outcome == Archived(JobId("ftjob-1"), one().status, is_news=True)
+    held = Archive(folder)
+    assert held.read("job", "ftjob-1") == b'{\n  "id": "ftjob-1",\n  "status": "succeeded"\n}'
+    assert held.read("events", "ftjob-1").count(b"\n") == 1
+    assert held.read("checkpoints", "ftjob-1") == b""
+    assert held.read("content", "file-train") == EXAMPLE
+
+
+def test_a_second_run_asks_for_the_listing_alone(folder: Path) -> None:
+    source = FakeSource([one()])
+    run(source, folder)
+    source.asked.clear()
+    (outcome,) = run(source, folder).outcomes
+    assert source.asked == ["jobs"]
+    assert outcome == Archived(JobId("ftjob-1"), one().status, is_news=False)
+
+
+def test_a_file_of_many_jobs_is_asked_for_once(folder: Path) -> None:
+    source = FakeSource([job(f"ftjob-{number}", result_files=()) for number in range(8)])
+    run(source, folder)
+    assert source.asked.count("download file-train") == 1
+
+
+def test_a_job_that_has_not_ended_is_asked_for_again_and_so_is_one_that_has_changed(folder: Path) -> None:
+    running = job(status="running", result_files=(), raw={"status": "running"})
+    source = FakeSource([running])
+    for events_so_far in range(3):
+        source.events_by_id[running.id] = [event(number) for number in range(events_so_far)]
+        run(source, folder)
+        assert Archive(folder).read("events", "ftjob-1").count(b"\n") == events_so_far
+    source.jobs_by_id[running.id] = one()
+    assert run(source, folder).archived[0].is_news
+    assert b"succeeded" in Archive(folder).read("job", "ftjob-1")
+    assert Archive(folder).read("content", "file-result") == EXAMPLE
+
+
+def test_a_job_that_the_service_has_deleted_stays(folder: Path) -> None:
+    source = FakeSource([one()])
+    run(source, folder)
+    source.jobs_by_id.clear()
+    assert run(source, folder).outcomes == ()
+    assert "ftjob-1" in Archive(folder).entries("job")
+
+
+def test_what_is_refused_is_listed_with_its_reason_and_costs_nothing_else(folder: Path) -> None:
+    source = FakeSource([one()])
+    source.broken["file-train"] = NotFound("no such file")
+    report = run(source, folder)
+    assert report.lost == (Lost("content", "file-train", "no such file"),)
+    assert Archive(folder).read("content", "file-result") == EXAMPLE
+    assert report.failed == ()
+
+
+@pytest.mark.parametrize(("error", "times"), [(NotFound("gone"), 1), (Forbidden("not yours"), 2), (Refused("no"), 2)])
+def test_what_is_gone_is_not_asked_for_again_and_what_may_be_allowed_is(
+    folder: Path, error: Exception, times: int
+) -> None:
+    source = FakeSource([one()])
+    source.broken["file-train"] = error
+    for _ in range(2):
+        assert len(run(source, folder).lost) == 1
+    assert source.asked.count("download file-train") == times
+    source.broken.clear()
+    run(source, folder)
+    assert ("file-train" in {lost.id for lost in run(source, folder).lost}) == isinstance(error, NotFound)
+
+
+def test_a_service_that_keeps_no_events_is_no_failure(folder: Path) -> None:
+    source = FakeSource([one()])
+    source.broken["ftjob-1"] = NotFound("no route")
+    report = run(source, folder)
+    assert [lost.kind for lost in report.lost] == ["events", "checkpoints"]
+    assert "ftjob-1" in Archive(folder).entries("job")
+
+
+def test_what_cannot_be_asked_for_now_fails_its_job_and_comes_the_next_time(folder: Path) -> None:
+    source = FakeSource([one(), job("ftjob-2", training_file=None, result_files=())])
+    source.broken["file-train"] = Unavailable("away")
+    report = run(source, folder)
+    assert {outcome.job_id: type(outcome) for outcome in report.outcomes} == {"ftjob-1": Failed, "ftjob-2": Archived}
+    assert Archive(folder).read("content", "file-result") == EXAMPLE
+    source.broken.clear()
+    assert run(source, folder).failed == ()
+    assert Archive(folder).read("content", "file-train") == EXAMPLE
+
+
+def test_a_job_whose_events_could_not_be_had_is_asked_for_again(folder: Path) -> None:
+    source = FakeSource([one()])
+    source.broken["ftjob-1"] = Unavailable("away")
+    assert len(run(source, folder).failed) == 1
+    source.broken.clear()
+    source.events_by_id[JobId("ftjob-1")] = [event(1)]
+    run(source, folder)
+    assert Archive(folder).read("events", "ftjob-1").count(b"\n") == 1
+
+
+def test_a_file_that_was_removed_from_the_archive_is_fetched_again(folder: Path) -> None:
+    source = FakeSource([one()])
+    run(source, folder)
+    for entry in (Archive(folder).stored("content", "file-train"), Archive(folder).stored("job", "ftjob-1")):
+        Archive(folder).path(entry).unlink()
+    assert run(source, folder).archived[0].is_news
+    assert list(Archive(folder).check()) == []
+
+
+class Sized(FakeSource):
+    """Says how large its files are."""
+
+    purpose = "fine-tune"
+    size = len(EXAMPLE)
+
+    def file(self, file_id: FileId) -> File:
+        return File(file_id, "train.jsonl", self.size, raw={"purpose": self.purpose})
+
+
+def test_a_body_that_ended_early_is_not_taken_for_the_file(folder: Path) -> None:
+    source = Sized([one()])
+    source.size = len(EXAMPLE) + 1
+    (failed,) = run(source, folder).failed
+    assert f"{len(EXAMPLE)} of {len(EXAMPLE) + 1} bytes" in failed.error.message
+    source.size -= 1
+    assert run(source, folder).failed == ()
+
+
+def test_a_result_file_that_is_served_base64_encoded_may_be_longer(folder: Path) -> None:
+    source = Sized([one()])
+    source.purpose, source.size = "fine-tune-results", 3
+    assert run(source, folder).failed == ()
+
+
+def test_named_jobs_that_cannot_be_had_fail_alone(folder: Path) -> None:
+    report = run(FakeSource([one()]), folder, Selection((JobId("ftjob-9"), JobId("ftjob-1"))))
+    assert [type(outcome) for outcome in report.outcomes] == [Failed, Archived]
+
+
+def test_a_key_that_is_refused_ends_it(folder: Path) -> None:
+    source = FakeSource([one()])
+    source.broken["jobs"] = AuthError("no")
+    with pytest.raises(AuthError):
+        run(source, folder)
+
+
+def test_observers_hear_how_many_there_are_and_each_outcome_once(folder: Path) -> None:
+    heard: list[Event] = []
+    run(FakeSource([job(f"ftjob-{number}", result_files=()) for number in range(5)]), folder, heard=heard)
+    assert heard[0] == events.Selected(5, "archive")
+    done = [one.outcome.job_id for one in heard if isinstance(one, events.JobArchived)]
+    assert sorted(done) == sorted({f"ftjob-{number}" for number in range(5)})
+
+
+def test_an_interruption_brings_what_has_begun_to_its_end_and_nothing_new(folder: Path) -> None:
+    source = FakeSource([job(f"ftjob-{number:02}", result_files=()) for number in range(20)])
+    begun, go_on = threading.Event(), threading.Event()
+
+    def happens(words: str) -> None:
+        if words.startswith("events"):
+            begun.set()
+            assert go_on.wait(10)
+
+    def let_go_on() -> None:
+        begun.wait(10)
+        go_on.set()
+
+    def observe(heard: Event) -> None:
+        if isinstance(heard, events.Selected):
+            threading.Thread(target=let_go_on).start()
+        if isinstance(heard, events.JobArchived):
+            raise KeyboardInterrupt
+
+    source.happens = happens
+    with writing(folder) as writer, pytest.raises(KeyboardInterrupt):
+        archive(source, writer, FakeClock(), Selection(), 2, observe)
+    assert 1 <= len(Archive(folder).entries("job")) < 20
+    assert list(Archive(folder).check()) == []
+    assert len(run(source, folder).archived) == 20
