@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ft_sync.convert import STATUS_KEYS, model_content
 from ft_sync.models import Skipped
-from ft_sync.names import DATASET_TYPES, alias, dataset_name, table_file, table_key
+from ft_sync.names import CHECKPOINTS, DATASET_TYPES, EVENTS, alias, dataset_name, table_file, table_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -215,21 +215,24 @@ def stale(expected: Expected, held: HeldRun) -> tuple[TrainingFile, ...]:
 def lost(expected: Expected, held: HeldRun) -> tuple[str, ...]:
     """Name what W&B holds of the job and the source does not give any more: it would go if the run were written again.
 
-    The files as served tell, and the console log, which has a line for each event. Rows beyond those of the source
-    are none of the source's where W&B holds just the files that the source gives.
+    The files as served tell, and the console log, which has a line for each event. Rows at other steps than the
+    source has were never its own where W&B holds just the files that it gives.
     """
     record = expected.record
     gone = sorted(held.files.keys() - expected.digests.keys())
-    fewer = len(held.log or ()) - len(record.log)
-    if fewer > 0 and not expected.is_native and not any("events" in path for path in gone):
+    other = {path for path, digest in held.files.items() if expected.digests.get(path, digest) != digest}
+    if EVENTS in other and not expected.is_native and (fewer := len(held.log or ()) - len(record.log)) > 0:
         gone.append(f"{fewer} events")
-    if held.model and len(held.model.content.get("checkpoints") or ()) > len(_checkpoints(record)):
-        gone.append("checkpoints")
+    if CHECKPOINTS in other and held.model:
+        fewer = len(held.model.content.get("checkpoints") or ()) - len(_checkpoints(record))
+        gone += [f"{fewer} checkpoints"] if fewer > 0 else []
     if held.model and record.model_metadata is None:
         gone.append("the model")
     is_all_there = bool(held.files) and held.files == expected.digests
-    if not (expected.is_native or is_all_there) and _has_more(held.rows, record.rows):
-        gone.append("metrics")
+    if not (expected.is_native or is_all_there):
+        # Whoever else wrote the run may have called the metrics otherwise: the steps tell.
+        steps = {row.step for row in held.rows} - {row.step for row in record.rows}
+        gone += [f"the metrics of {len(steps)} steps"] if steps else []
     return tuple(gone)
 
 
@@ -306,11 +309,6 @@ def differ(row: MetricRow | None, other: MetricRow | None) -> bool:
     if row is None or other is None:
         return True
     return row.step != other.step or dict(row.metrics) != dict(other.metrics) or row.time not in {None, other.time}
-
-
-def _has_more(found: Sequence[MetricRow], wanted: Sequence[MetricRow]) -> bool:
-    known = {(row.step, name) for row in wanted for name in row.metrics}
-    return any((row.step, name) not in known for row in found for name in row.metrics)
 
 
 def _log(expected: Expected, held: HeldRun) -> Iterator[tuple[str, Any, Any]]:

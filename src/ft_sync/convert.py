@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ft_sync.models import RunFile, RunRecord
-from ft_sync.names import FOLDER, alias, dataset_name
+from ft_sync.names import CHECKPOINTS, EVENTS, FOLDER, alias, dataset_name
 from ft_sync.results import merge
 
 if TYPE_CHECKING:
@@ -204,10 +204,10 @@ def _files(snapshot: JobSnapshot) -> Iterator[RunFile]:
     """Yield what was served: JSON objects as they were, result files byte for byte."""
     yield RunFile(f"{FOLDER}/job.json", _json(snapshot.job.raw, indent=2))
     if snapshot.events:
-        yield RunFile(f"{FOLDER}/events.jsonl", b"\n".join(_json(event.raw) for event in snapshot.events) + b"\n")
+        yield RunFile(EVENTS, b"\n".join(_json(event.raw) for event in snapshot.events) + b"\n")
     if snapshot.checkpoints:
         lines = b"\n".join(_json(saved.raw) for saved in snapshot.checkpoints)
-        yield RunFile(f"{FOLDER}/checkpoints.jsonl", lines + b"\n")
+        yield RunFile(CHECKPOINTS, lines + b"\n")
     for file in snapshot.result_files:
         yield RunFile(f"{FOLDER}/result_files/{_safe(file.id)}/{_safe(file.filename or 'content')}", file.content)
 

@@ -19,6 +19,10 @@ MODEL_FILE = "model_metadata.json"
 FOLDER = "fine_tuning"
 """Where a run keeps what the service served: the first part of the API's routes."""
 
+EVENTS = f"{FOLDER}/events.jsonl"
+CHECKPOINTS = f"{FOLDER}/checkpoints.jsonl"
+"""Of these, the lists that a service may shorten."""
+
 
 def artifact_name(name: str) -> str:
     """Return the name as W&B allows artifacts to be called."""

@@ -16,7 +16,7 @@ from ft_sync.sinks.wandb import SDK_ERRORS, http_status
 from ft_sync.table import count_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import wandb
     from wandb.apis.public import Run
@@ -40,8 +40,8 @@ class Reader:
         self._model = model
         self._contents = contents
 
-    def read(self, run: Run, newest_model: str | None) -> HeldRun:
-        """Return what the run holds; `newest_model` is the id of the artifact that is the newest job's model."""
+    def read(self, run: Run, newest_model: Callable[[], str | None]) -> HeldRun:
+        """Return what the run holds; `newest_model` tells the id of the artifact that is the newest job's model."""
         logged = [one for one in run.logged_artifacts(A_PAGE) if _collection(one) == self._model]
         model = max(logged, key=lambda one: (bool(one.aliases), _version(one)), default=None)
         types = set(DATASET_TYPES.values())
@@ -56,7 +56,7 @@ class Reader:
             files=dict(_digests(run.files(pattern=f"{FOLDER}/%", per_page=A_PAGE))),
             log=_log(run),
             datasets=tuple(self._dataset(one) for one in run.used_artifacts(A_PAGE) if one.type in types),
-            model=HeldModel(tuple(model.aliases), _content(model), model.id == newest_model) if model else None,
+            model=HeldModel(tuple(model.aliases), _content(model), model.id == newest_model()) if model else None,
         )
 
     def _dataset(self, artifact: wandb.Artifact) -> HeldDataset:

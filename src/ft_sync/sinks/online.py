@@ -56,7 +56,7 @@ class OnlineSink:
         self._found: Once[str, Held | None] = Once()
         self._has_moved_latest = False
         self._reader = Reader(self._model, Once())
-        self._newest: Once[str, str | None] = Once()
+        self._newest: Once[str, wandb.Artifact | None] = Once()
 
     @property
     def can_go_on(self) -> bool:
@@ -111,7 +111,7 @@ class OnlineSink:
         api = self._connected()
         api.flush()  # it would answer from its cache
         with translated(f"what the run {run.run_id} holds"):
-            return self._reader.read(self._run(run.run_id), self._newest.get(self._model, self._newest_model))
+            return self._reader.read(self._run(run.run_id), self._newest_model)
 
     def open(self, plan: Write, record: RunRecord) -> AbstractContextManager[WandbRun]:
         """Open the run on the server."""
@@ -164,7 +164,7 @@ class OnlineSink:
 
     def _newest_model(self) -> str | None:
         """Return the id of the artifact that `latest` should name."""
-        newest = self._newest_of(self._options.model_artifact_type)
+        newest = self._newest.get(self._model, lambda: self._newest_of(self._options.model_artifact_type))
         return newest.id if newest else None
 
     def _newest_of(self, kind: str) -> wandb.Artifact | None:
