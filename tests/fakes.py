@@ -93,6 +93,8 @@ class FakeSource:
 
     def file(self, file_id: FileId) -> File:
         self.asked.append(f"file {file_id}")
+        if error := self.broken.get(f"describe {file_id}"):
+            raise error
         return File(file_id)
 
     def content(self, file_id: FileId, *, limit: int) -> bytes | None:

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 from ft_sync.cli import documents
+from ft_sync.compare import Difference, Differs, Identical, Missing, Unreadable, Verification
 from ft_sync.errors import NotFound
 from ft_sync.models import (
     Create,
@@ -55,6 +56,9 @@ def _documents() -> list[dict[str, Any]]:
     synced = Synced(job().id, job().status, RunId("ftjob-1"), 2, "not in W&B yet")
     skipped = Skipped(job().id, "already complete")
     replace = Replace(job(), RunId("ftjob-1-r2"), "r", ())
+    identical = Identical(job().id, RunId("1"))
+    differs = Differs(job().id, RunId("1"), (Difference("row 1", 1, 2),))
+    missing, unreadable = Missing(job().id, "r"), Unreadable(job().id, "source", failed.error)
     plans = (
         Create(job(), RunId("ftjob-1"), "r"),
         Extend(job(), RunId("ftjob-1"), "r", complete_run(job()), replace),
@@ -67,6 +71,7 @@ def _documents() -> list[dict[str, Any]]:
     return [
         documents.of_report(SyncReport((synced, skipped, failed)), "sync"),
         documents.of_preview(Preview(plans, (failed,)), "sync", 3),
+        documents.of_verification(Verification((identical, differs, missing, unreadable, skipped))),
         documents.of_standings(standings),
         documents.of_details([(Detail(standings[0], (), None, None, {}), None)], [failed]),
         documents.of_counts(Counter(["succeeded"]), Counter(["complete"])),

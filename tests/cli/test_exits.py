@@ -6,19 +6,26 @@ import pytest
 
 from ft_sync import errors
 from ft_sync.cli import exits
+from ft_sync.compare import Differs, Identical, Missing, Unreadable, Verification
 from ft_sync.errors import AuthError, BadData, FtSyncError, NotFound, NotLoggedIn, Unavailable
 from ft_sync.models import Failed, JobId, JobStatus, RunId, Skipped, Synced, SyncReport
 
 if TYPE_CHECKING:
+    from ft_sync.compare import Verdict
     from ft_sync.models import JobOutcome
 
 ONE = JobId("ftjob-1")
 SYNCED = Synced(ONE, JobStatus("succeeded"), RunId("ftjob-1"), 3, "not in W&B yet")
 SKIPPED = Skipped(ONE, "already complete")
+IDENTICAL = Identical(ONE, RunId("ftjob-1"))
 
 
 def failed(error: FtSyncError) -> Failed:
     return Failed(JobId("ftjob-2"), error)
+
+
+def unreadable(error: FtSyncError) -> Unreadable:
+    return Unreadable(ONE, "source", error)
 
 
 def test_every_error_has_an_ending_of_its_own() -> None:
@@ -53,6 +60,23 @@ def test_a_new_kind_of_error_ends_as_its_base_does() -> None:
 )
 def test_outcomes_decide_the_exit_code(outcomes: tuple[JobOutcome, ...], code: int) -> None:
     assert exits.of_report(SyncReport(outcomes)) == code
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [
+        ((), 0),
+        ((IDENTICAL, SKIPPED), 0),
+        ((IDENTICAL, Missing(ONE, "not in W&B yet")), 3),
+        ((IDENTICAL, Differs(ONE, RunId("ftjob-1"), ())), 3),
+        ((IDENTICAL, unreadable(Unavailable("gone"))), 3),
+        ((unreadable(Unavailable("gone")), unreadable(Unavailable("gone"))), 5),
+        ((unreadable(AuthError("no")),), 4),
+        ((unreadable(NotFound("which?")),), 3),
+    ],
+)
+def test_verdicts_decide_the_exit_code(verdicts: tuple[Verdict, ...], code: int) -> None:
+    assert exits.of_verification(Verification(verdicts)) == code
 
 
 def test_a_job_that_ended_badly_weighs_more_than_one_still_running() -> None:
