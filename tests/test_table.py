@@ -11,7 +11,7 @@ import wandb
 
 from ft_sync import datasets
 from ft_sync.datasets import COLUMNS, DatasetFormat
-from ft_sync.table import write_table
+from ft_sync.table import count_rows, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,3 +88,24 @@ def test_wandb_reads_the_table_back(tmp_path: Path, kind: DatasetFormat | None) 
     table = wandb.Table.from_json(stored, artifact)
     assert table.columns == list(dataset.columns)
     assert [tuple(row) for row in table.data] == list(dataset.rows())
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 1000])
+def test_rows_are_counted_as_they_are_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr("ft_sync.table.CHUNK", 7)
+    path = tmp_path / "t.table.json"
+    write_table(path, {"index": int, "text": str}, [(number, '], "data": [[\u2028é') for number in range(count)])
+    assert count_rows(path) == count
+
+
+def test_rows_of_a_table_written_otherwise_are_counted_too(tmp_path: Path) -> None:
+    path = tmp_path / "t.table.json"
+    path.write_text('{"data":[[1],\n [2] , [3]]}')
+    assert count_rows(path) == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"data": [[1], [2]', b'{"data": [[1], x]}', b"\xff\xfe"])
+def test_what_is_no_table_has_no_number_of_rows(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "t.table.json"
+    path.write_bytes(content)
+    assert count_rows(path) is None

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 A_PAGE = 100
 """Files or artifacts that one request brings."""
 
+ROWS_A_PAGE = 1_000
+"""Rows of the history that one request brings, on average."""
+
 NO_SUCH_QUESTION = frozenset({400, 404, 422})
 """How a server answers that does not know a question yet."""
 
@@ -52,7 +55,7 @@ class Reader:
             summary=dict(run.summary_metrics),
             tags=tuple(run.tags or ()),
             notes=run.notes or "",
-            rows=tuple(map(row, run.scan_history(use_cache=False))),
+            rows=history(run),
             files=dict(_digests(run.files(pattern=f"{FOLDER}/%", per_page=A_PAGE))),
             log=_log(run),
             datasets=tuple(self._dataset(one) for one in run.used_artifacts(A_PAGE) if one.type in types),
@@ -64,8 +67,18 @@ class Reader:
         return HeldDataset(_collection(artifact), artifact.type, tuple(artifact.aliases), files, rows)
 
 
-def row(held: Mapping[str, Any]) -> MetricRow:
-    """Return a row of the history: its step, its metrics and its time."""
+def history(run: Run) -> tuple[MetricRow, ...]:
+    """Return the whole history.
+
+    A page is so many steps, not rows, and steps may lie far apart: it is made as long as so many rows are on average.
+    """
+    last = run.summary_metrics.get("_step")
+    steps = int(last) + 1 if isinstance(last, int | float) else 0
+    size = max(ROWS_A_PAGE, min(steps, ROWS_A_PAGE * steps // max(run.historyLineCount, 1) + 1))
+    return tuple(map(_row, run.scan_history(page_size=size, use_cache=False)))
+
+
+def _row(held: Mapping[str, Any]) -> MetricRow:
     metrics = {key: value for key, value in held.items() if key not in {"_step", "_timestamp", "_runtime"}}
     return MetricRow(held["_step"], metrics, held.get("_timestamp"))
 

@@ -15,7 +15,7 @@ from ft_sync.errors import AuthError, NotFound, NotLoggedIn
 from ft_sync.models import Enrich, JobId, Origin, RunId, RunState
 from ft_sync.names import alias, artifact_name, dataset_name
 from ft_sync.once import Once
-from ft_sync.sinks.held import Reader, row
+from ft_sync.sinks.held import Reader, history
 from ft_sync.sinks.run import Held, described, is_being_written, opened, summary_of
 from ft_sync.sinks.sdk import remove_folder
 from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, SDK_ERRORS, RunOptions, mark_from, translated
@@ -76,7 +76,7 @@ class OnlineSink:
         """Return how many rows the run holds if all it holds is a beginning of the record; None if it is not."""
         with translated(f"the run {run.run_id}"):
             there = self._run(run.run_id)
-            held = [row(one) for one in there.scan_history(use_cache=False)]
+            held = history(there)
         config = {**(self._options.init.get("config") or {}), **record.config}
         metrics = {name for row in record.rows for name in row.metrics}
         summary = {key for key in there.summary_metrics if not key.startswith("_")}
