@@ -60,7 +60,7 @@ def test_what_was_written_is_identical_in_the_order_of_the_selection() -> None:
 def test_each_verdict_is_told_once() -> None:
     setting = Setting(3)
     found = setting.verify()
-    assert setting.heard[0] == Selected(3)
+    assert setting.heard[0] == Selected(3, "verify")
     told = [event.verdict for event in setting.heard if isinstance(event, Verified)]
     assert sorted(told, key=lambda one: one.job_id) == list(found.verdicts)
 
