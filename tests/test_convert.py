@@ -218,7 +218,7 @@ def test_the_files_of_the_run_are_what_the_service_served() -> None:
     assert files == {
         "fine_tuning/checkpoints.jsonl": b'{"id": "c"}\n',
         "fine_tuning/result_files/file-result/step_metrics.csv": b"c3RlcA==\r\n",
-        "fine_tuning/result_files/file/step_metrics.csv": b"\x00",
+        "fine_tuning/result_files/_evil_file-5aabdc26/step_metrics.csv": b"\x00",
     }
 
 

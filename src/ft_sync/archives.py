@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -20,6 +19,8 @@ from typing import IO, TYPE_CHECKING, Literal, TypeAlias
 from filelock import FileLock, Timeout
 
 from ft_sync.errors import REFUSALS, BadData, ConfigError, FtSyncError, Unavailable
+from ft_sync.file_names import file_name
+from ft_sync.scratch import private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,12 +51,6 @@ README = "README.md"
 LOCK = ".lock"
 PARTIAL = ".partial"
 """The folder of what is being written."""
-
-LONGEST_NAME = 100
-"""Bytes."""
-
-RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""Names that Windows keeps for devices."""
 
 EXPLANATION = """\
 # Fine-tuning jobs, archived by ftsync
@@ -265,7 +260,7 @@ class ArchiveWriter(Archive):
 
     def adopt(self, name: str, download: Download, filename: str | None) -> None:
         """Take the content of a file that was written aside, under its own name."""
-        own = _safe(PurePosixPath((filename or "").replace("\\", "/")).name) if filename else "content"
+        own = file_name(PurePosixPath((filename or "").replace("\\", "/")).name) if filename else "content"
         if own.casefold() == NAMES["file"]:
             own = f"content-{own}"  # the description of the file has that name
         path = f"{self._folder_of('content', name)}/{own}"
@@ -307,7 +302,7 @@ class ArchiveWriter(Archive):
         with self._lock:
             folder = self._folders.get((FOLDERS[kind], name))
             if folder is None:
-                folder = f"{FOLDERS[kind]}/{_safe(name)}"
+                folder = f"{FOLDERS[kind]}/{file_name(name)}"
                 if self._owners.get(folder.casefold(), name) != name:
                     folder += f"-{_hashed(name)}"
                 self._folders[FOLDERS[kind], name] = folder
@@ -375,14 +370,7 @@ def _entry(line: bytes, where: str) -> Entry:
 
 def _private(path: Path, mode: str = "wb") -> IO[bytes]:
     """Open a file for writing that nobody else can read."""
-    return open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))
-
-
-def _safe(name: str) -> str:
-    """Return a name as one part of a path, on every system: it comes from a server."""
-    text = re.sub(r"[^\w.-]", "_", name.encode(errors="replace").decode()).strip(".")
-    text = text.encode()[-LONGEST_NAME:].decode(errors="ignore").strip(".") or "_"
-    return f"_{text}" if RESERVED.fullmatch(text) else text
+    return open(path, mode, opener=private)
 
 
 def _hashed(name: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from ft_sync.file_names import file_name, folder_name
 from ft_sync.models import RunFile, RunRecord
 from ft_sync.names import CHECKPOINTS, EVENTS, FOLDER, alias, dataset_name
 from ft_sync.results import merge
@@ -33,9 +34,6 @@ TAKEN = frozenset({"_step", "_timestamp", "_runtime", "_wandb", "ftsync", "train
 
 STATUS_KEYS = frozenset({"status", "fine_tuned_model", "trained_tokens", "duration_seconds", "error"})
 """Of the summary; a run of OpenAI's own integration may have them from an earlier time."""
-
-LONGEST_NAME = 60
-"""Characters; of four bytes each they still are a file's name on every system."""
 
 
 def digest(job: Job) -> str:
@@ -209,7 +207,8 @@ def _files(snapshot: JobSnapshot) -> Iterator[RunFile]:
         lines = b"\n".join(_json(saved.raw) for saved in snapshot.checkpoints)
         yield RunFile(CHECKPOINTS, lines + b"\n")
     for file in snapshot.result_files:
-        yield RunFile(f"{FOLDER}/result_files/{_safe(file.id)}/{_safe(file.filename or 'content')}", file.content)
+        name = f"{folder_name(file.id)}/{file_name(PurePosixPath(file.filename or 'content').name)}"
+        yield RunFile(f"{FOLDER}/result_files/{name}", file.content)
 
 
 def _line(event: JobEvent) -> str:
@@ -263,11 +262,6 @@ def _number(value: object) -> object:
     if isinstance(value, str) and re.fullmatch(r"-?\d{1,300}(\.\d+)?([eE][+-]?\d+)?", value):
         return float(value) if re.search(r"[.eE]", value) else int(value)
     return value
-
-
-def _safe(name: str) -> str:
-    """Return a name as one part of a path: it comes from a server."""
-    return re.sub(r"[^\w.-]", "_", PurePosixPath(name).name)[-LONGEST_NAME:].lstrip(".") or "_"
 
 
 def _json(value: JsonObject, indent: int | None = None) -> bytes:

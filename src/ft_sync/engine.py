@@ -8,14 +8,13 @@ waits, and nowhere else.
 from __future__ import annotations
 
 import math
-import tempfile
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from ft_sync import scratch
 from ft_sync.arrival import Arrivals, Written
 from ft_sync.downloads import Downloads
 from ft_sync.errors import REFUSALS, BadData, FtSyncError, RunExists, Stopped, Unavailable, unexpected
@@ -49,10 +48,10 @@ def sync(source: JobSource, sink: RunSink, clock: Clock, request: Request, obser
     watches as planned; any other raises it again.
     """
     with (
-        tempfile.TemporaryDirectory(prefix="ftsync-") as folder,
+        scratch.folder() as folder,
         Workers[Result](STAGES * request.concurrency) as workers,
     ):
-        downloads = Downloads(source, Path(folder))
+        downloads = Downloads(source, folder)
         work = _Work(source, sink, clock, request, one_at_a_time(observe), workers, downloads)
         return in_order(work.carry_through, work.interrupt)
 

@@ -22,6 +22,8 @@
 
 from __future__ import annotations
 
+from ft_sync.redaction import cleanse, redact
+
 
 class FtSyncError(Exception):
     """Base of every error that ftsync raises on purpose.
@@ -32,9 +34,10 @@ class FtSyncError(Exception):
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        # Both may quote a service, which may have quoted a key.
+        self.message = redact(message)
+        self.hint = None if hint is None else redact(hint)
+        super().__init__(self.message)
 
 
 class ConfigError(FtSyncError):
@@ -91,6 +94,7 @@ class Unexpected(FtSyncError):  # noqa: N818 - names what happened
 
 def unexpected(cause: Exception) -> Unexpected:
     """Return the error for a bug met in one job: it must not cost the others."""
+    cleanse(cause)
     error = Unexpected(f"unexpected {type(cause).__name__}: {cause}", hint="please report this; --debug shows where")
     error.__cause__ = cause
     return error

@@ -13,6 +13,7 @@ import platformdirs
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from ft_sync import redaction
 from ft_sync.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -177,6 +178,7 @@ def load(arguments: Mapping[str, Any]) -> Settings:
     Raises:
         ConfigError: Naming the flag, the variable or the file that holds the bad value.
     """
+    redaction.learn_environment(os.environ)
     given = {name: value for name, value in arguments.items() if value is not None}
     try:
         return Settings(**given)

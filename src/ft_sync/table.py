@@ -6,6 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from ft_sync.scratch import private
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
@@ -39,7 +41,7 @@ def write_table(path: Path, columns: Mapping[str, type], rows: Iterable[Sequence
         "columns": list(columns),
     }
     count = 0
-    with path.open("w", encoding="utf-8") as out:
+    with open(path, "w", encoding="utf-8", opener=private) as out:
         out.write(json.dumps(head)[:-1] + ', "data": [')
         for count, row in enumerate(rows, 1):
             out.write((", " if count > 1 else "") + json.dumps(row))

@@ -9,13 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
-import tempfile
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ft_sync import convert, datasets, engine
+from ft_sync import convert, datasets, engine, scratch
 from ft_sync.compare import (
     Dataset,
     Differs,
@@ -44,6 +42,7 @@ from ft_sync.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from ft_sync.compare import HeldRun
     from ft_sync.events import Observer
@@ -63,10 +62,10 @@ def verify(source: JobSource, sink: RunSink, clock: Clock, request: Request, obs
     One job that cannot be read stops no other. An interruption (Ctrl-C) ends it at once: there is nothing to undo.
     """
     with (
-        tempfile.TemporaryDirectory(prefix="ftsync-") as folder,
+        scratch.folder() as folder,
         Workers[Verdict](SIDES * request.concurrency) as workers,
     ):
-        files = _Files(source, Path(folder), request.table_rows)
+        files = _Files(source, folder, request.table_rows)
         work = _Work(source, sink, request, engine.one_at_a_time(observe), workers, files)
 
         def interrupt() -> bool:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import wandb
 
 from ft_sync.errors import ConfigError
 from ft_sync.models import Mark
-from ft_sync.sinks.wandb import SET_BY_US, check_init, mark_from
+from ft_sync.sinks.wandb import REFUSED_SETTINGS, SET_BY_US, check_init, mark_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.mark.parametrize("key", sorted(SET_BY_US))
@@ -39,6 +42,18 @@ def test_what_wandb_takes_is_taken(init: dict[str, Any]) -> None:
 def test_what_would_be_misunderstood_or_write_nothing_is_refused(init: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         check_init(init)
+
+
+@pytest.mark.parametrize("key", sorted(REFUSED_SETTINGS))
+@pytest.mark.parametrize("kind", [dict, wandb.Settings])
+def test_neither_certificates_nor_keys_are_settings_of_a_run(key: str, kind: Callable[..., Any]) -> None:
+    with pytest.raises(ConfigError, match=key) as raised:
+        check_init({"settings": kind(**{key: "a" * 40 if key == "api_key" else True})})
+    assert raised.value.hint == REFUSED_SETTINGS[key]
+
+
+def test_what_is_refused_as_a_setting_is_one_of_wandbs() -> None:
+    assert set(REFUSED_SETTINGS) <= set(wandb.Settings.model_fields)
 
 
 def test_every_argument_that_ftsync_sets_is_one_of_wandbs() -> None:

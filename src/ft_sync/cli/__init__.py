@@ -2,7 +2,6 @@
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -11,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from ft_sync import __version__
+from ft_sync import __version__, redaction
 from ft_sync.cli import exits, interrupts, render
 from ft_sync.cli.archive import archive
 from ft_sync.cli.config import config
@@ -53,8 +52,9 @@ def run(arguments: Sequence[str]) -> int:
     arguments = arguments or ["--help"]
     # Read from the words as given: they matter also for an error in the words.
     as_json, debug = "--json" in arguments, "--debug" in arguments
-    if not {"-v", "--verbose"} & {*arguments}:
-        os.environ.setdefault("WANDB_SILENT", "true")
+    redaction.learn_environment(os.environ)
+    # What the SDK would print is neither redacted nor without control characters; what matters of it is told by us.
+    os.environ["WANDB_SILENT"] = "true"
     failure: FtSyncError
     try:
         code = _command()(arguments, prog_name="ftsync", standalone_mode=False)
@@ -70,7 +70,7 @@ def run(arguments: Sequence[str]) -> int:
             render.tell("interrupted; run the same command again to carry on")
         return code or exits.DONE
     if debug:
-        traceback.print_exception(failure)
+        render.trace(failure)
     return _report(failure, as_json=as_json)
 
 
@@ -104,9 +104,9 @@ def _report(error: FtSyncError, *, as_json: bool) -> int:
     ending = exits.ending(error)
     if as_json:
         render.document({"error": exits.described(error)})
-    render.tell(f"ftsync: {ending.title}: {render.safe(error.message)}")
+    render.tell(f"ftsync: {ending.title}: {error.message}")
     if error.hint:
-        render.tell(f"  next: {render.safe(error.hint)}")
+        render.tell(f"  next: {error.hint}")
     return ending.exit_code
 
 

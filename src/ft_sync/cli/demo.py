@@ -108,7 +108,7 @@ def _explain(report: "SyncReport", *, online: bool) -> None:
     first = str(report.synced[0].url)
     render.tell()
     if online:
-        render.tell(f"{runs} written, see {render.safe(first)}")
+        render.tell(f"{runs} written, see {first}")
     else:
         folder = render.place(str(Path(first).parent))
         render.tell(f"{runs} written to {folder}")

@@ -68,20 +68,20 @@ class _Lines:
                 tell(_overview(event))
                 if self._verbose:
                     for plan in plans:
-                        tell(safe(f"{plan.job.id}: {plan.reason}"))
+                        tell(f"{plan.job.id}: {plan.reason}")
             case Advanced(job_id, phase):
                 if self._verbose:
-                    tell(safe(f"{job_id}: {phase}"))
+                    tell(f"{job_id}: {phase}")
             case Verified() | JobArchived():
                 if self._verbose or _is_failure(event):
-                    tell(safe(_done(event)))
+                    tell(_done(event))
             case Waiting(job):
                 sentence = _state(event)
                 if self._last_said.get(job.id) != sentence:
                     self._last_said[job.id] = sentence
-                    tell(safe(f"{job.id}: {sentence}"))
+                    tell(f"{job.id}: {sentence}")
             case _:
-                tell(safe(_news(event)))
+                tell(_news(event))
 
 
 LINES_BESIDE_JOBS = 3

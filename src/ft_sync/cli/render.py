@@ -1,14 +1,17 @@
-"""How values become text on stdout and stderr: safe, in one place, without markup of others."""
+"""How values become text on stdout and stderr: safe, in one place, without markup of others and keys of ours."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+import traceback
 import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from ft_sync.redaction import redact, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,14 +33,14 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 def safe(text: object) -> str:
-    r"""Return text that does nothing to a terminal: control and format characters are shown as `\x1b` and the like.
+    r"""Return text that does nothing to a terminal and tells no key: control characters are shown as `\x1b`.
 
     Besides the control characters proper these are the invisible ones that reorder what is read (bidi overrides) or
     end a line, and lone surrogates, which cannot be encoded.
     """
     return "".join(
         char if unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} else _escaped(char)
-        for char in str(text)
+        for char in redact(str(text))
     )
 
 
@@ -63,13 +66,20 @@ def lines(rows: Iterable[Sequence[object]]) -> None:
 
 def document(content: dict[str, Any]) -> None:
     """Write one JSON document; all but ASCII is escaped, so it is safe in a terminal, too."""
-    emit(json.dumps({"schema": 1, **content}, indent=2) + "\n")
+    emit(json.dumps({"schema": 1, **redacted(content)}, indent=2) + "\n")
 
 
 def tell(text: str = "") -> None:
-    """Say something to the person who watches, on stderr."""
-    sys.stderr.write(f"{text}\n")
+    """Say something to the person who watches, on stderr, in one line."""
+    sys.stderr.write(f"{safe(text)}\n")
     sys.stderr.flush()
+
+
+def trace(error: BaseException) -> None:
+    """Show where an error came from; the values of variables are not part of it."""
+    for part in traceback.format_exception(error):
+        for line in part.rstrip("\n").split("\n"):
+            tell(line)
 
 
 def table(
@@ -164,7 +174,7 @@ def span(length: float | None) -> str | None:
 
 def figures(metrics: Mapping[str, float]) -> str:
     """Return metrics for people, four digits each."""
-    return ", ".join(f"{safe(name)} {value:.4g}" for name, value in metrics.items())
+    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
 
 
 _STYLES = {

@@ -64,7 +64,7 @@ def status(  # noqa: PLR0913 - one argument for each flag
         standings = list(api.list_jobs(project=project, entity=entity, mode=mode, from_archive=from_archive))
         _show_counts(standings, output)
     for failed in failures:
-        render.tell(f"{render.safe(failed.job_id)}: {render.safe(failed.error.message)}")
+        render.tell(f"{failed.job_id}: {failed.error.message}")
     if failures:
         raise typer.Exit(exits.INCOMPLETE)
     if exit_code and not all(standing.job.is_finished for standing in standings):

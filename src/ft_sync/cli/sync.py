@@ -1,7 +1,6 @@
 """`ftsync sync` and `ftsync resync`: one command that writes, under two rules."""
 
 import sys
-import traceback
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import typer
@@ -188,7 +187,7 @@ def show(report: "SyncReport", command: str, output: Output) -> int:
         _summarize(report)
     if output.debug:
         for failed in report.failed:
-            traceback.print_exception(failed.error)
+            render.trace(failed.error)
     return exits.of_report(report)
 
 
@@ -216,7 +215,7 @@ def _summarize(report: "SyncReport") -> None:
     if report.timed_out:
         render.tell("  next: run the same command again to wait for the unfinished jobs")
     for hint in dict.fromkeys(failed.error.hint for failed in report.failed if failed.error.hint):
-        render.tell(f"  next: {render.safe(hint)}")
+        render.tell(f"  next: {hint}")
 
 
 def _show_preview(preview: "Preview", command: str, output: Output) -> int:

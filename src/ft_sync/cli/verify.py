@@ -2,7 +2,6 @@
 
 import json as json_format
 import sys
-import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -109,7 +108,7 @@ def show(verification: "Verification", output: Output, *, repair: bool) -> int:
     if output.debug:
         for verdict in verification.verdicts:
             if isinstance(verdict, Unreadable):
-                traceback.print_exception(verdict.error)
+                render.trace(verdict.error)
     return exits.of_verification(verification)
 
 
@@ -143,11 +142,11 @@ def _summarize(verification: "Verification", *, repair: bool) -> None:
 
     for verdict in verification.verdicts:
         for note in getattr(verdict, "notes", ()):
-            render.tell(render.safe(f"{verdict.job_id}: note: {note}"))
+            render.tell(f"{verdict.job_id}: note: {note}")
     counts = verification.counts
     render.tell(", ".join(f"{number} {kind}" for kind, number in counts.items()) or "nothing to verify")
     if not repair and (counts.get("differs") or counts.get("missing")):
         render.tell("  next: the same command with --repair writes again what differs or is missing")
     errors = (verdict.error for verdict in verification.verdicts if isinstance(verdict, Unreadable))
     for hint in dict.fromkeys(error.hint for error in errors if error.hint):
-        render.tell(f"  next: {render.safe(hint)}")
+        render.tell(f"  next: {hint}")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ft_sync import scratch
 from ft_sync.compare import Digest, HeldDataset, HeldModel, HeldRun
+from ft_sync.errors import BadData
 from ft_sync.models import MetricRow, RunId
 from ft_sync.names import DATASET_TYPES, FOLDER, MODEL_FILE
 from ft_sync.sinks.wandb import SDK_ERRORS, http_status
@@ -17,6 +17,7 @@ from ft_sync.table import count_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     import wandb
     from wandb.apis.public import Run
@@ -99,7 +100,7 @@ def _dataset_content(artifact: wandb.Artifact) -> Content:
     rows = None
     for file in files:
         if file.name.endswith(".table.json"):
-            with tempfile.TemporaryDirectory(prefix="ftsync-") as folder:
+            with scratch.folder() as folder:
                 rows = count_rows(_downloaded(file, folder))
     return dict(_digests(files)), rows
 
@@ -107,7 +108,7 @@ def _dataset_content(artifact: wandb.Artifact) -> Content:
 def _content(model: wandb.Artifact) -> dict[str, Any]:
     """Return the content of a model artifact, empty if it cannot be read."""
     for file in model.files([MODEL_FILE]):
-        with tempfile.TemporaryDirectory(prefix="ftsync-") as folder:
+        with scratch.folder() as folder:
             try:
                 content = json.loads(_downloaded(file, folder).read_bytes())
             except ValueError:
@@ -123,14 +124,17 @@ def _digests(files: Iterable[File]) -> Iterator[tuple[str, Digest]]:
 
 def _md5(file: File) -> str:
     """Return the digest of a file of which W&B does not know it."""
-    with tempfile.TemporaryDirectory(prefix="ftsync-") as folder, _downloaded(file, folder).open("rb") as content:
+    with scratch.folder() as folder, _downloaded(file, folder).open("rb") as content:
         digest = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).digest()
     return base64.b64encode(digest).decode()
 
 
-def _downloaded(file: File, folder: str) -> Path:
-    file.download(folder).close()
-    return Path(folder, file.name)
+def _downloaded(file: File, folder: Path) -> Path:
+    path = folder / str(file.name)
+    if not path.resolve().is_relative_to(folder.resolve()):  # the SDK would write there
+        raise BadData(f"a file in W&B is named {file.name!r}", hint="delete the run or artifact that holds it")
+    file.download(str(folder)).close()
+    return path
 
 
 def _collection(artifact: wandb.Artifact) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import wandb
 
+from ft_sync import redaction
 from ft_sync.compare import differ
 from ft_sync.errors import AuthError, NotFound, NotLoggedIn
 from ft_sync.models import Enrich, JobId, Origin, RunId, RunState
@@ -243,7 +244,9 @@ class OnlineSink:
             # run of its own, there is a login, and asking for one is refused.
             self._is_logged_in = wandb.run is not None or wandb.login(prompt=False, verify=False)
         except SDK_ERRORS as error:
+            redaction.cleanse(error)
             raise AuthError(f"the W&B key cannot be used: {error}", hint="`wandb login --relogin`") from error
+        redaction.learn(wandb.setup().settings.api_key)  # which may stand in a file of the SDK's
         if not self._is_logged_in:
             raise NotLoggedIn("not logged in to W&B", hint="`wandb login`, or export WANDB_API_KEY=…, or use --offline")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import glob
 import json
-import re
 import shutil
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -16,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import wandb
 from filelock import FileLock, Timeout
 
-from ft_sync import datasets
+from ft_sync import datasets, redaction
 from ft_sync._version import __version__
 from ft_sync.convert import STATUS_KEYS, best_of, model_content, portable
 from ft_sync.datasets import DatasetFormat, DatasetSummary
+from ft_sync.file_names import file_name
 from ft_sync.models import Create, Enrich, Mark, Replace
 from ft_sync.names import DATASET_TYPES, MODEL_FILE, alias, artifact_name, dataset_name, table_file, table_key
-from ft_sync.sinks.sdk import end_status_thread, entry, in_batches
+from ft_sync.sinks.sdk import end_status_thread, entry, in_batches, without_log
 from ft_sync.sinks.wandb import JOB_TYPE, RunOptions, translated
 from ft_sync.table import write_table
 
@@ -152,13 +152,9 @@ class WandbRun:
         name = artifact_name(self.options.model_artifact_name)
         artifact = wandb.Artifact(name, type=self.options.model_artifact_type, metadata=_filterable(content))
         text = json.dumps(content, indent=2, ensure_ascii=False)
-        if self.options.mode == "online":
-            with artifact.new_file(MODEL_FILE, mode="w", encoding="utf-8") as out:
-                out.write(text)
-        else:
-            path = self._own_file(name, MODEL_FILE)
-            path.write_text(text, encoding="utf-8")
-            artifact.manifest.add_entry(entry(path, MODEL_FILE))
+        path = self._own_file(name, MODEL_FILE)
+        path.write_text(text, encoding="utf-8")
+        artifact.manifest.add_entry(entry(path, MODEL_FILE))
         with translated("the model artifact"):
             self._model = self.run.log_artifact(artifact, aliases=["latest", alias(record.job_id)])
 
@@ -271,8 +267,8 @@ def opened(
         held: See `WandbRun`.
         native: For a run to be enriched, the `tags`, `notes` and `summary` that it has.
     """
-    init = dict(options.init)
-    native = native or {}
+    init = redaction.redacted(dict(options.init))
+    native = redaction.redacted(native or {})
     config = {**(init.pop("config", None) or {}), **record.config}
     tags = [*native.get("tags", ()), *record.tags, *(init.pop("tags", None) or ())]
     had = native.get("notes") or ""
@@ -281,7 +277,7 @@ def opened(
     settings = init.pop("settings", None) or {}
     is_new = isinstance(plan, Create | Replace)
     names = {} if isinstance(plan, Enrich) else {"name": record.job_id, "job_type": JOB_TYPE}
-    with translated(f"the run {plan.run_id}"):
+    with translated(f"the run {plan.run_id}"), without_log():
         run = wandb.init(
             **{
                 **names,
@@ -393,8 +389,9 @@ def _reference(artifact: wandb.Artifact) -> str:
 
 def _file_name(file: TrainingFile) -> str:
     """Return the file's own name, made safe: it comes from a server and must stay inside the artifact."""
-    name = re.sub(r"[^\w.-]", "_", file.filename or "")[-60:].lstrip(".") or str(file.id)
-    return f"file_{name}" if name.endswith(".table.json") else name  # the table has such a name itself
+    name = file_name(file.filename or file.id)
+    # The table has such a name itself, and not every file system tells upper case from lower.
+    return f"file_{name}" if name.lower().endswith(".table.json") else name
 
 
 def _given(settings: dict[str, object] | wandb.Settings) -> dict[str, Any]:

@@ -8,19 +8,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+import logging
+import os
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import wandb
 from wandb.sdk.artifacts.artifact_instance_cache import artifact_instance_cache, artifact_instance_cache_by_client_id
 from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
 from wandb.sdk.lib.paths import LogicalPath
 
+from ft_sync.redaction import redact
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import wandb
     from wandb.apis.public import Run
 
 MESSAGES_AT_ONCE = 100
@@ -93,3 +97,48 @@ def in_batches(run: wandb.Run) -> Iterator[None]:
         yield
     finally:
         del interface._publish
+
+
+_opening = threading.local()
+
+
+def _keep_log_from_core() -> None:
+    """Let the SDK's core keep no log of a run that is opened here: it writes down what a server answers.
+
+    It does so whatever `x_log_level` says, and a server may repeat the key that it was sent (wandb 0.31.0).
+    """
+    to_proto = wandb.Settings.to_proto
+
+    def told_to_core(settings: wandb.Settings) -> Any:  # noqa: ANN401 - the SDK's message
+        told = to_proto(settings)
+        if getattr(_opening, "without_log", False):
+            told.log_internal.value = os.devnull
+        return told
+
+    wandb.Settings.to_proto = told_to_core  # type: ignore[method-assign, assignment]
+
+
+_keep_log_from_core()
+
+
+@contextmanager
+def without_log() -> Iterator[None]:
+    """Have the runs that this thread opens meanwhile keep no log of the core's."""
+    _opening.without_log = True
+    try:
+        yield
+    finally:
+        _opening.without_log = False
+
+
+class _WithoutKeys(logging.Filter):
+    """Redacts what the SDK writes into a run's `debug.log`, which is also what a server answered."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = redact(record.getMessage()), None
+        if record.exc_info:
+            record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
+        return True
+
+
+logging.getLogger("wandb").addFilter(_WithoutKeys())

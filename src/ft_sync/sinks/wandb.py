@@ -14,6 +14,7 @@ import wandb
 from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
+from ft_sync import redaction
 from ft_sync.datasets import TABLE_ROWS
 from ft_sync.errors import AuthError, ConfigError, FtSyncError, IdTaken, RunExists, SinkRejected, Unavailable
 from ft_sync.models import Mark
@@ -46,6 +47,11 @@ SET_BY_US = {
     "reinit": "ftsync gives every job a run of its own",
 }
 
+REFUSED_SETTINGS = {
+    "insecure_disable_ssl": "certificates are always checked; name a CA of your own in SSL_CERT_FILE",
+    "api_key": "a key is never an argument: export WANDB_API_KEY=…, or `wandb login`",
+}
+
 Mode = Literal["online", "offline"]
 
 
@@ -67,7 +73,7 @@ class RunOptions:
     init: JsonObject = field(default_factory=dict)
 
 
-def check_init(init: Mapping[str, object]) -> None:
+def check_init(init: Mapping[str, Any]) -> None:
     """Refuse arguments that `wandb.init` does not know or that are not the user's to set.
 
     Raises:
@@ -82,6 +88,10 @@ def check_init(init: Mapping[str, object]) -> None:
             raise ConfigError(f"--init {key}=…: wandb.init has no such argument", hint=f"there is {', '.join(near)}")
         if key in {"config", "settings"} and not isinstance(value, dict | wandb.Settings):
             raise ConfigError(f"--init {key}=… needs a JSON object", hint=f"""for example --init '{key}={{"a": 1}}'""")
+    settings = init.get("settings") or {}
+    given = settings.model_fields_set if isinstance(settings, wandb.Settings) else settings
+    for key in [key for key in REFUSED_SETTINGS if key in given]:
+        raise ConfigError(f"--init settings=… cannot set {key}", hint=REFUSED_SETTINGS[key])
     if any(str(tag).startswith(NATIVE_TAG) for tag in _listed(init.get("tags"))):
         raise ConfigError(
             f"--init tags=…: tags that start with {NATIVE_TAG} mark runs of OpenAI's own integration",
@@ -97,11 +107,13 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except SDK_ERRORS as error:
+        redaction.cleanse(error)
         if http_status(error) is None:
             time.sleep(CANCEL_SECONDS)
         raise translate(error, what) from error
     except ValueError as error:
         # `Artifact.wait` reports a refused upload so.
+        redaction.cleanse(error)
         raise SinkRejected(f"W&B refused {what}: {error}", hint="run the same command again") from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
@@ -11,6 +10,7 @@ from urllib.parse import quote
 import httpx2  # openai's own transport: its errors escape the SDK while a body is streamed
 import openai
 
+from ft_sync import redaction
 from ft_sync.errors import (
     AuthError,
     BadData,
@@ -23,6 +23,8 @@ from ft_sync.errors import (
 )
 from ft_sync.models import Download
 from ft_sync.once import Once
+from ft_sync.scratch import private
+from ft_sync.sources.guard import guarded
 from ft_sync.sources.objects import checkpoint_from, event_from, file_from, job_from, text
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ class OpenAISource:
     """
 
     def __init__(self, client: openai.OpenAI, pace: Pace) -> None:
-        self._client = client.with_options(max_retries=0)  # the pace asks again: one for all workers
+        self._client = guarded(client).with_options(max_retries=0)  # the pace asks again: one for all workers
         self._pace = pace
         self._files: Once[FileId, File] = Once()
 
@@ -123,7 +125,7 @@ class OpenAISource:
                     content += chunk
                     if len(content) > limit:
                         return None
-            return bytes(content)
+            return cast("bytes", redaction.redacted(bytes(content)))
 
         with _translated(f"file {file_id}"):
             return self._pace(read)
@@ -138,7 +140,7 @@ class OpenAISource:
         try:
             with self._opened(file_id, start=held) as response:
                 goes_on = held > 0 and response.headers.get("content-range", "").startswith(f"bytes {held}-")
-                with open(to, "ab" if goes_on else "wb", opener=_private) as out:
+                with open(to, "ab" if goes_on else "wb", opener=private) as out:
                     out.writelines(response.iter_bytes())
         except openai.APIStatusError as error:
             if error.status_code != BEYOND_THE_END or not held:
@@ -182,7 +184,7 @@ class OpenAISource:
             answer = self._pace(lambda: self._client.get(path, cast_to=object, options={"params": params or {}}))
         if not isinstance(answer, dict):
             raise BadData(f"{what}: the service answered with something other than a JSON object", hint=RUN_HINT)
-        return cast("JsonObject", answer)
+        return cast("JsonObject", redaction.redacted(answer))
 
 
 @contextmanager
@@ -211,6 +213,7 @@ def _translated(what: str) -> Iterator[None]:
     try:
         yield
     except openai.OpenAIError as error:
+        redaction.cleanse(error)
         raise translate(error, what) from error
     except httpx2.HTTPError as error:
         raise Unavailable(f"OpenAI broke off while sending {what}", hint=RUN_HINT) from error
@@ -221,11 +224,6 @@ def _translated(what: str) -> Iterator[None]:
 def _path_of(job_id: JobId) -> str:
     """Return a job's route; an id comes from a server or a user, and may hold anything."""
     return f"/fine_tuning/jobs/{quote(job_id, safe='')}"
-
-
-def _private(path: str, flags: int) -> int:
-    """Open a file that nobody else can read."""
-    return os.open(path, flags, 0o600)
 
 
 def _served(error: openai.OpenAIError) -> str:
