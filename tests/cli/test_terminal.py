@@ -40,6 +40,19 @@ def test_a_sync_ends_with_a_table_of_outcomes(ftsync: Ftsync, world: World) -> N
     assert COLOR.search(said.out)
 
 
+def test_a_verification_is_a_table(ftsync: Ftsync, world: World) -> None:
+    world.add(*samples.many(2))
+    newest, oldest = (job.id for job in world.jobs)
+    ftsync("sync", "--job", oldest)
+    said = ftsync("verify")
+    assert plain(said.out) == [
+        "verdict job item expected found",
+        f"identical {oldest} - - -",
+        f"missing {newest} - - not in W&B yet",
+    ]
+    assert COLOR.search(said.out)
+
+
 def test_nothing_to_do_is_no_empty_table(ftsync: Ftsync) -> None:
     said = ftsync("sync")
     assert said.out == ""

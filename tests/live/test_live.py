@@ -103,6 +103,7 @@ def test_the_end_is_what_a_sync_of_the_finished_job_gives(
         job.ends(status)
     assert sync.report().ended_badly == (() if status == "succeeded" else (job.id,))
     assert (run().id, run().state) == (job.id, "finished" if status == "succeeded" else "failed")
+    assert ft_sync.verify().counts == {"identical": 1}
     assert held(run()) == of_the_finished_job(backend)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -161,6 +162,20 @@ def test_a_result_file_that_is_gone_is_a_note(source: OpenAISource, world: World
     found = snapshot(source, job)
     assert found.result_files == ()
     assert "could not be had" in found.notes[0]
+
+
+def test_what_describes_a_training_file_that_is_gone_is_asked_for_and_is_no_note(
+    source: OpenAISource, world: World
+) -> None:
+    (job_id,) = full(world, 1)
+    job = source.job(JobId(job_id))
+    world.remove(str(job.training_file))
+    known = snapshot(source, job, lambda file: replace(file, filename="kept.jsonl"))
+    assert known.training_files[0].filename == "kept.jsonl"
+    assert known.notes == ()
+    unknown = snapshot(source, job, lambda _: None)
+    assert unknown.training_files[0].filename is None
+    assert "could not be described" in unknown.notes[0]
 
 
 def test_a_result_file_as_large_as_weights_is_not_read(source: OpenAISource, world: World, sandbox: Sandbox) -> None:
