@@ -32,7 +32,7 @@ from ft_sync.errors import REFUSALS, FtSyncError, Unavailable, unexpected
 from ft_sync.events import Selected, Verified
 from ft_sync.follow import Patience
 from ft_sync.interruption import in_order
-from ft_sync.models import Create, Origin, Replace, RunState, Skip, Skipped
+from ft_sync.models import Create, Failed, Origin, Replace, RunState, Skip, Skipped
 from ft_sync.once import Once
 from ft_sync.plan import current
 from ft_sync.planning import Selection, preview
@@ -41,7 +41,7 @@ from ft_sync.table import write_table
 from ft_sync.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from ft_sync.compare import HeldRun
@@ -83,23 +83,24 @@ def repair(  # noqa: PLR0913, PLR0917 - who takes part
 
     A job of which W&B holds more than the source still gives is left alone: nothing could bring that back.
     """
-    verdicts: dict[JobId, Verdict] = {one.job_id: _left_alone(one) for one in found.verdicts}
     broken = [one for one in found.verdicts if isinstance(one, Missing) or (isinstance(one, Differs) and not one.lost)]
     for file in (file for one in broken if isinstance(one, Differs) for file in one.stale):
         sink.renew(file)
+
+    def synced(chosen: Sequence[Verdict], *, overwrite: bool) -> tuple[Failed, ...]:
+        again = _again(request, chosen, overwrite=overwrite)
+        return engine.sync(source, sink, clock, again, observe).failed if chosen else ()
+
     # What lacks `latest` alone is complete: a sync that leaves it as it is moves `latest` there.
     complete = [one for one in broken if isinstance(one, Differs) and not one.is_to_be_written]
-    failures: dict[JobId, FtSyncError] = {}
-    for verdicts_on, overwrite in ((complete, False), ([one for one in broken if one not in complete], True)):
-        if verdicts_on:
-            again = _again(request, verdicts_on, overwrite=overwrite)
-            report = engine.sync(source, sink, clock, again, observe)
-            failures |= {failed.job_id: failed.error for failed in report.failed}
+    others = [one for one in broken if one not in complete]
+    failed = (*synced(complete, overwrite=False), *synced(others, overwrite=True))
+    failures = {one.job_id: f"it could not be repaired: {one.error.message}" for one in failed}
+    verdicts = {one.job_id: _left_alone(one) for one in found.verdicts}
     if broken:
         for verdict in verify(source, sink, clock, _again(request, broken, overwrite=True), observe).verdicts:
-            error = failures.get(verdict.job_id)
-            said = f"it could not be repaired: {error.message}" if error else None
-            verdicts[verdict.job_id] = _noted(verdict, said) if said else verdict
+            note = failures.get(verdict.job_id)
+            verdicts[verdict.job_id] = _noted(verdict, note) if note else verdict
     return Verification(tuple(verdicts.values()))
 
 

@@ -133,7 +133,8 @@ def _shown(value: object) -> str | None:
     """Return a value in one line, shortened."""
     if value is None:
         return None
-    text = value if isinstance(value, str) else json_format.dumps(value, default=str, ensure_ascii=False)
+    is_json = isinstance(value, dict | list | int | float)
+    text = json_format.dumps(value, default=str, ensure_ascii=False) if is_json else str(value)
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 

@@ -44,8 +44,8 @@ class Reader:
         self._model = model
         self._contents = contents
 
-    def read(self, run: Run, newest_model: Callable[[], str | None]) -> HeldRun:
-        """Return what the run holds; `newest_model` tells the id of the artifact that is the newest job's model."""
+    def read(self, run: Run, newest_model: Callable[[str], str | None]) -> HeldRun:
+        """Return what the run holds; `newest_model` tells, by the type, which artifact is the newest job's model."""
         logged = [one for one in run.logged_artifacts(A_PAGE) if _collection(one) == self._model]
         model = max(logged, key=lambda one: (bool(one.aliases), _version(one)), default=None)
         types = set(DATASET_TYPES.values())
@@ -60,7 +60,9 @@ class Reader:
             files=dict(_digests(run.files(pattern=f"{FOLDER}/%", per_page=A_PAGE))),
             log=_log(run),
             datasets=tuple(self._dataset(one) for one in run.used_artifacts(A_PAGE) if one.type in types),
-            model=HeldModel(tuple(model.aliases), _content(model), model.id == newest_model()) if model else None,
+            model=HeldModel(tuple(model.aliases), _content(model), model.id == newest_model(model.type))
+            if model
+            else None,
         )
 
     def _dataset(self, artifact: wandb.Artifact) -> HeldDataset:
@@ -103,6 +105,10 @@ def _dataset_content(artifact: wandb.Artifact) -> Content:
             with scratch.folder() as folder:
                 rows = count_rows(_downloaded(file, folder))
     return dict(_digests(files)), rows
+
+
+def _model(artifact: wandb.Artifact, *, is_newest: bool) -> HeldModel:
+    return HeldModel(tuple(artifact.aliases), _content(artifact), is_newest)
 
 
 def _content(model: wandb.Artifact) -> dict[str, Any]:

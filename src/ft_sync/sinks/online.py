@@ -163,9 +163,9 @@ class OnlineSink:
                 newest.save()
             self._has_moved_latest = False
 
-    def _newest_model(self) -> str | None:
+    def _newest_model(self, kind: str) -> str | None:
         """Return the id of the artifact that `latest` should name."""
-        newest = self._newest.get(self._model, lambda: self._newest_of(self._options.model_artifact_type))
+        newest = self._newest.get(self._model, lambda: self._newest_of(kind))
         return newest.id if newest else None
 
     def _newest_of(self, kind: str) -> wandb.Artifact | None:
