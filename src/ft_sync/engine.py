@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ft_sync import scratch
 from ft_sync.arrival import Arrivals, Written
 from ft_sync.downloads import Downloads
-from ft_sync.errors import REFUSALS, BadData, FtSyncError, RunExists, Stopped, Unavailable, unexpected
+from ft_sync.errors import REFUSALS, BadData, BeingWritten, FtSyncError, RunExists, Stopped, Unavailable, unexpected
 from ft_sync.events import Delayed, Event, Interrupted, Noted, Observer, Planned, Settled
 from ft_sync.follow import Follower
 from ft_sync.following import Following
@@ -238,6 +238,8 @@ class _Work:
     def write(self, step: Write) -> Written | Skipped:
         try:
             return Written(*self.writer.write(step))
+        except BeingWritten as error:
+            return Skipped(step.job.id, error.message, step.job.status)
         except RunExists:
             # Somebody else was quicker, or has a run of that name which is none of the job's.
             (again,) = plan_all([step.job], self.sink, self.chosen)

@@ -14,7 +14,8 @@
     │   └── Refused      or said that it will not answer this request
     ├── SinkRejected     W&B was told, and does not hold what it was told
     │   ├── IdTaken      it will not take this run id for some time: a run that had it was deleted
-    │   └── RunExists    a run that was to be made is there by now
+    │   ├── RunExists    a run that was to be made is there by now
+    │   └── BeingWritten another process on this machine writes the run right now
     └── Unexpected       a bug of ours that cost one job; its cause is chained
 
 "Not found" and "could not ask" are different answers, so nothing ever turns an `Unavailable` into a `NotFound`.
@@ -82,6 +83,10 @@ class SinkRejected(FtSyncError):  # noqa: N818 - names what W&B did
 
 class RunExists(SinkRejected):
     """A run that was to be made is there by now: somebody else was quicker, or had the id before."""
+
+
+class BeingWritten(SinkRejected):
+    """Another process on this machine writes the run right now."""
 
 
 class IdTaken(SinkRejected):

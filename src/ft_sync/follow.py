@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ft_sync import convert
-from ft_sync.errors import FtSyncError, NotFound, RunExists, Stopped
+from ft_sync.errors import BeingWritten, FtSyncError, NotFound, RunExists, Stopped
 from ft_sync.events import Noted, Observer, Waiting
 from ft_sync.models import JobSnapshot
 from ft_sync.results import flatten
@@ -120,7 +120,7 @@ class Follower:
             events = self.source.events(self.job.id, after=self._progress.last_event)
             if self.live is not None:
                 self._log(self.live, convert.record(JobSnapshot(self.job, events)))
-        except RunExists:
+        except (RunExists, BeingWritten):
             self.live = None  # another process writes it
         except NotFound:
             pass  # some services keep no events; the job's end shows in the listing

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from ft_sync.errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -19,6 +21,9 @@ PREFIX = "ftsync-"
 
 LOCK = "ftsync.lock"
 """In each folder: held by the process that uses it, and free once that has ended, however it did."""
+
+
+ELSEWHERE = "have TMPDIR name a folder of yours"
 
 
 @contextmanager
@@ -31,6 +36,23 @@ def folder() -> Iterator[Path]:
     finally:
         lock.release()  # before the folder goes: not every system removes an open file
         shutil.rmtree(path, ignore_errors=True)
+
+
+def locks() -> Path:
+    """Return the folder of this user's locks, the same for every process on this machine.
+
+    Raises:
+        ConfigError: Somebody else has made it, or nobody can.
+    """
+    path = Path(tempfile.gettempdir()) / (f"ftsync-locks-{os.getuid()}" if os.name == "posix" else "ftsync-locks")
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+        is_ours = _is_private(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be made: {error.strerror}", hint=ELSEWHERE) from error
+    if not is_ours:
+        raise ConfigError(f"{path} is not yours alone", hint=ELSEWHERE)
+    return path
 
 
 def private(path: str, flags: int) -> int:
@@ -60,7 +82,13 @@ def _made() -> tuple[Path, FileLock]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether this user made it, and nobody else could put anything into it."""
+    """Whether it is such a folder that this user made."""
+    return _is_private(path) and (path / LOCK).is_file()
+
+
+def _is_private(path: Path) -> bool:
+    """Whether this user made the folder, and nobody else could put anything into it."""
     found = path.lstat()
-    is_private = stat.S_ISDIR(found.st_mode) and not (os.name == "posix" and stat.S_IMODE(found.st_mode) & 0o077)
-    return is_private and (os.name != "posix" or found.st_uid == os.getuid()) and (path / LOCK).is_file()
+    if os.name != "posix":
+        return stat.S_ISDIR(found.st_mode)
+    return stat.S_ISDIR(found.st_mode) and not stat.S_IMODE(found.st_mode) & 0o077 and found.st_uid == os.getuid()

@@ -12,7 +12,7 @@ import pytest
 
 from ft_sync.archives import MANIFEST, Archive, Stored
 from ft_sync.sandbox import Sandbox, World, samples
-from tests.held import held
+from tests.truth import of_run
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Ftsync
@@ -85,7 +85,7 @@ def test_what_is_no_archive_is_said_by_every_command(ftsync: Ftsync, command: st
 
 
 def runs(backend: WandbBackend, project: str) -> dict[str, Any]:
-    return {run.id: held(run) for run in backend.runs(project)}
+    return {run.id: of_run(run) for run in backend.runs(project)}
 
 
 def test_runs_made_from_the_archive_are_those_made_from_the_service(

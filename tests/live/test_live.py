@@ -14,9 +14,9 @@ import pytest
 
 import ft_sync
 from ft_sync.events import Delayed
-from tests.held import held
 from tests.live.conftest import POLL, polls, syncing, until
 from tests.live.driven import Driven, loss
+from tests.truth import of_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ def of_the_finished_job(backend: WandbBackend) -> dict[str, Any]:
     """What a sync of the finished job gives, in a project of its own."""
     ft_sync.sync(project="finished", include_unsuccessful=True)
     (run,) = backend.runs("finished")
-    found = held(run)
+    found = of_run(run)
     backend.store.projects.pop((run.project.entity, "finished"))
     return found
 
@@ -104,7 +104,7 @@ def test_the_end_is_what_a_sync_of_the_finished_job_gives(
     assert sync.report().ended_badly == (() if status == "succeeded" else (job.id,))
     assert (run().id, run().state) == (job.id, "finished" if status == "succeeded" else "failed")
     assert ft_sync.verify().counts == {"identical": 1}
-    assert held(run()) == of_the_finished_job(backend)
+    assert of_run(run()) == of_the_finished_job(backend)
 
 
 def test_a_run_is_rewritten_once_when_the_result_file_shows_what_no_event_had(
@@ -117,7 +117,7 @@ def test_a_run_is_rewritten_once_when_the_result_file_shows_what_no_event_had(
         until(lambda: backend.count("file_stream") and steps(run()) == [2, 4])
         job.ends(results="step,train_loss\n1,9.0\n2,8.0\n3,7.0\n4,6.0\n")
     assert (run().id, steps(run())) == (f"{job.id}-r2", [1, 2, 3, 4])
-    assert held(run()) == of_the_finished_job(backend)
+    assert of_run(run()) == of_the_finished_job(backend)
 
 
 def test_after_the_timeout_the_next_sync_goes_on_with_the_run(
@@ -133,7 +133,7 @@ def test_after_the_timeout_the_next_sync_goes_on_with_the_run(
     job.ends()
     (outcome,) = ft_sync.sync().synced
     assert (outcome.run_id, run().id, steps(run())) == (job.id, job.id, [1, 2, 3])
-    assert held(run()) == of_the_finished_job(backend)
+    assert of_run(run()) == of_the_finished_job(backend)
 
 
 def test_many_jobs_are_followed_by_few_threads_and_end_at_once_each_with_its_own_rows(

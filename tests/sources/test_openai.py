@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import openai
@@ -32,6 +32,7 @@ from ft_sync.sources.openai import (
     translate,
 )
 from ft_sync.sources.pace import Pace
+from ft_sync.sources.speed import LeastSpeed
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
@@ -251,7 +252,84 @@ def test_a_page_that_is_no_list_of_objects_is_bad_data(
 
 def test_a_service_that_ignores_the_cursor_does_not_page_for_ever(source: OpenAISource, sandbox: Sandbox) -> None:
     sandbox.fail("/fine_tuning/jobs", status=200, body={"data": [{"id": "ftjob-1"}], "has_more": True})
-    assert len(list(source.jobs())) == 2
+    assert len(list(source.jobs())) == 1
+    assert len(sandbox.requests) < 10
+
+
+def test_a_page_that_shares_entries_with_the_one_before_doubles_nothing(
+    source: OpenAISource, sandbox: Sandbox, world: World
+) -> None:
+    ids = full(world, 130)
+    jobs = [job.job for job in world.jobs]
+    sandbox.fail("after=", body={"data": jobs[90:], "has_more": False})
+    assert [job.id for job in source.jobs()] == ids
+
+
+def test_a_list_goes_on_when_the_entry_to_go_on_from_is_deleted(source: OpenAISource, world: World) -> None:
+    ids = full(world, 250)
+    jobs = source.jobs()
+    found = [next(jobs).id for _ in range(50)]
+    for deleted in ids[98:100]:
+        world.remove(deleted)
+    found += [job.id for job in jobs]
+    assert found == ids
+
+
+@pytest.mark.parametrize("has_more", [True, False])
+def test_a_page_that_is_empty_once_ends_no_list(
+    source: OpenAISource, sandbox: Sandbox, world: World, has_more: bool
+) -> None:
+    ids = full(world, 130)
+    sandbox.fail("after=", body={"data": [], "has_more": has_more}, times=1)
+    assert [job.id for job in source.jobs()] == ids
+
+
+def test_an_empty_list_that_says_it_goes_on_is_empty(source: OpenAISource, sandbox: Sandbox) -> None:
+    sandbox.fail("/jobs", body={"data": [], "has_more": True})
+    assert list(source.jobs()) == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"body": "{ half"},
+        {"body": ""},
+        {"body": "<html>", "headers": {"content-type": "text/html"}},
+        {"body": "[1]"},
+        {"truncate": 10},
+        {"raw": b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{"data": ['},
+        {"status": 302, "headers": {"Location": "/v1/fine_tuning/jobs?limit=100"}, "body": ""},
+    ],
+)
+def test_an_answer_that_is_garbled_once_is_asked_for_again(
+    source: OpenAISource, sandbox: Sandbox, world: World, fault: dict[str, Any]
+) -> None:
+    ids = full(world, 3)
+    sandbox.fail("/jobs", **fault, times=1)
+    assert [job.id for job in source.jobs()] == ids
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_file_that_ends_with_its_connection_is_taken_only_whole(
+    source: OpenAISource, sandbox: Sandbox, world: World, tmp_path: Path, whole: bool
+) -> None:
+    file = samples.dataset("big.jsonl", b"x" * 5000)
+    world.add(file)
+    source.file(FileId(file.id))
+    size = 5000 if whole else 4000
+    sandbox.fail("/content", raw=b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" + b"x" * size, times=1)
+    assert source.download(FileId(file.id), tmp_path / "content").size == 5000
+    assert sandbox.count("/content") == (1 if whole else 2)
+
+
+def test_a_body_that_comes_a_byte_at_a_time_is_given_up(sandbox: Sandbox, world: World) -> None:
+    full(world, 1)
+    sandbox.fail("/jobs", trickle=0.02)
+    http = openai.DefaultHttpx2Client(event_hooks={"response": [LeastSpeed(grace=0.1)]})
+    with openai.OpenAI(base_url=sandbox.url, api_key=API_KEY, http_client=http) as client:
+        slow = OpenAISource(client, Pace(FakeClock(), lambda _: None))
+        with pytest.raises(Unavailable, match="took too long"):
+            slow.job(JobId("ftjob-1"))
 
 
 def test_a_dropped_connection_and_a_hang_are_unavailable(sandbox: Sandbox) -> None:

@@ -17,7 +17,7 @@ from ft_sync.errors import Stopped
 from ft_sync.events import Delayed, Event
 from ft_sync.sandbox import API_KEY, Sandbox
 from ft_sync.sources import pace as pacing
-from ft_sync.sources.pace import ATTEMPTS, LONGEST_PAUSE, PATIENCE, Pace
+from ft_sync.sources.pace import ATTEMPTS, LONGEST_PAUSE, LOST_IN_A_ROW, PATIENCE, TROUBLE, Pace
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
@@ -107,10 +107,13 @@ def test_a_limited_rate_without_a_time_is_waited_for_twice_as_long_each_time(
     assert {type(one) for one in ask.heard} == {Delayed}
 
 
-def test_a_time_that_has_passed_is_no_wait(ask: Asking, sandbox: Sandbox) -> None:
-    sandbox.fail(JOBS, status=429, headers={"Retry-After": "-5"}, times=1)
+@pytest.mark.parametrize("time", ["-5", "0", "0.001", "nan"])
+def test_a_service_that_says_now_again_and_again_is_asked_ever_less_often(
+    ask: Asking, sandbox: Sandbox, time: str
+) -> None:
+    sandbox.fail(JOBS, status=429, headers={"Retry-After": time}, times=3)
     ask()
-    assert ask.clock.sleeps == []
+    assert ask.clock.sleeps == [0.75, 1.25, 2.25]
 
 
 def test_an_exhausted_quota_is_not_waited_for(ask: Asking, sandbox: Sandbox) -> None:
@@ -143,7 +146,17 @@ def test_a_service_that_fails_is_asked_a_few_times(ask: Asking, sandbox: Sandbox
     with pytest.raises(openai.APIStatusError):
         ask()
     assert sandbox.count(JOBS) == ATTEMPTS
-    assert (ask.clock.sleeps, ask.heard) == ([0.5, 1.0, 2.0], [])
+    assert ask.clock.sleeps == [0.5, 1.0, 2.0]
+
+
+def test_each_wait_for_a_service_that_fails_is_told(ask: Asking, sandbox: Sandbox) -> None:
+    sandbox.fail(JOBS, status=503, times=1)
+    sandbox.fail(JOBS, drop=True, times=1)
+    ask()
+    assert ask.heard == [
+        Delayed("OpenAI failed with status 503", 0.5),
+        Delayed("the connection to OpenAI failed", 1.0),
+    ]
 
 
 def test_a_connection_that_breaks_is_made_again_a_few_times(ask: Asking, sandbox: Sandbox) -> None:
@@ -254,7 +267,73 @@ def test_a_shorter_wait_does_not_end_a_longer_one(ask: Asking) -> None:
     ask.pace._hold_all(10.0)
     ask.pace._hold_all(1.0)
     ask()
-    assert (ask.clock.sleeps, len(ask.heard)) == ([10.25], 1)
+    assert ask.clock.sleeps == [10.25]
+
+
+def lose(ask: Asking, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(openai.APIError):
+            ask()
+
+
+def test_a_service_that_is_away_is_given_up_for_all(ask: Asking, sandbox: Sandbox) -> None:
+    sandbox.fail(JOBS, status=503)
+    lose(ask, 20)
+    assert sandbox.count(JOBS) == ATTEMPTS * LOST_IN_A_ROW
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 401}, {"drop": True}])
+def test_a_service_that_was_given_up_is_found_out_to_be_back(
+    ask: Asking, sandbox: Sandbox, fault: dict[str, Any]
+) -> None:
+    sandbox.fail(JOBS, **fault)
+    lose(ask, LOST_IN_A_ROW)
+    sandbox.heal()
+    ask.clock.time += LONGEST_PAUSE
+    ask()
+
+
+def test_a_service_that_is_still_away_is_asked_once_after_each_pause(ask: Asking, sandbox: Sandbox) -> None:
+    sandbox.fail(JOBS, status=503)
+    lose(ask, LOST_IN_A_ROW)
+    sandbox.forget()
+    for _ in range(3):
+        ask.clock.time += LONGEST_PAUSE
+        lose(ask, 5)
+    assert sandbox.count(JOBS) == 3
+
+
+def test_one_request_that_is_lost_says_nothing_of_the_others(ask: Asking, sandbox: Sandbox) -> None:
+    for _ in range(3):
+        sandbox.fail(JOBS, status=503, times=ATTEMPTS)
+        lose(ask, 1)
+        ask()
+
+
+def test_a_key_that_is_refused_is_refused_for_all(ask: Asking, sandbox: Sandbox) -> None:
+    sandbox.fail(JOBS, status=401)
+    lose(ask, 20)
+    assert sandbox.count(JOBS) == LOST_IN_A_ROW
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_what_is_refused_of_one_thing_says_nothing_of_the_others(ask: Asking, sandbox: Sandbox, status: int) -> None:
+    sandbox.fail(JOBS, status=status)
+    lose(ask, 5)
+    assert sandbox.count(JOBS) == 5
+
+
+def test_a_request_that_takes_long_to_fail_is_tried_less_often(ask: Asking) -> None:
+    asked: list[float] = []
+
+    def request() -> None:
+        asked.append(ask.clock.now())
+        ask.clock.time += TROUBLE / 2
+        raise openai.APITimeoutError(httpx2.Request("GET", "http://127.0.0.1/"))
+
+    with pytest.raises(openai.APITimeoutError):
+        ask.pace(request)
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize("fault", [{"status": 429, "headers": {"Retry-After": "5"}}, {"status": 500}])

@@ -222,7 +222,7 @@ def _news(event: Selected | Started | Noted | Delayed | Interrupted | Settled) -
         case Noted(job_id, message):
             return f"{job_id}: note: {message}"
         case Delayed(message, seconds):
-            return f"{message}: going on in {seconds:.0f} s"
+            return f"{message}: going on in {f'{seconds:.0f}' if seconds >= 1 else f'{seconds:.1f}'} s"
         case Interrupted():
             return "interrupted: finishing the jobs that are at work; once more ends at once"
         case Settled(outcome):

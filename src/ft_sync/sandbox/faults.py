@@ -5,7 +5,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus
@@ -13,8 +13,8 @@ from urllib.parse import unquote_plus
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-ABORT: Final = "ft_sync.abort"
-"""The ASGI extension by which the server lends us its connection, to be cut."""
+CONNECTION: Final = "ft_sync.connection"
+"""The ASGI extension by which the server lends us its connection, to be cut or written to."""
 
 Body = bytes | str | dict[str, Any]
 
@@ -49,8 +49,22 @@ class _Fault:
     headers: Mapping[str, str]
     drop: bool
     delay: float
+    trickle: float
     truncate: int | None
+    raw: bytes | None
     times: int | None
+    after: int
+    when: Callable[[Request], bool] | None
+
+    def strikes(self, request: Request) -> bool:
+        if self.times == 0 or not request.matches(self.path) or (self.when and not self.when(request)):
+            return False
+        if self.after > 0:
+            self.after -= 1
+            return False
+        if self.times is not None:
+            self.times -= 1
+        return True
 
 
 class Traffic:
@@ -90,8 +104,12 @@ class Traffic:
         headers: Mapping[str, str] | None = None,
         drop: bool = False,
         delay: float = 0.0,
+        trickle: float = 0.0,
         truncate: int | None = None,
+        raw: bytes | None = None,
         times: int | None = None,
+        after: int = 0,
+        when: Callable[[Request], bool] | None = None,
     ) -> None:
         """Spoil the answers to matching requests; of several faults that match, the first one acts.
 
@@ -102,8 +120,12 @@ class Traffic:
             headers: Further headers of that answer, e.g. `Retry-After`.
             drop: Close the connection without an answer.
             delay: Seconds to wait first.
+            trickle: Seconds between each byte of the body and the next.
             truncate: Close the connection after this many bytes of the body.
+            raw: Send this instead of an answer, head and all, and close the connection.
             times: Act on this many requests only.
+            after: Let this many requests pass first.
+            when: Which of the requests to act on, asked in the server's thread; all, if None.
         """
         fault = _Fault(
             path=path,
@@ -112,8 +134,12 @@ class Traffic:
             headers=headers or {},
             drop=drop,
             delay=delay,
+            trickle=trickle,
             truncate=truncate,
+            raw=raw,
             times=times,
+            after=after,
+            when=when,
         )
         with self._lock:
             self._faults.append(fault)
@@ -128,13 +154,7 @@ class Traffic:
         """Log the request and say which fault it meets."""
         with self._lock:
             self._requests.append(request)
-            for fault in self._faults:
-                if fault.times == 0 or not request.matches(fault.path):
-                    continue
-                if fault.times is not None:
-                    fault.times -= 1
-                return fault
-        return None
+            return next((fault for fault in self._faults if fault.strikes(request)), None)
 
 
 class FaultLayer:
@@ -160,12 +180,19 @@ class FaultLayer:
         if fault is None:
             await self._app(scope, receive, send)
             return
-        if fault.drop:
-            scope["extensions"][ABORT]["abort"]()
+        if fault.drop or fault.raw is not None:
+            connection = scope["extensions"][CONNECTION]["transport"]
+            if fault.raw is not None:
+                connection.write(fault.raw)
+                connection.close()
+            else:
+                connection.abort()
             await _hung_up(receive)
             return
         if fault.truncate is not None:
             send = _Truncated(send, fault.truncate)
+        if fault.trickle > 0:
+            send = _Trickled(send, receive, fault.trickle)
         if fault.status is None and fault.body is None:
             await self._app(scope, receive, send)
         else:
@@ -189,6 +216,28 @@ class _Truncated:
             message = {**message, "body": body[: self._left], "more_body": True}
             self._left -= len(message["body"])
         await self._send(message)
+
+
+class _Trickled:
+    """An ASGI `send` that takes its time for each byte of the body, for as long as somebody listens."""
+
+    def __init__(self, send: "Send", receive: "Receive", seconds: float) -> None:
+        self._send = send
+        self._receive = receive
+        self._seconds = seconds
+        self._is_heard = True
+
+    async def __call__(self, message: "Message") -> None:
+        if message["type"] != "http.response.body":
+            await self._send(message)
+            return
+        for byte in message["body"]:
+            self._is_heard = self._is_heard and not await _hung_up_within(self._seconds, self._receive)
+            if not self._is_heard:
+                return
+            await self._send({"type": "http.response.body", "body": bytes([byte]), "more_body": True})
+        if not message.get("more_body"):
+            await self._send({"type": "http.response.body", "body": b""})
 
 
 async def _hung_up(receive: "Receive") -> None:

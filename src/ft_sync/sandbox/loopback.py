@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ft_sync.sandbox.faults import ABORT
+from ft_sync.sandbox.faults import CONNECTION
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -21,7 +21,7 @@ POLL_SECONDS: Final = 0.005
 
 
 class _Protocol(HttpToolsProtocol):
-    """Uvicorn's own protocol, which also lends the app its connection so that a fault can cut it."""
+    """Uvicorn's own protocol, which also lends the app its connection so that a fault can cut it or write to it."""
 
     # Uvicorn's signature: it narrows asyncio's on purpose.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -33,7 +33,7 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {ABORT: {"abort": self.transport.abort}}
+        self.scope["extensions"] = {CONNECTION: {"transport": self.transport}}
 
 
 @contextlib.contextmanager

@@ -120,7 +120,7 @@ class OfflineSink:
                 status=summary.get("status"),
                 mark=mark_from(summary.get("ftsync")),
                 url=str(folder),
-                being_written=(folder / LOCK).exists() and is_locked(folder),
+                being_written=(folder / LOCK).exists() and is_locked(folder / LOCK),
             )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import glob
+import hashlib
 import json
+import os
 import shutil
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import wandb
 from filelock import FileLock, Timeout
 
-from ft_sync import datasets, redaction
+from ft_sync import datasets, redaction, scratch
 from ft_sync._version import __version__
 from ft_sync.convert import STATUS_KEYS, best_of, model_content, portable
 from ft_sync.datasets import DatasetFormat, DatasetSummary
+from ft_sync.errors import BeingWritten
 from ft_sync.file_names import file_name
 from ft_sync.models import Create, Enrich, Mark, Replace
 from ft_sync.names import DATASET_TYPES, MODEL_FILE, alias, artifact_name, dataset_name, table_file, table_key
@@ -36,7 +39,7 @@ TABLE_FORMAT = 1
 """Raised when the columns of a dataset's table change, so that datasets in W&B are written anew."""
 
 LOCK = "ftsync.lock"
-"""In the folder of a run: held while it is written, and free when the writer was killed."""
+"""In the folder of an offline run: held while it is written, and free when the writer was killed."""
 
 HEARTBEAT_SECONDS = 60
 """A run that is written is heard of about this often."""
@@ -276,29 +279,33 @@ def opened(
     notes = [note for note in (had, *said) if note and (note == had or note not in had)]
     settings = init.pop("settings", None) or {}
     is_new = isinstance(plan, Create | Replace)
+    live = {} if plan.job.is_finished else LIVE
     names = {} if isinstance(plan, Enrich) else {"name": record.job_id, "job_type": JOB_TYPE}
-    with translated(f"the run {plan.run_id}"), without_log():
-        run = wandb.init(
-            **{
-                **names,
-                **init,
-                "id": plan.run_id,
-                "project": options.project,
-                "entity": options.entity,
-                "mode": options.mode,
-                "tags": list(dict.fromkeys(tags)),
-                "notes": "\n\n".join(notes) or None,
-                "config": config if is_new else None,
-                # Without "never" the rows of a run that somebody made meanwhile would be added to.
-                "resume": "must" if not is_new else "never" if options.mode == "online" else None,
-                "reinit": "create_new",
-                # One object a run: a shared one mixes run ids up between threads.
-                "settings": wandb.Settings(**{**LEAN, **({} if plan.job.is_finished else LIVE), **_given(settings)}),
-            }
-        )
-        end_status_thread(run)
-    # Not the thread's own: a run that is followed is opened in one thread and closed in another.
-    with FileLock(Path(run.dir).parent / LOCK, thread_local=False).acquire(blocking=False):
+    with ExitStack() as stack:
+        if options.mode == "online":
+            stack.enter_context(locked(options, plan.run_id))
+        with translated(f"the run {plan.run_id}"), without_log():
+            run = wandb.init(
+                **{
+                    **names,
+                    **init,
+                    "id": plan.run_id,
+                    "project": options.project,
+                    "entity": options.entity,
+                    "mode": options.mode,
+                    "tags": list(dict.fromkeys(tags)),
+                    "notes": "\n\n".join(notes) or None,
+                    "config": config if is_new else None,
+                    # Without "never" the rows of a run that somebody made meanwhile would be added to.
+                    "resume": "must" if not is_new else "never" if options.mode == "online" else None,
+                    "reinit": "create_new",
+                    # One object a run: a shared one mixes run ids up between threads.
+                    "settings": wandb.Settings(**{**LEAN, **live, **_given(settings)}),
+                }
+            )
+            end_status_thread(run)
+        if options.mode == "offline":
+            stack.enter_context(FileLock(Path(run.dir).parent / LOCK, thread_local=False).acquire(blocking=False))
         try:
             if not is_new:
                 run.config.update(config, allow_val_change=True)
@@ -317,26 +324,52 @@ def opened(
             run.finish(exit_code=0 if record.failure is None else 1)
 
 
+@contextmanager
+def locked(options: RunOptions, run_id: str) -> Iterator[None]:
+    """Hold the run's lock, from before W&B hears of the run until it is closed.
+
+    Raises:
+        BeingWritten: Another process holds it.
+    """
+    path = lock_of(options, run_id)
+    try:
+        # Not the thread's own: a run that is followed is opened in one thread and closed in another.
+        with FileLock(path, thread_local=False).acquire(blocking=False):
+            yield
+            path.unlink(missing_ok=True)  # what an exception leaves says nothing of a run that was closed
+    except Timeout as error:
+        raise BeingWritten(f"its run {run_id} is being written by another process right now") from error
+
+
 def is_being_written(options: RunOptions, run_id: str, heartbeat: str | None) -> bool:
     """Whether somebody is at a run that seems to run: not if it was written here by a process that has gone.
 
     Unless W&B has heard of it since: a process elsewhere may have gone on with it.
     """
-    logs = run_folder(options).glob(f"*run-*/run-{glob.escape(run_id)}.wandb")
-    ours = [log for log in logs if (log.parent / LOCK).exists()]
-    if not ours or any(is_locked(log.parent) for log in ours):
+    lock = lock_of(options, run_id)
+    if not lock.exists() or is_locked(lock):
         return True
+    logs = run_folder(options).glob(f"*run-*/run-{glob.escape(run_id)}.wandb")
+    written = max([lock.stat().st_mtime, *(log.stat().st_mtime for log in logs)])
     heard = datetime.fromisoformat(heartbeat).replace(tzinfo=UTC).timestamp() if heartbeat else 0.0
-    return heard > max(log.stat().st_mtime for log in ours) + HEARTBEAT_SECONDS
+    return heard > written + HEARTBEAT_SECONDS
 
 
-def is_locked(folder: Path) -> bool:
-    """Whether a process is writing the run in this folder."""
+def is_locked(lock: Path) -> bool:
+    """Return whether a process holds the lock; when it was last held stays the file's time."""
+    held_at = lock.stat()
     try:
-        with FileLock(folder / LOCK).acquire(blocking=False):
+        with FileLock(lock).acquire(blocking=False):
+            os.utime(lock, ns=(held_at.st_atime_ns, held_at.st_mtime_ns))
             return False
     except Timeout:
         return True
+
+
+def lock_of(options: RunOptions, run_id: str) -> Path:
+    """Return where the lock of a run lies; ids may be longer than the names of files, and projects share ids."""
+    place = (wandb.setup().settings.base_url, options.entity or "", options.project, run_id)
+    return scratch.locks() / hashlib.sha256("\n".join(place).encode()).hexdigest()
 
 
 def run_folder(options: RunOptions) -> Path:

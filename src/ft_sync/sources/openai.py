@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
@@ -26,6 +27,7 @@ from ft_sync.once import Once
 from ft_sync.scratch import private
 from ft_sync.sources.guard import guarded
 from ft_sync.sources.objects import checkpoint_from, event_from, file_from, job_from, text
+from ft_sync.sources.speed import LeastSpeed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,11 +39,14 @@ if TYPE_CHECKING:
 PAGE_SIZE = 100
 """The most the API gives at once."""
 
-TIMEOUT = 60.0
+TIMEOUT = 30.0
 """Seconds without a byte after which a request counts as unanswered; the SDK's own default is ten minutes."""
 
 BEYOND_THE_END = 416
 """Status of an answer to a range that the file does not have."""
+
+GO_BACK = 3
+"""Entries of a list to go back by, where it cannot be gone on with from the last one."""
 
 RUN_HINT = "check OPENAI_BASE_URL and the network, then run the same command again"
 
@@ -125,6 +130,7 @@ class OpenAISource:
                     content += chunk
                     if len(content) > limit:
                         return None
+                self._check_whole(file_id, response, len(content))
             return cast("bytes", redaction.redacted(bytes(content)))
 
         with _translated(f"file {file_id}"):
@@ -142,6 +148,7 @@ class OpenAISource:
                 goes_on = held > 0 and response.headers.get("content-range", "").startswith(f"bytes {held}-")
                 with open(to, "ab" if goes_on else "wb", opener=private) as out:
                     out.writelines(response.iter_bytes())
+                self._check_whole(file_id, response, to.stat().st_size)
         except openai.APIStatusError as error:
             if error.status_code != BEYOND_THE_END or not held:
                 raise
@@ -159,31 +166,75 @@ class OpenAISource:
         with content(file_id, extra_headers=headers) as response:
             yield response
 
+    def _check_whole(self, file_id: FileId, response: openai.APIResponse[Any], size: int) -> None:
+        """Refuse a body that is empty, or ends with its connection, before the size that the service tells."""
+        file = self._files.known(file_id)
+        is_delimited = {"content-length", "transfer-encoding"} & {*response.headers}
+        if (size == 0 or not is_delimited) and file is not None and size < (file.size or 0):
+            raise BadData(f"file {file_id} broke off: {size} of {file.size} bytes came", hint=RUN_HINT)
+
     def _pages(self, path: str, what: str, limit: int | None = None) -> Iterator[JsonObject]:
-        """Yield the entries of a cursor-paged list; no page is asked for before it is needed."""
+        """Yield the entries of a cursor-paged list, each once; no page is asked for before it is needed."""
         size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit)
         given = 0
-        after: str | None = None
-        while limit is None or given < limit:
-            page = self._get(path, what, {"limit": size} | ({"after": after} if after else {}))
-            entries = page.get("data")
-            if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-                raise BadData(f"{what}: the service answered with something other than a list", hint=RUN_HINT)
-            yield from entries[: None if limit is None else limit - given]
-            given += len(entries)
-            last = text(entries[-1].get("id")) if entries else None
-            # A service that ignores the cursor would give the same page for ever.
-            if not page.get("has_more") or last == after:
-                return
-            if last is None:
-                raise BadData(f"{what} goes on, but its last entry has no id to go on from", hint=RUN_HINT)
-            after = last
+        seen: dict[str, None] = {}
+        for page in self._turned(path, what, size, seen):
+            for entry in page:
+                entry_id = text(entry.get("id"))
+                # The list may have changed between two pages.
+                if entry_id in seen:
+                    continue
+                if entry_id is not None:
+                    seen[entry_id] = None
+                yield entry
+                given += 1
+                if given == limit:
+                    return
 
-    def _get(self, path: str, what: str, params: Mapping[str, object] | None = None) -> JsonObject:
+    def _turned(self, path: str, what: str, size: int, seen: dict[str, None]) -> Iterator[list[JsonObject]]:
+        """Yield pages, each after the last entry seen so far.
+
+        That entry may be gone by now, and then the service refuses to go on from it, or answers with nothing, or with
+        what was there already: the entry before it is tried instead.
+        """
+        page = self._page(path, what, {"limit": size})
+        yield page["data"]
+        goes_on, back = page.get("has_more"), 0
+        while goes_on and back <= GO_BACK:
+            known = len(seen)
+            if page["data"] and not known:
+                raise BadData(f"{what} goes on, but its last entry has no id to go on from", hint=RUN_HINT)
+            after = next(islice(reversed(seen), min(back, known - 1), None)) if known else None
+            try:
+                page = self._page(path, what, {"limit": size} | ({"after": after} if after else {}))
+            except (NotFound, Refused):
+                if back == GO_BACK:
+                    raise
+            else:
+                yield page["data"]
+                goes_on = page.get("has_more") or not page["data"]
+            # In the end: a service that ignores the cursor gives the same page for ever.
+            back = 0 if len(seen) > known else back + 1
+
+    def _page(self, path: str, what: str, params: Mapping[str, object]) -> JsonObject:
+        return self._get(path, what, params, is_list=True)
+
+    def _get(
+        self, path: str, what: str, params: Mapping[str, object] | None = None, *, is_list: bool = False
+    ) -> JsonObject:
+        def ask() -> JsonObject:
+            try:
+                answer = self._client.get(path, cast_to=object, options={"params": params or {}})
+            except ValueError as error:  # a body that is not the JSON it claims to be
+                raise BadData(f"OpenAI's answer for {what} cannot be read", hint=RUN_HINT) from error
+            if not isinstance(answer, dict):
+                raise BadData(f"{what}: the service answered with something other than a JSON object", hint=RUN_HINT)
+            if is_list and not _is_list_of_objects(answer.get("data")):
+                raise BadData(f"{what}: the service answered with something other than a list", hint=RUN_HINT)
+            return cast("JsonObject", answer)
+
         with _translated(what):
-            answer = self._pace(lambda: self._client.get(path, cast_to=object, options={"params": params or {}}))
-        if not isinstance(answer, dict):
-            raise BadData(f"{what}: the service answered with something other than a JSON object", hint=RUN_HINT)
+            answer = self._pace(ask)
         return cast("JsonObject", redaction.redacted(answer))
 
 
@@ -191,7 +242,8 @@ class OpenAISource:
 def connected(pace: Pace) -> Iterator[OpenAISource]:
     """Open a source from `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID`."""
     try:
-        client = openai.OpenAI(timeout=TIMEOUT)
+        http = openai.DefaultHttpx2Client(event_hooks={"response": [LeastSpeed()]})
+        client = openai.OpenAI(timeout=TIMEOUT, http_client=http)
     except openai.OpenAIError as error:
         raise NotLoggedIn(
             "no OpenAI API key: OPENAI_API_KEY is not set", hint="export OPENAI_API_KEY=… and run the command again"
@@ -217,8 +269,10 @@ def _translated(what: str) -> Iterator[None]:
         raise translate(error, what) from error
     except httpx2.HTTPError as error:
         raise Unavailable(f"OpenAI broke off while sending {what}", hint=RUN_HINT) from error
-    except ValueError as error:  # a body that is not the JSON it claims to be
-        raise BadData(f"OpenAI's answer for {what} cannot be read", hint=RUN_HINT) from error
+
+
+def _is_list_of_objects(entries: object) -> bool:
+    return isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
 
 
 def _path_of(job_id: JobId) -> str:

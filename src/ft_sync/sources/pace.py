@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import threading
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import httpx2  # openai's own transport: its errors escape the SDK while a body is streamed
 import openai
 
+from ft_sync.errors import BadData
 from ft_sync.events import Delayed
 
 if TYPE_CHECKING:
@@ -25,63 +27,134 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 """Seconds before asking again; they double from the first to the longest."""
 
+TROUBLE = 60.0
+"""Seconds since its first failure after which a request is given up: a service that hangs takes its time to fail."""
+
 PATIENCE = 300.0
 """Seconds for which a request goes on waiting for a service that limits the rate."""
 
+LOST_IN_A_ROW = 2
+"""Requests given up, with none answered in between, after which the service is given up: one may be to blame itself."""
+
 WORTH_TELLING = 1.0
 """Seconds by which a wait becomes longer that is told again: workers are told to wait at nearly the same time."""
+
+FAILURES = (openai.APIStatusError, openai.APIConnectionError, httpx2.HTTPError, BadData)
+"""What a request may end with; `BadData` is an answer that cannot be read."""
 
 _T = TypeVar("_T")
 
 
 class Pace:
-    """Asks on behalf of every worker; what one of them is told about waiting holds for all."""
+    """Asks on behalf of every worker.
+
+    When the service limits the rate, all of them wait. When it is away or refuses the key, it is given up for all of
+    them, once: whoever asks next fails at once, until a pause has passed, and then finds out whether it is back.
+    """
 
     def __init__(self, clock: Clock, observe: Observer) -> None:
         self._clock = clock
         self._observe = observe
         self._lock = threading.Lock()
         self._opens_at = 0.0
+        self._told_until = 0.0
+        self._lost = 0
+        self._given_up: Exception | None = None
 
     def __call__(self, ask: Callable[[], _T]) -> _T:
         """Return what `ask` returns, asking again where that may help.
 
         Raises:
-            openai.OpenAIError, httpx2.HTTPError: Asking again did not help, or would not.
+            openai.OpenAIError, httpx2.HTTPError, BadData: Asking again did not help, or would not; or it did not help
+                others just now.
         """
-        give_up_at = self._clock.now() + PATIENCE
-        failures = limits = 0
+        failures = _Failures(self._clock.now())
         while True:
             self._wait_for_all()
             try:
-                return ask()
-            except (openai.APIStatusError, openai.APIConnectionError, httpx2.HTTPError) as error:
-                asked_for = _retry_after(error)
-                if asked_for is not None or _limits_the_rate(error):
-                    limits += 1
-                    pause = _pause(limits) if asked_for is None else asked_for
-                    if self._clock.now() + pause > give_up_at:
-                        raise
-                    self._hold_all(pause)
-                    continue
-                failures += 1
-                if failures == ATTEMPTS or not _is_worth_asking_again(error):
+                answer = ask()
+            except FAILURES as error:
+                if not _is_worth_asking_again(error):
+                    self._count(error if isinstance(error, openai.AuthenticationError) else None)
                     raise
-                self._clock.sleep(_pause(failures))
+                now = self._clock.now()
+                pause = failures.pause_after(error, now)
+                if pause is None or self._given_up is not None:
+                    self._count(error)
+                    raise
+                if _is_for_all(error):
+                    self._hold_all(now + pause)
+                self._tell(_why(error), pause, now)
+                if not _is_for_all(error):
+                    self._clock.sleep(pause)
+            else:
+                self._count(None)
+                return answer
 
     def _wait_for_all(self) -> None:
         while (left := self._opens_at - self._clock.now()) > 0:
+            if self._given_up is not None:
+                raise self._given_up.with_traceback(None)
             # A little apart, or everybody would ask at the same moment again.
             self._clock.sleep(left + random.uniform(0.0, 0.25))  # noqa: S311 - not for secrets
 
-    def _hold_all(self, seconds: float) -> None:
+    def _count(self, lost: Exception | None) -> None:
+        """Take note of a request that is over: lost for a reason that others may meet, too, or else answered."""
         with self._lock:
-            now = self._clock.now()
-            opens_at = now + seconds
-            is_news = self._opens_at <= now or opens_at > self._opens_at + WORTH_TELLING
-            self._opens_at = max(opens_at, self._opens_at)
+            self._lost = 0 if lost is None else self._lost + 1
+            self._given_up = lost if self._lost >= LOST_IN_A_ROW else None
+            if self._given_up is not None:
+                self._opens_at = self._clock.now() + LONGEST_PAUSE
+
+    def _hold_all(self, until: float) -> None:
+        with self._lock:
+            self._opens_at = max(until, self._opens_at)
+
+    def _tell(self, message: str, seconds: float, now: float) -> None:
+        with self._lock:
+            is_news = self._told_until <= now or now + seconds > self._told_until + WORTH_TELLING
+            self._told_until = max(now + seconds, self._told_until)
         if is_news:
-            self._observe(Delayed("OpenAI limits the rate", seconds))
+            self._observe(Delayed(message, seconds))
+
+
+@dataclass(slots=True)
+class _Failures:
+    """Those of one request, which began at a time."""
+
+    began: float
+    limits: int = 0
+    others: int = 0
+    first: float | None = None
+
+    def pause_after(self, error: Exception, now: float) -> float | None:
+        """Return the seconds to wait before asking again; None if it has been tried for long enough."""
+        if _is_for_all(error):
+            self.limits += 1
+            # Never shorter than without a word: a service that says "now" again and again is not to be flooded.
+            pause = max(_retry_after(error) or 0.0, _pause(self.limits))
+            return pause if now + pause <= self.began + PATIENCE else None
+        self.others += 1
+        self.first = now if self.first is None else self.first
+        is_over = self.others == ATTEMPTS or now - self.first >= TROUBLE
+        return None if is_over else _pause(self.others)
+
+
+def _is_for_all(error: Exception) -> bool:
+    """Whether the service asks for a pause, and not only fails in one thing."""
+    return _limits_the_rate(error) or _retry_after(error) is not None
+
+
+def _why(error: Exception) -> str:
+    if _limits_the_rate(error):
+        return "OpenAI limits the rate"
+    if isinstance(error, openai.APIStatusError):
+        return f"OpenAI failed with status {error.status_code}"
+    if isinstance(error, BadData):
+        return "OpenAI's answer cannot be read"
+    if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
+        return "OpenAI does not answer in time"
+    return "the connection to OpenAI failed"
 
 
 def _limits_the_rate(error: Exception) -> bool:
@@ -108,7 +181,7 @@ def _pause(count: int) -> float:
 
 def _retry_after(error: Exception) -> float | None:
     """Return the seconds that a service which is too busy asks to wait for."""
-    if not isinstance(error, openai.APIStatusError) or not _is_worth_asking_again(error):
+    if not isinstance(error, openai.APIStatusError):
         return None
     headers: Mapping[str, str] = error.response.headers
     try:
