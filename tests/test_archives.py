@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
+import signal
 import stat
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
@@ -91,10 +94,81 @@ def test_a_line_that_was_cut_off_is_none(folder: Path) -> None:
     assert list(Archive(folder).check()) == []
 
 
+def test_a_command_killed_before_it_renames_leaves_the_new_readable_and_the_next_one_renames(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with writing(folder) as archive, monkeypatch.context() as patch:
+        patch.setattr(type(folder), "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            archive.store("job", "ftjob-1", b'{"a": 1}')
+    assert (folder / "jobs/ftjob-1/job.json").read_bytes() == b"{}"
+    assert Archive(folder).read("job", "ftjob-1") == b'{"a": 1}'
+    assert list(Archive(folder).check()) == []
+    with writing(folder):
+        pass
+    assert (folder / "jobs/ftjob-1/job.json").read_bytes() == b'{"a": 1}'
+
+
 def test_a_manifest_that_is_none_is_named_with_its_line(folder: Path) -> None:
     (folder / MANIFEST).write_bytes((folder / MANIFEST).read_bytes() + b"[1]\n")
     with pytest.raises(BadData, match="line 5"):
         Archive(folder)
+
+
+def test_a_line_for_which_there_is_no_room_spoils_no_other(folder: Path) -> None:
+    """The disk is full in the middle of a line, and there is room again for the next."""
+    with writing(folder) as archive:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((folder / MANIFEST).stat().st_size + 20, limits[1]))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                archive.store("job", "ftjob-2", b"{}")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, before)
+        archive.store("job", "ftjob-3", b"{}")
+    assert set(Archive(folder).entries("job")) == {"ftjob-1", "ftjob-3"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"path": "../../secret"},
+        {"path": "/etc/passwd"},
+        {"path": "files/../../secret"},
+        {"path": "jobs/file-1/name"},
+        {"path": "files\\..\\x/y"},
+        {"path": 7},
+        {"kind": "soul"},
+        {"error": "Nonsense"},
+    ],
+)
+def test_a_manifest_cannot_lead_out_of_the_folder_nor_speak_of_the_unknown(
+    folder: Path, fields: dict[str, object]
+) -> None:
+    line = {"kind": "file", "id": "file-1", "path": "files/file-1/x", "sha256": "", "bytes": 1, "time": ""} | fields
+    (folder / MANIFEST).write_text(json.dumps(line) + "\n")
+    with pytest.raises(BadData, match="line 1"):
+        Archive(folder)
+
+
+def test_a_readme_of_the_users_own_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(ConfigError, match="not empty"), writing(tmp_path):
+        pass
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
+def test_a_name_that_is_another_ones_way_out_stays_apart_from_it(tmp_path: Path) -> None:
+    with writing(tmp_path / "first") as archive:
+        for name in ("a_b", "a/b"):
+            archive.store("job", name, b"")
+        out = PurePosixPath(archive.stored("job", "a/b").path).parent.name
+    names_kept(tmp_path / "second", ["a_b", out, "a/b"])
 
 
 @pytest.mark.parametrize("error", [NotFound("gone"), Forbidden("not yours"), Refused("no downloads")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ import pytest
 from ft_sync import events
 from ft_sync.archives import Archive, writing
 from ft_sync.archiving import archive
-from ft_sync.errors import AuthError, Forbidden, NotFound, Refused, Unavailable
+from ft_sync.errors import AuthError, ConfigError, Forbidden, NotFound, Refused, Unavailable
 from ft_sync.models import Archived, ArchiveReport, Failed, File, FileId, Job, JobId, Lost
 from ft_sync.planning import Selection
 from tests.builders import event, job
@@ -151,11 +153,10 @@ def test_a_file_that_was_removed_from_the_archive_is_fetched_again(folder: Path)
 class Sized(FakeSource):
     """Says how large its files are."""
 
-    purpose = "fine-tune"
     size = len(EXAMPLE)
 
     def file(self, file_id: FileId) -> File:
-        return File(file_id, "train.jsonl", self.size, raw={"purpose": self.purpose})
+        return File(file_id, "train.jsonl", self.size, raw={})
 
 
 def test_a_body_that_ended_early_is_not_taken_for_the_file(folder: Path) -> None:
@@ -167,10 +168,26 @@ def test_a_body_that_ended_early_is_not_taken_for_the_file(folder: Path) -> None
     assert run(source, folder).failed == ()
 
 
-def test_a_result_file_that_is_served_base64_encoded_may_be_longer(folder: Path) -> None:
+@pytest.mark.parametrize("size", [0, 3])
+def test_a_body_may_be_longer_than_the_service_says(folder: Path, size: int) -> None:
     source = Sized([one()])
-    source.purpose, source.size = "fine-tune-results", 3
+    source.size = size
     assert run(source, folder).failed == ()
+    assert Archive(folder).read("content", "file-train") == EXAMPLE
+
+
+def test_a_full_disk_is_named_and_no_bug(folder: Path) -> None:
+    source = FakeSource([one()])
+
+    def happens(words: str) -> None:
+        if words.startswith("download file-train"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    source.happens = happens
+    (failed,) = run(source, folder).failed
+    assert isinstance(failed.error, ConfigError)
+    assert "No space left on device" in failed.error.message
+    assert Archive(folder).read("content", "file-result") == EXAMPLE
 
 
 def test_named_jobs_that_cannot_be_had_fail_alone(folder: Path) -> None:

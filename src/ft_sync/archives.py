@@ -187,8 +187,8 @@ class Archive:
         """Read all of it again, and yield what is missing, damaged or unknown."""
         known = {self.folder / name for name in (MANIFEST, SUMS, README, LOCK)}
         for stored in self._stored():
-            path = self.folder / stored.path
-            known.add(path)
+            path = self.path(stored)
+            known.add(self.folder / stored.path)
             try:
                 with path.open("rb") as content:
                     digest = hashlib.file_digest(content, "sha256").hexdigest()
@@ -212,15 +212,23 @@ class Archive:
         return self.path(held).is_file()
 
     def path(self, stored: Stored) -> Path:
-        """Return where something is on this machine."""
-        return self.folder / stored.path
+        """Return where something is on this machine: still aside, if a command was killed before it renamed it."""
+        aside = self._aside(stored.kind, stored.id)
+        return aside if _is_whole(aside, stored) else self.folder / stored.path
+
+    def partial(self, name: str) -> Path:
+        """Return where a file's content is to be written before it is adopted; what is there is a beginning of it."""
+        return self._aside("content", name)
+
+    def _aside(self, kind: Kind, name: str) -> Path:
+        return self.folder / PARTIAL / (_hashed(name) if kind == "content" else f"{_hashed(name)}.{kind}")
 
     def _stored(self) -> list[Stored]:
         with self._lock:
             return [entry for entry in self._entries.values() if isinstance(entry, Stored)]
 
     def _opened(self, stored: Stored) -> Path:
-        path = self.folder / stored.path
+        path = self.path(stored)
         if not path.is_file():
             raise self._damaged(stored)
         return path
@@ -242,17 +250,13 @@ class Archive:
 class ArchiveWriter(Archive):
     """The archive in a folder while it is added to, by one process at a time; see `writing`."""
 
-    def partial(self, name: str) -> Path:
-        """Return where a file's content is to be written before `adopt`; what is there is a beginning of it."""
-        return self.folder / PARTIAL / _hashed(name)
-
     def store(self, kind: Kind, name: str, content: bytes) -> bool:
         """Store what is small; return whether it was not there like that already."""
         if self.holds(kind, name, content):
             return False
         digest = hashlib.sha256(content).hexdigest()
         path = f"{self._folder_of(kind, name)}/{NAMES[kind]}"
-        aside = self.folder / PARTIAL / f"{_hashed(name)}.{kind}"
+        aside = self._aside(kind, name)
         with _private(aside) as out:
             out.write(content)
         self._put(aside, Stored(kind, name, path, digest, len(content), _now()))
@@ -281,20 +285,30 @@ class ArchiveWriter(Archive):
         aside.replace(self.folder / SUMS)
 
     def _put(self, aside: Path, stored: Stored) -> None:
-        path = self.folder / stored.path
-        for folder in (path.parent.parent, path.parent):
-            folder.mkdir(mode=0o700, exist_ok=True)
         with aside.open("rb") as written:
             os.fsync(written.fileno())
         aside.chmod(0o600)
-        aside.replace(path)
+        # The manifest first: whoever is killed before the renaming leaves the file where `path` finds it.
         self._append(stored)
+        self._rename(aside, stored)
+
+    def _rename(self, aside: Path, stored: Stored) -> None:
+        path = self.folder / stored.path
+        for folder in (path.parent.parent, path.parent):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        aside.replace(path)
 
     def _append(self, entry: Entry) -> None:
         line = json.dumps(asdict(entry)).encode() + b"\n"
         with self._lock:
-            with (self.folder / MANIFEST).open("ab") as out:
-                out.write(line)
+            with (self.folder / MANIFEST).open("ab", buffering=0) as out:
+                end = out.tell()
+                try:
+                    while line:
+                        line = line[out.write(line) :]
+                except OSError:
+                    out.truncate(end)  # a part of a line would spoil the one that comes next
+                    raise
             self._know(entry)
 
     def _folder_of(self, kind: Kind, name: str) -> str:
@@ -303,7 +317,7 @@ class ArchiveWriter(Archive):
             folder = self._folders.get((FOLDERS[kind], name))
             if folder is None:
                 folder = f"{FOLDERS[kind]}/{file_name(name)}"
-                if self._owners.get(folder.casefold(), name) != name:
+                while self._owners.get(folder.casefold(), name) != name:
                     folder += f"-{_hashed(name)}"
                 self._folders[FOLDERS[kind], name] = folder
                 self._owners[folder.casefold()] = name
@@ -318,6 +332,9 @@ class ArchiveWriter(Archive):
             out.flush()
             os.fsync(out.fileno())
         aside.replace(self.folder / MANIFEST)
+        for stored in self._stored():
+            if (path := self.path(stored)) != self.folder / stored.path:
+                self._rename(path, stored)
         for path in (self.folder / PARTIAL).iterdir():
             if path.suffix:  # a beginning of a file's content has none, and is gone on with
                 path.unlink()
@@ -333,9 +350,7 @@ def writing(folder: Path) -> Iterator[ArchiveWriter]:
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not (folder / MANIFEST).exists() and any(
-            path.name not in {LOCK, PARTIAL, README} for path in folder.iterdir()
-        ):
+        if not (folder / MANIFEST).exists() and any(path.name not in {LOCK, PARTIAL} for path in folder.iterdir()):
             raise ConfigError(f"{folder} is not empty and no archive", hint="name a folder that is new or empty")
         (folder / PARTIAL).mkdir(mode=0o700, exist_ok=True)
         lock = FileLock(folder / LOCK, mode=0o600)
@@ -345,27 +360,64 @@ def writing(folder: Path) -> Iterator[ArchiveWriter]:
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written to: {error.strerror}", hint="name another folder") from error
     try:
-        with _private(folder / README) as out:
-            out.write(EXPLANATION.encode())
-        _private(folder / MANIFEST, "ab").close()
-        archive = ArchiveWriter(folder)
-        archive._tidy()  # noqa: SLF001 - of this module
+        with _on_disk(folder):
+            _private(folder / MANIFEST, "ab").close()
+            with _private(folder / README) as out:
+                out.write(EXPLANATION.encode())
+            archive = ArchiveWriter(folder)
+            archive._tidy()  # noqa: SLF001 - of this module
         yield archive
-        archive.sum_up()
+        with _on_disk(folder):
+            archive.sum_up()
     finally:
         lock.release()
+
+
+@contextmanager
+def _on_disk(folder: Path) -> Iterator[None]:
+    """Say what is wrong with the disk in our words."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def unwritable(folder: Path, error: OSError) -> ConfigError:
+    """Return our error for one of the disk's: it is full, or nothing may be written to it."""
+    return ConfigError(
+        f"{folder} cannot be written to: {error.strerror}", hint="make room for it, then run the same command again"
+    )
 
 
 def _entry(line: bytes, where: str) -> Entry:
     try:
         fields = json.loads(line)
-        if "error" not in fields:
-            return Stored(**fields)
-        if fields["error"] in REFUSED:
-            return Missing(**fields)
+        entry = Missing(**fields) if "error" in fields else Stored(**fields)
+        is_known = entry.kind in FOLDERS and (entry.error in REFUSED if isinstance(entry, Missing) else _is_ours(entry))
     except (ValueError, TypeError) as error:
         raise BadData(f"{where} cannot be read", hint=RESTORE) from error
-    raise BadData(f"{where} speaks of an unknown error", hint=RESTORE)
+    if not is_known:
+        raise BadData(f"{where} speaks of what no archive holds", hint=RESTORE)
+    return entry
+
+
+def _is_ours(stored: Stored) -> bool:
+    """Whether the path is one that an archive gives: a manifest from elsewhere must not lead out of the folder."""
+    path = PurePosixPath(stored.path)
+    return (
+        len(path.parts) == 3  # noqa: PLR2004 - jobs or files, the folder of one, and a name
+        and path.parts[0] == FOLDERS[stored.kind]
+        and not {"..", "."} & {*path.parts}
+        and "\\" not in stored.path
+    )
+
+
+def _is_whole(path: Path, stored: Stored) -> bool:
+    """Whether a file is there with just the bytes that were stored."""
+    if not path.is_file() or path.stat().st_size != stored.bytes:
+        return False
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest() == stored.sha256
 
 
 def _private(path: Path, mode: str = "wb") -> IO[bytes]:

@@ -11,7 +11,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from ft_sync import events
-from ft_sync.archives import Missing, Stored
+from ft_sync.archives import Missing, Stored, unwritable
 from ft_sync.errors import REFUSALS, FtSyncError, NotFound, Stopped, Unavailable, unexpected
 from ft_sync.interruption import in_order
 from ft_sync.models import Archived, ArchiveReport, Failed, File, Lost
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from ft_sync.models import ArchiveOutcome, Download, FileId, Job, JobId, JsonObject
     from ft_sync.planning import Selection
     from ft_sync.ports import Clock, JobSource
-
-
-RESULTS = "fine-tune-results"
-"""The purpose of files that some services serve base64-encoded: such a body is longer than the file."""
 
 
 def archive(  # noqa: PLR0913, PLR0917 - who takes part
@@ -111,6 +107,8 @@ class _Work:
                 is_news |= part()
             except FtSyncError as error:
                 failures.append(error)
+            except OSError as error:
+                failures.append(unwritable(self.archive.folder, error))
             except Exception as error:  # noqa: BLE001 - a bug met in one job must not cost the others
                 failures.append(unexpected(error))
         if failures:
@@ -182,13 +180,15 @@ class _Work:
 
 
 def _check_size(file: File, download: Download) -> None:
-    """Refuse a body that has ended before the file does; one that is served base64-encoded is longer.
+    """Refuse a body that has ended before the file does.
+
+    It may be longer: some services serve base64, and some do not know the size and say 0.
 
     Raises:
         Unavailable: It is to be asked for again, from its beginning.
     """
-    size = download.size
-    is_whole = file.size is None or size == file.size or (file.raw.get("purpose") == RESULTS and size >= file.size)
-    if not is_whole:
+    if file.size is not None and download.size < file.size:
         download.path.unlink()
-        raise Unavailable(f"file {file.id} came with {size} of {file.size} bytes", hint="run the same command again")
+        raise Unavailable(
+            f"file {file.id} came with {download.size} of {file.size} bytes", hint="run the same command again"
+        )
