@@ -118,9 +118,11 @@ def start() -> Iterator[Callable[..., Command]]:
     started: list[Command] = []
 
     def command(*arguments: str) -> Command:
+        # With an SDK process of its own: in that of the tests, what it had begun would go on after its end.
+        env = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
         pipe = subprocess.PIPE
         process = subprocess.Popen(
-            [*SYNC, *arguments], stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            [*SYNC, *arguments], env=env, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
         started.append(Command(process))
         return started[-1]
