@@ -100,9 +100,12 @@ def show(verification: "Verification", output: Output, *, repair: bool) -> int:
         rows = [row for verdict in verification.verdicts for row in _rows(verdict)]
         if not render.is_screen(sys.stdout):
             render.lines(rows)
-        elif rows:
+        elif any(item for _, _, item, _, _ in rows):
             headers = ("verdict", "job", "item", "expected", "found")
             render.table(headers, rows, folds=4, color=output.color)
+        elif rows:
+            short = [(name, job_id, why) for name, job_id, _, _, why in rows]
+            render.table(("verdict", "job", "reason"), short, folds=2, color=output.color)
     if not output.quiet:
         _summarize(verification, repair=repair)
     if output.debug:
