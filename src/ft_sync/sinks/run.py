@@ -21,7 +21,7 @@ from ft_sync import datasets, redaction, scratch
 from ft_sync._version import __version__
 from ft_sync.convert import STATUS_KEYS, best_of, model_content, portable
 from ft_sync.datasets import DatasetFormat, DatasetSummary
-from ft_sync.errors import BeingWritten
+from ft_sync.errors import BeingWritten, IdTaken, RunExists
 from ft_sync.file_names import file_name
 from ft_sync.models import Create, Enrich, Mark, Replace
 from ft_sync.names import DATASET_TYPES, MODEL_FILE, alias, artifact_name, dataset_name, table_file, table_key
@@ -335,7 +335,11 @@ def locked(options: RunOptions, run_id: str) -> Iterator[None]:
     try:
         # Not the thread's own: a run that is followed is opened in one thread and closed in another.
         with FileLock(path, thread_local=False).acquire(blocking=False):
-            yield
+            try:
+                yield
+            except (RunExists, IdTaken):
+                path.unlink(missing_ok=True)  # the run is somebody else's
+                raise
             path.unlink(missing_ok=True)  # what an exception leaves says nothing of a run that was closed
     except Timeout as error:
         raise BeingWritten(f"its run {run_id} is being written by another process right now") from error
