@@ -219,3 +219,30 @@ def test_the_state_of_a_job_is_that_of_its_best_run() -> None:
     assert sync_state(()) is SyncState.ABSENT
     assert sync_state((incomplete,)) is SyncState.INCOMPLETE
     assert sync_state((incomplete, complete_run(job()))) is SyncState.COMPLETE
+
+
+# Into a run of the caller's
+
+
+INTO = Rule(into=RunId("mine"))
+
+
+def test_a_run_of_the_callers_takes_a_job_that_has_no_run() -> None:
+    assert plan(job(), (), INTO) == Create(job(), RunId("mine"), "into a run of yours")
+
+
+def test_a_run_of_the_callers_takes_a_job_whose_own_run_is_incomplete() -> None:
+    assert isinstance(plan(job(), (run(Origin.FTSYNC),), INTO), Create)
+
+
+@pytest.mark.parametrize("run_id", ["mine", "ftjob-1"])
+def test_a_job_that_is_complete_there_or_in_its_own_run_is_skipped_unless_it_is_to_be_overwritten(run_id: str) -> None:
+    complete = replace(complete_run(job()), run_id=RunId(run_id))
+    assert plan(job(), (complete,), INTO) == Skip(job(), "already complete", complete)
+    assert isinstance(plan(job(), (complete,), replace(INTO, overwrite=True)), Create)
+
+
+def test_a_failed_job_does_not_go_into_a_run_of_the_callers_unless_it_is_asked_for() -> None:
+    failed = job(status=JobStatus("failed"))
+    assert isinstance(plan(failed, (), INTO), Skip)
+    assert isinstance(plan(failed, (), replace(INTO, include_unsuccessful=True)), Create)

@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from ft_sync.api import archive, check_archive, job_details, list_jobs, preview, sync, verify
     from ft_sync.compare import Verification
     from ft_sync.models import ArchiveReport, SyncReport
+    from ft_sync.wandb_logger import WandbLogger
 
 __all__ = [
     "ArchiveReport",
     "SyncReport",
     "Verification",
+    "WandbLogger",
     "__version__",
     "archive",
     "check_archive",
@@ -32,6 +34,7 @@ _HOMES = {
     "check_archive": "ft_sync.api",
     "SyncReport": "ft_sync.models",
     "Verification": "ft_sync.compare",
+    "WandbLogger": "ft_sync.wandb_logger",
     "job_details": "ft_sync.api",
     "list_jobs": "ft_sync.api",
     "preview": "ft_sync.api",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ft_sync import archives, archiving, engine, overview, wiring
 from ft_sync.errors import ConfigError
 from ft_sync.follow import Patience
-from ft_sync.models import Failed, JobId, SyncReport
+from ft_sync.models import Failed, JobId, RunId, SyncReport
 from ft_sync.plan import Rule
 from ft_sync.planning import Preview, Request, Selection
 from ft_sync.planning import preview as previewed
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import openai
+    import wandb
 
     from ft_sync.compare import Verification
     from ft_sync.events import Event, Observer
@@ -46,6 +47,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     log_datasets: bool | None = None,
     model_artifact_name: str | None = None,
     model_artifact_type: str | None = None,
+    model_artifact_copies: Iterable[str] = (),
     table_rows: int | None = None,
     renew: bool = False,
     on_native: OnNative | None = None,
@@ -58,6 +60,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     concurrency: int | None = None,
     from_archive: str | Path | None = None,
     observer: Observer | None = None,
+    run: wandb.Run | None = None,
     **kwargs_wandb_init: Any,  # noqa: ANN401 - handed to wandb.init as it is
 ) -> SyncReport:
     """Bring fine-tuning jobs into W&B and check that they arrived.
@@ -74,6 +77,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
         log_datasets: Log training and validation files with their tables (the default).
         model_artifact_name: `model_metadata` unless configured.
         model_artifact_type: `model` unless configured.
+        model_artifact_copies: Further names under which the model artifact is logged.
         table_rows: The most examples in a dataset's table, 10,000 unless configured.
         renew: Write again what is out of date or was logged by wandb's `WandbLogger`.
         on_native: What to do with a run of OpenAI's own integration: "enrich" (the default), "skip" or "replace".
@@ -86,6 +90,8 @@ def sync(  # noqa: PLR0913 - one argument for each flag
         concurrency: Jobs in work at the same time, 8 unless configured.
         from_archive: Take the jobs from this archive instead of from OpenAI.
         observer: Called with each event of `ft_sync.events`, from any thread, but by one at a time.
+        run: A run of yours that is open, for the one job selected; it is added to, in its own project, and not
+            finished. The job's steps are its metric `fine_tune_step`; without it, each job has a run of its own.
         **kwargs_wandb_init: Further arguments of `wandb.init`.
 
     Returns:
@@ -111,19 +117,18 @@ def sync(  # noqa: PLR0913 - one argument for each flag
             "poll_interval": poll_interval,
             "timeout": timeout,
             "concurrency": concurrency,
-            **_settings_in(kwargs_wandb_init),
+            **(_settings_in(kwargs_wandb_init) if run is None else _settings_of(run, kwargs_wandb_init)),
         }
     )
     if watch and from_archive is not None:
         raise ConfigError("--watch and --from-archive exclude each other", hint="nothing goes on in an archive")
-    rule = Rule(settings.wait, renew, overwrite, include_unsuccessful, settings.on_native)
+    into = None if run is None else RunId(run.id)
+    rule = Rule(settings.wait, renew, overwrite, include_unsuccessful, settings.on_native, into)
     request = _request(settings, fine_tune_job_id, num_fine_tunes, rule, watch=watch, link=link, link_alias=link_alias)
     # For the source as well as for the engine: both tell of what happens in any thread.
     observe, clock = engine.one_at_a_time(observer or _ignore), wiring.SystemClock()
-    with _connected(settings, openai_client, kwargs_wandb_init, from_archive, clock=clock, observe=observe) as (
-        source,
-        sink,
-    ):
+    sink = wiring.sink(settings, kwargs_wandb_init, run, model_artifact_copies)
+    with wiring.source(clock, observe, openai_client, _folder(from_archive)) as source:
         return engine.sync(source, sink, clock, request, observe)
 
 
@@ -144,7 +149,32 @@ def preview(  # noqa: PLR0913 - one argument for each flag
     from_archive: str | Path | None = None,
     **kwargs_wandb_init: Any,  # noqa: ANN401 - handed to wandb.init as it is
 ) -> Preview:
-    """Return what `sync` with these arguments would do; writes nothing."""
+    """Say what `sync` with these arguments would do; writes nothing.
+
+    Args:
+        fine_tune_job_id: One job or several; without it and without `num_fine_tunes`, every job.
+        openai_client: Made from the environment if not given.
+        num_fine_tunes: The N newest jobs.
+        project: `OpenAI-Fine-Tune` unless configured.
+        entity: The account's default unless configured.
+        overwrite: What is already complete would be written again.
+        include_unsuccessful: Failed and cancelled jobs, too.
+        wait_for_job_success: Unfinished jobs would be waited for (the default) instead of skipped.
+        renew: What is out of date or was logged by wandb's `WandbLogger`, too.
+        on_native: What would be done with a run of OpenAI's own integration.
+        link: Registry collections; they are checked.
+        link_alias: Aliases there; they are checked.
+        from_archive: Take the jobs from this archive instead of from OpenAI.
+        **kwargs_wandb_init: Further arguments of `wandb.init`; they are checked.
+
+    Returns:
+        A plan with its reason for every selected job, oldest first, and those jobs that could not be had.
+
+    Raises:
+        ConfigError: An argument or a setting cannot be used as given.
+        AuthError: One of the services refuses its key, or there is none.
+        Unavailable: One of the services could not be asked at all.
+    """
     settings = load(
         {
             "project": project,
@@ -249,7 +279,24 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
     mode: str | None = None,
     from_archive: str | Path | None = None,
 ) -> Iterator[Standing]:
-    """Yield jobs newest first with what W&B holds of them; no page is asked for before it is needed."""
+    """Yield jobs newest first with what W&B holds of them; no page is asked for before it is needed.
+
+    Args:
+        limit: So many jobs at most; every job without it.
+        openai_client: Made from the environment if not given.
+        project: `OpenAI-Fine-Tune` unless configured.
+        entity: The account's default unless configured.
+        mode: `offline` asks the run folders here instead of the server; `online` unless configured.
+        from_archive: Take the jobs from this archive instead of from OpenAI.
+
+    Yields:
+        The job, with whether W&B holds it (`unknown` without a login) and in which run.
+
+    Raises:
+        ConfigError: A setting cannot be used as given; this and the others when the first job is asked for.
+        AuthError: OpenAI refuses its key, or there is none; or W&B refuses the key that it is given.
+        Unavailable: One of the services could not be asked.
+    """
     settings = load({"project": project, "entity": entity, "mode": mode})
     with _connected(settings, openai_client, {}, from_archive) as (source, sink):
         yield from overview.standings(source, sink, limit=limit)
@@ -264,7 +311,25 @@ def job_details(  # noqa: PLR0913 - one argument for each flag
     mode: str | None = None,
     from_archive: str | Path | None = None,
 ) -> Iterator[Detail | Failed]:
-    """Yield each job in depth, in the given order; one that cannot be had is a `Failed` in its place."""
+    """Yield each job in depth, in the given order.
+
+    Args:
+        job_ids: The jobs.
+        openai_client: Made from the environment if not given.
+        project: `OpenAI-Fine-Tune` unless configured.
+        entity: The account's default unless configured.
+        mode: `offline` asks the run folders here instead of the server; `online` unless configured.
+        from_archive: Take the jobs from this archive instead of from OpenAI.
+
+    Yields:
+        The job with its newest metrics and events, its files and its run; one that cannot be had is a `Failed` in its
+        place.
+
+    Raises:
+        ConfigError: A setting cannot be used as given; this and the others when the first job is asked for.
+        AuthError: One of the services refuses its key, or there is none.
+        Unavailable: One of the services could not be asked at all.
+    """
     settings = load({"project": project, "entity": entity, "mode": mode})
     with _connected(settings, openai_client, {}, from_archive) as (source, sink):
         yield from overview.details(source, sink, [JobId(job_id) for job_id in job_ids])
@@ -318,6 +383,14 @@ def _settings_in(init: dict[str, Any]) -> dict[str, Any]:
     return {name: init.pop(name) for name in ("mode", "dir") if name in init}
 
 
+def _settings_of(run: wandb.Run, init: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run that is open has decided."""
+    if init:
+        raise ConfigError(f"{', '.join(init)}: an open run takes no arguments of wandb.init", hint="leave them out")
+    mode = "offline" if run.offline else "online"
+    return {"project": run.project, "entity": run.entity or None, "mode": mode, "dir": run.settings.root_dir}
+
+
 def _request(  # noqa: PLR0913 - what a command asks for
     settings: Settings,
     fine_tune_job_id: str | Iterable[str] | None,
@@ -330,6 +403,8 @@ def _request(  # noqa: PLR0913 - what a command asks for
 ) -> Request:
     selection = _selection(fine_tune_job_id, num_fine_tunes)
     ids = selection.job_ids
+    if rule.into is not None and len(ids) != 1 and selection.last != 1:
+        raise ConfigError("an open run takes one job", hint="name the job, or leave out the run")
     if watch and (ids or not rule.wait or settings.timeout is not None):
         other = "--job" if ids else "--timeout" if rule.wait else "--no-wait"
         raise ConfigError(f"--watch and {other} exclude each other", hint="a watch takes on every job, for ever")
@@ -394,9 +469,12 @@ def _connected(  # noqa: PLR0913 - what the functions above are given
 ) -> Iterator[tuple[JobSource, RunSink]]:
     # The sink first: it refuses bad arguments before anything is asked of a service.
     sink = wiring.sink(settings, init)
-    folder = None if archive is None else Path(archive)
-    with wiring.source(clock or wiring.SystemClock(), observe or _ignore, client, folder) as source:
+    with wiring.source(clock or wiring.SystemClock(), observe or _ignore, client, _folder(archive)) as source:
         yield source, sink
+
+
+def _folder(archive: str | Path | None) -> Path | None:
+    return None if archive is None else Path(archive)
 
 
 def _ignore(event: Event) -> None:

@@ -42,6 +42,7 @@ class Rule:
         overwrite: Write again what is complete, too.
         include_unsuccessful: Bring failed and cancelled jobs, too.
         on_native: What to do with runs of OpenAI's own integration.
+        into: The caller's own run that takes the job; no run of the job's is made or touched then.
     """
 
     wait: bool = True
@@ -49,18 +50,24 @@ class Rule:
     overwrite: bool = False
     include_unsuccessful: bool = False
     on_native: OnNative = "enrich"
+    into: RunId | None = None
 
 
 def plan(job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
     """Decide what to do for one job, given every run that W&B holds for it."""
-    runs = _named_after(runs)
-    counts = current(runs)
     if not job.is_finished:
         if rule.wait:
-            return Wait(job, f"is {job.status}", _live(job, runs))
+            return Wait(job, f"is {job.status}", _live(job, _named_after(runs)))
         return Skip(job, f"is {job.status}: not waited for", unfinished=True)
+    return _finished(job, runs, rule) if rule.into is None else _into(rule.into, job, runs, rule)
+
+
+def _finished(job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
+    """Decide about the run of a job that has ended."""
+    runs = _named_after(runs)
+    counts = current(runs)
     if job.status in UNSUCCESSFUL and not rule.include_unsuccessful and not _is_brought(counts):
-        return Skip(job, f"{job.verdict} (--include-unsuccessful brings it)")
+        return _leave_unsuccessful(job)
     if foreign := next((run for run in runs if run.origin is Origin.OTHER), None):
         return Skip(job, f"a run with the id {foreign.run_id} was made by something else", foreign)
     if writing := next((run for run in runs if run.being_written), None):
@@ -71,6 +78,18 @@ def plan(job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
     if reason := _why_write_again(job, counts, rule):
         return _write_again(job, runs, counts, rule, reason)
     return Skip(job, _why_leave(counts), counts, others)
+
+
+def _into(run_id: RunId, job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
+    """Decide whether a run of the caller's takes the job: not if W&B holds it, there or in a run of its own."""
+    callers = next((run for run in runs if run.run_id == run_id), None)
+    counts = current(runs)
+    if job.status in UNSUCCESSFUL and not rule.include_unsuccessful and not _is_brought(callers or counts):
+        return _leave_unsuccessful(job)
+    held = next((run for run in (callers, counts) if run is not None and run.is_complete), None)
+    if held is not None and not rule.overwrite:
+        return Skip(job, "already complete", held)
+    return Create(job, run_id, "into a run of yours")
 
 
 def under_next_id(step: Create | Replace | Extend) -> Create | Replace:
@@ -140,6 +159,10 @@ def _write_again(job: Job, runs: Sequence[RunState], run: RunState, rule: Rule, 
 def _named_after(runs: Sequence[RunState]) -> tuple[RunState, ...]:
     """Return the runs that have the job's id or a revision of it; one of the user's may name the job in its config."""
     return tuple(run for run in runs if re.fullmatch(rf"{re.escape(run.job_id)}(-r\d+)?", run.run_id))
+
+
+def _leave_unsuccessful(job: Job) -> Skip:
+    return Skip(job, f"{job.verdict} (--include-unsuccessful brings it)")
 
 
 def _is_brought(run: RunState | None) -> bool:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from ft_sync.errors import Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
 
     import openai
+    import wandb as sdk
 
     from ft_sync.events import Observer
     from ft_sync.ports import Clock, JobSource, RunSink
@@ -63,8 +64,13 @@ def source(
     return adapter.connected(pace) if client is None else nullcontext(adapter.OpenAISource(client, pace))
 
 
-def sink(settings: Settings, init: Mapping[str, object]) -> RunSink:
-    """Connect to W&B, or to a folder of offline runs.
+def sink(
+    settings: Settings,
+    init: Mapping[str, object],
+    run: sdk.Run | None = None,
+    model_artifact_copies: Iterable[str] = (),
+) -> RunSink:
+    """Connect to W&B, or to a folder of offline runs; or to one run that the caller has open.
 
     Raises:
         ConfigError: `init` holds what `wandb.init` does not take, or the folder cannot be written to.
@@ -72,7 +78,7 @@ def sink(settings: Settings, init: Mapping[str, object]) -> RunSink:
     # W&B's core would post its telemetry to the configured server on its only request loop, and every run of the
     # process would wait for that.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    from ft_sync.sinks import offline, online, wandb  # noqa: PLC0415 - as above
+    from ft_sync.sinks import active, offline, online, wandb  # noqa: PLC0415 - as above
 
     wandb.check_init(init)
     root = settings.dir or Path.cwd()
@@ -84,7 +90,10 @@ def sink(settings: Settings, init: Mapping[str, object]) -> RunSink:
         settings.model_artifact_type,
         settings.table_rows,
         {**init, "dir": str(root)},
+        tuple(model_artifact_copies),
     )
+    if run is not None:
+        return active.sink(run, options)
     if settings.mode == "offline":
         return offline.OfflineSink(options)
     # The SDK's core takes a while to start: a while in which the jobs are listed.

@@ -36,6 +36,7 @@ FLAGS = {
     "log_datasets": "--log-datasets",
     "model_artifact_name": "--model-artifact-name",
     "model_artifact_type": "--model-artifact-type",
+    "model_artifact_copies": "--model-artifact-name",
     "table_rows": "--table-rows",
     "renew": "`ftsync resync`",
     "on_native": "--on-native",
@@ -49,6 +50,7 @@ FLAGS = {
     "from_archive": "--from-archive",
     "openai_client": "OPENAI_API_KEY and OPENAI_BASE_URL",
     "observer": "--verbose",
+    "run": "ft_sync.sync, which takes one that is open",
 }
 
 

@@ -151,29 +151,32 @@ class OnlineSink:
 
     def point_latest(self, jobs: Iterable[Job]) -> None:
         """Have `latest` name the model artifact of the newest job, of these and of what it named before."""
+        newest = max(job.newness for job in jobs)
         with translated("the alias `latest`"):
-            named = self._artifact(f"{self._model}:latest")
-            if named is None:
-                return
-            if not self._has_moved_latest and max(job.newness for job in jobs) <= _newness(named):
-                return
-            newest = self._newest_of(named.type)
-            if newest is not None and _newness(newest) > _newness(named):
-                newest.aliases.append("latest")
-                newest.save()
-            self._has_moved_latest = False
+            for model in (self._model, *map(artifact_name, self._options.model_artifact_copies)):
+                self._point_latest(model, newest)
+        self._has_moved_latest = False
+
+    def _point_latest(self, model: str, newness: tuple[float, str]) -> None:
+        named = self._artifact(f"{model}:latest")
+        if named is None or (not self._has_moved_latest and newness <= _newness(named)):
+            return
+        newest = self._newest_of(named.type, model)
+        if newest is not None and _newness(newest) > _newness(named):
+            newest.aliases.append("latest")
+            newest.save()
 
     def _newest_model(self, kind: str) -> str | None:
         """Return the id of the artifact that `latest` should name."""
-        newest = self._newest.get(self._model, lambda: self._newest_of(kind))
+        newest = self._newest.get(self._model, lambda: self._newest_of(kind, self._model))
         return newest.id if newest else None
 
-    def _newest_of(self, kind: str) -> wandb.Artifact | None:
+    def _newest_of(self, kind: str, model: str) -> wandb.Artifact | None:
         """Return the model artifact of the newest job.
 
         Another command may write at the same time, and one may have been cut off: the versions alone tell.
         """
-        versions = self._connected().artifacts(kind, f"{self._path}/{self._model}", per_page=100)
+        versions = self._connected().artifacts(kind, f"{self._path}/{model}", per_page=100)
         return max((one for one in versions if one.aliases), key=_newness, default=None)
 
     def _state(self, run: Run, wanted: Collection[JobId]) -> RunState:

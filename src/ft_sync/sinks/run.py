@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import wandb
 from filelock import FileLock, Timeout
@@ -91,7 +91,12 @@ class WandbRun:
         held: The datasets that W&B is known to hold, by artifact name, for all runs; those written here are added.
         rows: Number of history rows that the run will have in the end.
         left_alone: Keys of the summary that are somebody else's.
+        step_metric: The metric that is the step of all others; None where that is the run's own.
+        upload: When the run's files are uploaded.
     """
+
+    step_metric: ClassVar[str | None] = None
+    upload: ClassVar[Literal["now", "end"]] = "end"
 
     run: wandb.Run
     options: RunOptions
@@ -99,7 +104,7 @@ class WandbRun:
     rows: int
     left_alone: frozenset[str] = frozenset()
     _defined: set[str] = field(default_factory=set)
-    _model: wandb.Artifact | None = None
+    _models: list[wandb.Artifact] = field(default_factory=list)
 
     @property
     def url(self) -> str | None:
@@ -120,9 +125,14 @@ class WandbRun:
     def define(self, metrics: Iterable[str]) -> None:
         """Tell W&B, once for each metric, which of its values to show for the run."""
         for metric in metrics:
+            best = best_of(metric)
             # A star would be a pattern.
-            if metric not in self._defined and (best := best_of(metric)) and "*" not in metric:
-                self.run.define_metric(metric.replace(".", "\\."), summary=f"{best},last")  # a bare dot would be a path
+            if metric not in self._defined and (best or self.step_metric) and "*" not in metric:
+                self.run.define_metric(
+                    metric.replace(".", "\\."),  # a bare dot would be a path
+                    step_metric=self.step_metric,
+                    summary=f"{best},last" if best else None,
+                )
             self._defined.add(metric)
 
     def log_events(self, lines: Sequence[str]) -> None:
@@ -137,7 +147,7 @@ class WandbRun:
             path = Path(self.run.dir) / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(file.content)
-            self.run.save(path, base_path=self.run.dir, policy="end", glob=False)
+            self.run.save(path, base_path=self.run.dir, policy=self.upload, glob=False)
 
     def use_dataset(self, file: TrainingFile, download: Download | None) -> DatasetSummary:
         """Make the file's artifact, with its table, an input of the run."""
@@ -152,20 +162,24 @@ class WandbRun:
         if record.model_metadata is None:
             return
         content = model_content(record.model_metadata, self.run.id, inputs)
-        name = artifact_name(self.options.model_artifact_name)
+        for name in (self.options.model_artifact_name, *self.options.model_artifact_copies):
+            artifact = self._model(artifact_name(name), content)
+            with translated("the model artifact"):
+                self._models.append(self.run.log_artifact(artifact, aliases=["latest", alias(record.job_id)]))
+
+    def _model(self, name: str, content: JsonObject) -> wandb.Artifact:
         artifact = wandb.Artifact(name, type=self.options.model_artifact_type, metadata=_filterable(content))
         text = json.dumps(content, indent=2, ensure_ascii=False)
         path = self._own_file(name, MODEL_FILE)
         path.write_text(text, encoding="utf-8")
         artifact.manifest.add_entry(entry(path, MODEL_FILE))
-        with translated("the model artifact"):
-            self._model = self.run.log_artifact(artifact, aliases=["latest", alias(record.job_id)])
+        return artifact
 
     def complete(self, record: RunRecord) -> None:
         """Write the summary and then the mark: what comes after it would not be covered by it."""
-        if self._model is not None and self.options.mode == "online":
+        for model in self._models if self.options.mode == "online" else ():
             with translated("the model artifact"):
-                self._model.wait()
+                model.wait()
         mark = Mark(__version__, record.digest, self.rows, datetime.now(UTC).isoformat(timespec="seconds"))
         with translated("the summary"):
             self.run.summary.update({key: value for key, value in record.summary.items() if key not in self.left_alone})

@@ -62,6 +62,7 @@ class RunOptions:
     Attributes:
         table_rows: The most rows of a dataset that its table shows.
         init: Further arguments of `wandb.init`, already checked by `check_init`.
+        model_artifact_copies: Further names under which the model artifact is logged.
     """
 
     project: str
@@ -71,6 +72,7 @@ class RunOptions:
     model_artifact_type: str = "model"
     table_rows: int = TABLE_ROWS
     init: JsonObject = field(default_factory=dict)
+    model_artifact_copies: tuple[str, ...] = ()
 
 
 def check_init(init: Mapping[str, Any]) -> None:
