@@ -1,0 +1,139 @@
+"""What W&B's documentation does with its class, as scripts of their own in which the import alone is changed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ft_sync.sandbox import World, samples
+from ft_sync.sandbox.world import Live
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.wandb_backend import WandbBackend
+
+pytestmark = pytest.mark.usefixtures("workspace")
+
+THEIRS = "from wandb.integration.openai.fine_tuning import WandbLogger\n"
+OURS = "from ft_sync import WandbLogger\n"
+DONE = "🎉 wandb sync completed successfully\n"
+
+BY_ID = """
+from wandb.integration.openai.fine_tuning import WandbLogger
+
+print(WandbLogger.sync(fine_tune_job_id="JOB", project="PROJECT"))
+print(WandbLogger.sync(fine_tune_job_id="JOB", overwrite=True, project="PROJECT"))
+"""
+
+NEWEST_THEN_ALL = """
+from openai import OpenAI
+from wandb.integration.openai.fine_tuning import WandbLogger
+
+more = {"tags": ["nightly"]}
+print(WandbLogger.sync(openai_client=OpenAI(), num_fine_tunes=2, project="PROJECT"))
+print(WandbLogger.sync(
+    fine_tune_job_id=None,
+    num_fine_tunes=None,
+    project="PROJECT",
+    entity=None,
+    overwrite=False,
+    model_artifact_name="model-metadata",
+    model_artifact_type="model",
+    **more
+))
+"""
+
+TEAM = """
+from wandb.integration.openai.fine_tuning import WandbLogger
+
+WandbLogger.sync(entity="team-rocket", project="PROJECT")
+"""
+
+WAIT_AND_USE_THE_MODEL = """
+import glob, json
+import wandb
+from wandb.integration.openai.fine_tuning import WandbLogger
+
+WandbLogger.sync(fine_tune_job_id="JOB", project="PROJECT", wait_for_job_success=True)
+
+run = wandb.init(project="PROJECT", job_type="eval")
+for version in ("JOB", "latest", "v0"):
+    artifact = wandb.run.use_artifact(f"ada/PROJECT/model_metadata:{version}", type="model")
+    with open(glob.glob(f"{artifact.download()}/*.json")[0]) as file:
+        print(json.load(file)["fine_tuned_model"])
+wandb.log({"eval/accuracy": 0.5})
+wandb.finish()
+"""
+
+INTO_THE_ACTIVE_RUN = """
+import wandb
+from wandb.integration.openai.fine_tuning import WandbLogger
+
+run = wandb.init(project="PROJECT")
+print(WandbLogger.sync(fine_tune_job_id="JOB", project="PROJECT"))
+print(wandb.run is run)
+"""
+
+
+def printed(script: str, folder: Path, project: str, job_id: str = "") -> str:
+    """Run a documented script with the import changed, and return what it prints."""
+    assert script.count(THEIRS) == 1
+    path = folder / "script.py"
+    text = script.replace(THEIRS, OURS).replace("PROJECT", project).replace("JOB", job_id)
+    path.write_text(text, encoding="utf-8")
+    done = subprocess.run([sys.executable, "-X", "utf8", path], capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_one_job_and_the_same_again_overwritten(
+    workspace: Path, world: World, backend: WandbBackend, project: str
+) -> None:
+    world.add(*samples.many(2))
+    wanted = world.jobs[1].id
+    assert printed(BY_ID, workspace, project, wanted) == 2 * DONE
+    assert [run.id for run in backend.runs(project)] == [f"{wanted}-r2"]
+
+
+def test_the_newest_and_then_all(workspace: Path, world: World, backend: WandbBackend, project: str) -> None:
+    world.add(*samples.many(5))
+    assert printed(NEWEST_THEN_ALL, workspace, project) == 2 * DONE
+    ids = [job.id for job in world.jobs]
+    assert {run.id: "nightly" in run.tags for run in backend.runs(project)} == dict.fromkeys(
+        ids[:2], False
+    ) | dict.fromkeys(ids[2:], True)
+
+
+def test_into_a_teams_account(workspace: Path, world: World, backend: WandbBackend, project: str) -> None:
+    world.add(*samples.many(1))
+    printed(TEAM, workspace, project)
+    assert [run.id for run in backend.runs(project, "team-rocket")] == [world.jobs[0].id]
+
+
+def test_a_job_is_waited_for_and_its_model_is_used(
+    workspace: Path, world: World, backend: WandbBackend, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTSYNC_POLL_INTERVAL", "0.1")
+    (job,) = samples.many(1)
+    now = time.time()
+    world.add(replace(job, live=Live(now - 2, now - 1, now + 4)))
+    assert printed(WAIT_AND_USE_THE_MODEL, workspace, project, job.id) == 3 * f"{job.job['fine_tuned_model']}\n"
+    evaluation = next(run for run in backend.runs(project) if run.job_type == "eval")
+    assert "model" in {artifact.type for artifact in evaluation.used}
+    assert evaluation.summary["eval/accuracy"] == 0.5
+
+
+def test_into_the_active_run(
+    workspace: Path, world: World, backend: WandbBackend, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB__FILE_STREAM_TRANSMIT_INTERVAL", "1")
+    world.add(*samples.many(1))
+    assert printed(INTO_THE_ACTIVE_RUN, workspace, project, world.jobs[0].id) == f"{DONE}True\n"
+    (run,) = backend.runs(project)
+    assert (run.state, len(run.history), run.config["fine_tune_job_id"]) == ("finished", 4, world.jobs[0].id)
