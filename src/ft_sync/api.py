@@ -58,6 +58,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     timeout: float | None = None,
     watch: bool = False,
     concurrency: int | None = None,
+    provider: str | None = None,
     from_archive: str | Path | None = None,
     observer: Observer | None = None,
     run: wandb.Run | None = None,
@@ -88,6 +89,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
         timeout: Seconds to wait at most; for ever unless configured.
         watch: Go on for ever: take on new jobs as they come, until interrupted, and then return.
         concurrency: Jobs in work at the same time, 8 unless configured.
+        provider: "openai" or "azure"; guessed from the environment unless configured. A given client needs none.
         from_archive: Take the jobs from this archive instead of from OpenAI.
         observer: Called with each event of `ft_sync.events`, from any thread, but by one at a time.
         run: A run of yours that is open, for the one job selected; it is added to, in its own project, and not
@@ -117,6 +119,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
             "poll_interval": poll_interval,
             "timeout": timeout,
             "concurrency": concurrency,
+            "provider": provider,
             **(_settings_in(kwargs_wandb_init) if run is None else _settings_of(run, kwargs_wandb_init)),
         }
     )
@@ -128,7 +131,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     # For the source as well as for the engine: both tell of what happens in any thread.
     observe, clock = engine.one_at_a_time(observer or _ignore), wiring.SystemClock()
     sink = wiring.sink(settings, kwargs_wandb_init, run, model_artifact_copies)
-    with wiring.source(clock, observe, openai_client, _folder(from_archive)) as source:
+    with wiring.source(settings, clock, observe, openai_client, _folder(from_archive)) as source:
         return engine.sync(source, sink, clock, request, observe)
 
 
@@ -146,7 +149,9 @@ def preview(  # noqa: PLR0913 - one argument for each flag
     on_native: OnNative | None = None,
     link: Iterable[str] = (),
     link_alias: Iterable[str] = (),
+    provider: str | None = None,
     from_archive: str | Path | None = None,
+    observer: Observer | None = None,
     **kwargs_wandb_init: Any,  # noqa: ANN401 - handed to wandb.init as it is
 ) -> Preview:
     """Say what `sync` with these arguments would do; writes nothing.
@@ -164,7 +169,9 @@ def preview(  # noqa: PLR0913 - one argument for each flag
         on_native: What would be done with a run of OpenAI's own integration.
         link: Registry collections; they are checked.
         link_alias: Aliases there; they are checked.
+        provider: "openai" or "azure"; guessed from the environment unless configured. A given client needs none.
         from_archive: Take the jobs from this archive instead of from OpenAI.
+        observer: Called with each event of `ft_sync.events`.
         **kwargs_wandb_init: Further arguments of `wandb.init`; they are checked.
 
     Returns:
@@ -182,12 +189,13 @@ def preview(  # noqa: PLR0913 - one argument for each flag
             # Nothing goes on in an archive.
             "wait": wait_for_job_success if from_archive is None else False,
             "on_native": on_native,
+            "provider": provider,
             **_settings_in(kwargs_wandb_init),
         }
     )
     rule = Rule(settings.wait, renew, overwrite, include_unsuccessful, settings.on_native)
     request = _request(settings, fine_tune_job_id, num_fine_tunes, rule, link=link, link_alias=link_alias)
-    with _connected(settings, openai_client, kwargs_wandb_init, from_archive) as (source, sink):
+    with _connected(settings, openai_client, kwargs_wandb_init, from_archive, observe=observer) as (source, sink):
         return previewed(source, sink, request.selection, request.rule)
 
 
@@ -207,6 +215,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
     on_native: OnNative | None = None,
     keep_replaced: bool | None = None,
     concurrency: int | None = None,
+    provider: str | None = None,
     from_archive: str | Path | None = None,
     observer: Observer | None = None,
     **kwargs_wandb_init: Any,  # noqa: ANN401 - handed to wandb.init as it is
@@ -228,6 +237,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
         on_native: As for `sync`.
         keep_replaced: As for `sync`, when something is repaired.
         concurrency: Jobs in work at the same time, 8 unless configured.
+        provider: As for `sync`.
         from_archive: Take the jobs from this archive instead of from OpenAI.
         observer: Called with each event of `ft_sync.events`, from any thread, but by one at a time.
         **kwargs_wandb_init: Further arguments of `wandb.init`, for runs that are written again.
@@ -251,6 +261,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
             "on_native": on_native,
             "keep_replaced": keep_replaced,
             "concurrency": concurrency,
+            "provider": provider,
             **_settings_in(kwargs_wandb_init),
         }
     )
@@ -277,7 +288,9 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
     entity: str | None = None,
     *,
     mode: str | None = None,
+    provider: str | None = None,
     from_archive: str | Path | None = None,
+    observer: Observer | None = None,
 ) -> Iterator[Standing]:
     """Yield jobs newest first with what W&B holds of them; no page is asked for before it is needed.
 
@@ -287,7 +300,9 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
         project: `OpenAI-Fine-Tune` unless configured.
         entity: The account's default unless configured.
         mode: `offline` asks the run folders here instead of the server; `online` unless configured.
+        provider: "openai" or "azure"; guessed from the environment unless configured. A given client needs none.
         from_archive: Take the jobs from this archive instead of from OpenAI.
+        observer: Called with each event of `ft_sync.events`.
 
     Yields:
         The job, with whether W&B holds it (`unknown` without a login) and in which run.
@@ -297,8 +312,8 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
         AuthError: OpenAI refuses its key, or there is none; or W&B refuses the key that it is given.
         Unavailable: One of the services could not be asked.
     """
-    settings = load({"project": project, "entity": entity, "mode": mode})
-    with _connected(settings, openai_client, {}, from_archive) as (source, sink):
+    settings = load({"project": project, "entity": entity, "mode": mode, "provider": provider})
+    with _connected(settings, openai_client, {}, from_archive, observe=observer) as (source, sink):
         yield from overview.standings(source, sink, limit=limit)
 
 
@@ -309,7 +324,9 @@ def job_details(  # noqa: PLR0913 - one argument for each flag
     entity: str | None = None,
     *,
     mode: str | None = None,
+    provider: str | None = None,
     from_archive: str | Path | None = None,
+    observer: Observer | None = None,
 ) -> Iterator[Detail | Failed]:
     """Yield each job in depth, in the given order.
 
@@ -319,7 +336,9 @@ def job_details(  # noqa: PLR0913 - one argument for each flag
         project: `OpenAI-Fine-Tune` unless configured.
         entity: The account's default unless configured.
         mode: `offline` asks the run folders here instead of the server; `online` unless configured.
+        provider: "openai" or "azure"; guessed from the environment unless configured. A given client needs none.
         from_archive: Take the jobs from this archive instead of from OpenAI.
+        observer: Called with each event of `ft_sync.events`.
 
     Yields:
         The job with its newest metrics and events, its files and its run; one that cannot be had is a `Failed` in its
@@ -330,8 +349,8 @@ def job_details(  # noqa: PLR0913 - one argument for each flag
         AuthError: One of the services refuses its key, or there is none.
         Unavailable: One of the services could not be asked at all.
     """
-    settings = load({"project": project, "entity": entity, "mode": mode})
-    with _connected(settings, openai_client, {}, from_archive) as (source, sink):
+    settings = load({"project": project, "entity": entity, "mode": mode, "provider": provider})
+    with _connected(settings, openai_client, {}, from_archive, observe=observer) as (source, sink):
         yield from overview.details(source, sink, [JobId(job_id) for job_id in job_ids])
 
 
@@ -342,6 +361,7 @@ def archive(  # noqa: PLR0913 - one argument for each flag
     num_fine_tunes: int | None = None,
     *,
     concurrency: int | None = None,
+    provider: str | None = None,
     observer: Observer | None = None,
 ) -> ArchiveReport:
     """Copy jobs with all that belongs to them into a folder that is complete by itself.
@@ -352,6 +372,7 @@ def archive(  # noqa: PLR0913 - one argument for each flag
         openai_client: Made from the environment if not given.
         num_fine_tunes: The N newest jobs.
         concurrency: Jobs in work at the same time, 8 unless configured.
+        provider: As for `sync`.
         observer: Called with each event of `ft_sync.events`, from any thread, but by one at a time.
 
     Returns:
@@ -362,10 +383,10 @@ def archive(  # noqa: PLR0913 - one argument for each flag
         AuthError: OpenAI refuses the key, or there is none.
         Unavailable: OpenAI could not be asked at all.
     """
-    settings = load({"concurrency": concurrency})
+    settings = load({"concurrency": concurrency, "provider": provider})
     selection = _selection(fine_tune_job_id, num_fine_tunes)
     observe, clock = engine.one_at_a_time(observer or _ignore), wiring.SystemClock()
-    with wiring.source(clock, observe, openai_client) as source, archives.writing(Path(folder)) as writer:
+    with wiring.source(settings, clock, observe, openai_client) as source, archives.writing(Path(folder)) as writer:
         return archiving.archive(source, writer, clock, selection, settings.concurrency, observe)
 
 
@@ -469,7 +490,7 @@ def _connected(  # noqa: PLR0913 - what the functions above are given
 ) -> Iterator[tuple[JobSource, RunSink]]:
     # The sink first: it refuses bad arguments before anything is asked of a service.
     sink = wiring.sink(settings, init)
-    with wiring.source(clock or wiring.SystemClock(), observe or _ignore, client, _folder(archive)) as source:
+    with wiring.source(settings, clock or wiring.SystemClock(), observe or _ignore, client, _folder(archive)) as source:
         yield source, sink
 
 

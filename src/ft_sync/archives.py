@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Literal, TypeAlias
 
 from filelock import FileLock, Timeout
 
-from ft_sync.errors import REFUSALS, BadData, ConfigError, FtSyncError, Unavailable
+from ft_sync.errors import REFUSALS, BadData, ConfigError, FtSyncError, NotOffered, Unavailable
 from ft_sync.file_names import file_name
 from ft_sync.scratch import private
 
@@ -43,7 +43,7 @@ NAMES: dict[Kind, str] = {
     "checkpoints": "checkpoints.jsonl",
     "file": "file.json",
 }
-REFUSED: dict[str, type[FtSyncError]] = {error.__name__: error for error in REFUSALS}
+REFUSED: dict[str, type[FtSyncError]] = {error.__name__: error for error in (*REFUSALS, NotOffered)}
 MANIFEST = "manifest.jsonl"
 RESTORE = "restore the manifest from a backup"
 SUMS = "SHA256SUMS"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ft_sync import events
 from ft_sync.archives import Missing, Stored, unwritable
-from ft_sync.errors import REFUSALS, FtSyncError, NotFound, Stopped, Unavailable, unexpected
+from ft_sync.errors import REFUSALS, FtSyncError, NotFound, NotOffered, Stopped, Unavailable, unexpected
 from ft_sync.interruption import in_order
 from ft_sync.models import Archived, ArchiveReport, Failed, File, Lost
 from ft_sync.once import Once
@@ -164,7 +164,7 @@ class _Work:
         """Whether something is to be asked for: what is not known to the service will not come back."""
         match self.archive.entry(kind, name):
             case Missing(error=error):
-                return error != NotFound.__name__
+                return error not in {NotFound.__name__, NotOffered.__name__}
             case Stored() as stored:
                 return not self.archive.path(stored).is_file()
             case _:

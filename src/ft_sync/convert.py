@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ft_sync.file_names import file_name, folder_name
-from ft_sync.models import RunFile, RunRecord
+from ft_sync.models import OF_SERVICE, RunFile, RunRecord
 from ft_sync.names import CHECKPOINTS, EVENTS, FOLDER, alias, dataset_name
 from ft_sync.results import merge
 
@@ -67,7 +67,10 @@ def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -
     best = {name: kind for name in names if (kind := best_of(name))}
     metrics = _metrics(rows, best)
     model = _model_metadata(job, snapshot.checkpoints, metrics)
-    lost = tuple(f"file {file_id} could not be had: {reason}" for file_id, reason in missing.items())
+    lost = tuple(
+        reason if reason in OF_SERVICE else f"file {file_id} could not be had: {reason}"
+        for file_id, reason in missing.items()
+    )
     return RunRecord(
         job_id=job.id,
         config=portable(_config(snapshot) | ({"missing_files": dict(missing)} if missing else {})),
@@ -80,7 +83,7 @@ def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -
         files=tuple(_files(snapshot)),
         log=tuple(_line(event) for event in snapshot.events),
         failure=job.verdict and _text(job.verdict),
-        notes=tuple(map(_text, snapshot.notes + merged.notes + taken + lost)),
+        notes=tuple(dict.fromkeys(map(_text, snapshot.notes + merged.notes + taken + lost))),
     )
 
 

@@ -8,6 +8,7 @@
     │   ├── NotLoggedIn  there is no key
     │   └── Forbidden    the key is good, but not for this one thing
     ├── NotFound         the service answered: there is no such thing
+    │   └── NotOffered   nor any like it: it does not serve this kind of thing
     ├── Unavailable      the service could not be asked; later may work
     │   └── Stopped      somebody ended the work before it could be asked
     ├── BadData          the service answered with something unreadable
@@ -59,6 +60,10 @@ class Forbidden(AuthError):  # noqa: N818 - names what was answered
 
 class NotFound(FtSyncError):  # noqa: N818 - the field says "not found", not "not found error"
     """The service was asked and has no such job, file or run."""
+
+
+class NotOffered(NotFound):
+    """The service has no such route: what it would give is not to be had of any job."""
 
 
 class Unavailable(FtSyncError):  # noqa: N818 - names a state of the service

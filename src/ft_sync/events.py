@@ -16,6 +16,14 @@ Phase: TypeAlias = Literal["reading", "metrics", "datasets", "model", "verifying
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderGuessed:
+    """Nobody said which provider to ask; said before it is asked."""
+
+    provider: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Planned:
     """Jobs are listed and W&B has been asked; said before any of them is written, by a watch again and again."""
 
@@ -104,6 +112,17 @@ class JobArchived:
 
 
 Event: TypeAlias = (
-    Planned | Started | Advanced | Waiting | Noted | Delayed | Interrupted | Settled | Selected | Verified | JobArchived
+    ProviderGuessed
+    | Planned
+    | Started
+    | Advanced
+    | Waiting
+    | Noted
+    | Delayed
+    | Interrupted
+    | Settled
+    | Selected
+    | Verified
+    | JobArchived
 )
 Observer: TypeAlias = Callable[[Event], None]

@@ -42,7 +42,7 @@ FileId = NewType("FileId", str)
 RunId = NewType("RunId", str)
 
 JobStatus = NewType("JobStatus", str)
-"""OpenAI's status word, kept as served: services add words of their own (`paused`, `pending`, …)."""
+"""OpenAI's status word, in its spelling; services add words of their own (`paused`, `pending`, …)."""
 
 SUCCEEDED = JobStatus("succeeded")
 UNSUCCESSFUL = frozenset({JobStatus("failed"), JobStatus("cancelled")})
@@ -175,6 +175,15 @@ class Download:
     path: Path
     size: int
     sha256: str
+
+
+NO_EVENTS = "this service keeps no events"
+NO_CHECKPOINTS = "this service keeps no checkpoints"
+NO_CONTENT = "this service does not give the content of files"
+WEIGHTS = "this service lists weights among the result files; they were not read"
+
+OF_SERVICE = frozenset({NO_EVENTS, NO_CHECKPOINTS, NO_CONTENT, WEIGHTS})
+"""Notes that one job has from its service, as the others have: they are in each run, and told once."""
 
 
 @dataclass(frozen=True, slots=True)

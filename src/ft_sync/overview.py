@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ft_sync.errors import AuthError, Forbidden, FtSyncError, NotLoggedIn
-from ft_sync.models import Failed, RunState, SyncState
+from ft_sync.errors import AuthError, Forbidden, FtSyncError, NotFound, NotLoggedIn
+from ft_sync.models import NO_EVENTS, Failed, RunState, SyncState
 from ft_sync.plan import Rule, current, plan, sync_state
 from ft_sync.results import flatten
 
@@ -47,6 +47,7 @@ class Detail:
         step: The newest step reported; None before the first.
         total_steps: None where the service does not say.
         metrics: Those of the newest step.
+        notes: What could not be had.
     """
 
     standing: Standing
@@ -54,6 +55,7 @@ class Detail:
     step: int | None
     total_steps: int | None
     metrics: Mapping[str, float]
+    notes: tuple[str, ...] = ()
 
 
 def standings(source: JobSource, sink: RunSink, *, limit: int | None = None) -> Iterator[Standing]:
@@ -72,7 +74,12 @@ def detail(source: JobSource, sink: RunSink, job_id: JobId) -> Detail:
     """Return one job in depth."""
     job = source.job(job_id)
     (standing,) = _stand([job], sink)
-    events = source.events(job_id, limit=EVENTS_READ)
+    events: tuple[JobEvent, ...] = ()
+    notes: tuple[str, ...] = ()
+    try:
+        events = source.events(job_id, limit=EVENTS_READ)
+    except NotFound:
+        notes = (NO_EVENTS,)
     reported = [event for event in events if event.type == "metrics" and isinstance(event.data.get("step"), int)]
     newest = reported[-1].data if reported else {}
     total = newest.get("total_steps")
@@ -82,6 +89,7 @@ def detail(source: JobSource, sink: RunSink, job_id: JobId) -> Detail:
         step=newest.get("step"),
         total_steps=total if isinstance(total, int) else None,
         metrics=flatten(newest),
+        notes=notes,
     )
 
 

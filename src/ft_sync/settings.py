@@ -7,7 +7,7 @@ import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import platformdirs
 from pydantic import AliasChoices, Field, ValidationError
@@ -18,6 +18,9 @@ from ft_sync.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+Provider: TypeAlias = Literal["openai", "azure"]
+"""`openai` are all services with OpenAI's routes and its way to show a key."""
 
 DEFAULT = "default"
 """Where a value comes from that nobody has given."""
@@ -122,6 +125,11 @@ class Settings(BaseSettings):
         description="where wandb makes its `wandb` folder; here without it",
         validation_alias=_environment("FTSYNC_DIR", "WANDB_DIR"),
     )
+    provider: Provider | None = Field(
+        None,
+        description="whom to ask: `openai` (or whoever speaks like it) or `azure`; without it, whose key is set",
+        validation_alias=_environment("FTSYNC_PROVIDER"),
+    )
     wait: bool = Field(
         default=True, description="wait for unfinished jobs", validation_alias=_environment("FTSYNC_WAIT")
     )
@@ -190,6 +198,16 @@ def load(arguments: Mapping[str, Any]) -> Settings:
         raise ConfigError(
             f"{place}: {field}: {problem['msg']}, not {value!r}", hint="`ftsync sync --help` lists what fits"
         ) from error
+
+
+def guessed_provider(environment: Mapping[str, str]) -> tuple[Provider, str]:
+    """Return the provider whose variables are set, OpenAI if both or neither are; and the reason."""
+    of_azure = [name for name in ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY") if environment.get(name)]
+    if not of_azure:
+        return "openai", "nothing of Azure is set"
+    if environment.get("OPENAI_API_KEY"):
+        return "openai", f"OPENAI_API_KEY is set, and {of_azure[0]} only besides"
+    return "azure", f"{of_azure[0]} is set, and OPENAI_API_KEY is not"
 
 
 def origins() -> dict[str, str]:

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from ft_sync.errors import REFUSALS, NotFound
-from ft_sync.models import Checkpoint, File, JobEvent, JobSnapshot, ResultFile, TrainingFile
+from ft_sync.errors import REFUSALS, NotFound, NotOffered
+from ft_sync.models import (
+    NO_CHECKPOINTS,
+    NO_CONTENT,
+    NO_EVENTS,
+    WEIGHTS,
+    Checkpoint,
+    File,
+    JobEvent,
+    JobSnapshot,
+    ResultFile,
+    TrainingFile,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,6 +28,9 @@ if TYPE_CHECKING:
 
 MAX_RESULT_BYTES = 64 * 2**20
 """A result file beyond this is not metrics: some services list the weights there."""
+
+OF_WEIGHTS = frozenset({".bin", ".ckpt", ".gguf", ".gz", ".pt", ".pth", ".safetensors", ".tar", ".zip"})
+"""How the names of files end that hold weights, of whatever size."""
 
 
 def snapshot(
@@ -31,13 +46,13 @@ def snapshot(
     notes: list[str] = []
     events: tuple[JobEvent, ...] = ()
     checkpoints: tuple[Checkpoint, ...] = ()
-    with _or_note(notes, "this service keeps no events"):
+    with _or_note(notes, NO_EVENTS):
         events = source.events(job.id)
-    with _or_note(notes, "this service keeps no checkpoints"):
+    with _or_note(notes, NO_CHECKPOINTS):
         checkpoints = source.checkpoints(job.id)
     result_files = tuple(_result_files(source, job, notes))
     training_files = tuple(_training_files(source, job, held, notes))
-    return JobSnapshot(job, events, checkpoints, result_files, training_files, tuple(notes))
+    return JobSnapshot(job, events, checkpoints, result_files, training_files, tuple(dict.fromkeys(notes)))
 
 
 def _result_files(source: JobSource, job: Job, notes: list[str]) -> Iterator[ResultFile]:
@@ -46,8 +61,14 @@ def _result_files(source: JobSource, job: Job, notes: list[str]) -> Iterator[Res
         with suppress(*REFUSALS):  # the content may be there all the same
             file = source.file(file_id)
         size = file.size or 0
+        if file.filename and PurePosixPath(file.filename).suffix.lower() in OF_WEIGHTS:
+            notes.append(WEIGHTS)
+            continue
         try:
             content = None if size > MAX_RESULT_BYTES else source.content(file_id, limit=MAX_RESULT_BYTES)
+        except NotOffered:
+            notes.append(NO_CONTENT)
+            continue
         except REFUSALS as error:
             # Old result files get deleted; the events of the job may still hold its metrics.
             notes.append(f"result file {file_id} could not be had: {error.message}")
@@ -71,7 +92,8 @@ def _training_files(
         except REFUSALS as error:
             unknown = TrainingFile(file_id, split)
             described = held(unknown)
-            if described is None:
+            # Where no file is described its content may be had all the same, and if not that is told.
+            if described is None and not isinstance(error, NotOffered):
                 notes.append(f"{split} file {file_id} could not be described: {error.message}")
             yield described or unknown
         else:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ft_sync.errors import Stopped
+from ft_sync.events import ProviderGuessed
+from ft_sync.settings import guessed_provider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     import openai
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from ft_sync.events import Observer
     from ft_sync.ports import Clock, JobSource, RunSink
-    from ft_sync.settings import Settings
+    from ft_sync.settings import Provider, Settings
 
 
 class SystemClock:
@@ -43,25 +45,48 @@ class SystemClock:
         self._stopped.set()
 
 
+@contextmanager
 def source(
-    clock: Clock, observe: Observer, client: openai.OpenAI | None = None, archive: Path | None = None
-) -> AbstractContextManager[JobSource]:
-    """Open an archive, or connect to OpenAI with the given client, or with one made from the environment.
+    settings: Settings,
+    clock: Clock,
+    observe: Observer,
+    client: openai.OpenAI | None = None,
+    archive: Path | None = None,
+) -> Iterator[JobSource]:
+    """Open an archive, or connect with the given client, or with one made from the environment and closed in the end.
 
     Raises:
-        ConfigError: There is no such archive.
-        NotLoggedIn: There is no key.
+        ConfigError, NotLoggedIn: There is no such archive, or the environment lacks an address or a key.
     """
     if archive is not None:
         from ft_sync.archives import Archive  # noqa: PLC0415 - for few commands
         from ft_sync.sources.archive import ArchiveSource  # noqa: PLC0415 - as above
 
-        return nullcontext(ArchiveSource(Archive(archive)))
-    from ft_sync.sources import openai as adapter  # noqa: PLC0415 - 0.6 s that only commands which need it pay
+        yield ArchiveSource(Archive(archive))
+        return
+    from ft_sync.sources import azure, service  # noqa: PLC0415 - 0.6 s that only commands which need it pay
+    from ft_sync.sources import openai as adapter  # noqa: PLC0415 - as above
     from ft_sync.sources.pace import Pace  # noqa: PLC0415 - as above
 
-    pace = Pace(clock, observe)
-    return adapter.connected(pace) if client is None else nullcontext(adapter.OpenAISource(client, pace))
+    connection: AbstractContextManager[openai.OpenAI]
+    if client is not None:
+        connection, asked = nullcontext(client), service.service_of(client)
+    elif _provider(settings, observe) == "azure":
+        connection, asked = azure.client(os.environ, adapter.TIMEOUT), service.AZURE
+    else:
+        made = adapter.client(os.environ.get("OPENAI_BASE_URL", ""), adapter.TIMEOUT)
+        connection, asked = made, service.service_of(made)
+    with connection as opened:
+        yield adapter.OpenAISource(opened, Pace(clock, observe, asked.name), asked)
+
+
+def _provider(settings: Settings, observe: Observer) -> Provider:
+    """Return the provider that is to be asked; a guess is told."""
+    if settings.provider is not None:
+        return settings.provider
+    provider, reason = guessed_provider(os.environ)
+    observe(ProviderGuessed(provider, reason))
+    return provider
 
 
 def sink(

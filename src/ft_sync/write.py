@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ft_sync import convert
-from ft_sync.errors import REFUSALS, IdTaken
+from ft_sync.errors import REFUSALS, IdTaken, NotOffered
 from ft_sync.events import Advanced, Noted, Observer, Started
-from ft_sync.models import Enrich, Extend, Synced
+from ft_sync.models import NO_CONTENT, OF_SERVICE, Enrich, Extend, Synced
 from ft_sync.plan import under_next_id
 from ft_sync.snapshot import snapshot
 
@@ -49,6 +49,8 @@ class Writer:
         self._log_datasets = log_datasets
         self._reading = threading.Semaphore(concurrency)
         self._writing = threading.Semaphore(concurrency)
+        self._told: set[str] = set()
+        self._telling = threading.Lock()
 
     def write(self, step: Write) -> tuple[Write, Synced]:
         """Write the run of a job, under the next id if this one cannot be had.
@@ -83,10 +85,17 @@ class Writer:
                 run.log_events(record.log)
             run.complete(record)
             url = run.url
-        for note in notes:
+        for note in self._news(notes):
             self._observe(Noted(step.job.id, note))
         held = (step.run.rows or 0) if isinstance(step, Enrich) else len(record.rows)
         return step, Synced(step.job.id, step.job.status, step.run_id, held, step.reason, url, notes)
+
+    def _news(self, notes: Iterable[str]) -> list[str]:
+        """Return the notes without those on the service that were told with another job."""
+        with self._telling:
+            news = [note for note in notes if note not in self._told]
+            self._told |= OF_SERVICE.intersection(news)
+        return news
 
     def _use(self, run: RunWriter, datasets: Datasets) -> Iterator[str]:
         """Make the files inputs of the run, and yield what is to be noted of them."""
@@ -106,6 +115,8 @@ class Writer:
                 continue
             try:
                 datasets.append((file, self._downloads.get(file.id)))
+            except NotOffered:
+                missing[file.id] = NO_CONTENT
             except REFUSALS as error:
                 missing[file.id] = error.message
         return datasets, missing

@@ -98,3 +98,20 @@ def test_serving_prints_two_exports_and_ends_well_when_told_to(stop: signal.Sign
     assert (server.returncode, rest) == (0, "")
     assert "Ctrl-C" in told
     assert "Traceback" not in told
+
+
+def test_a_dialect_is_served_with_the_exports_that_lead_to_it() -> None:
+    command = [sys.executable, "-m", "ft_sync", "demo", "--serve", "--dialect", "litellm"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        exports = [server.stdout.readline().strip() for _ in range(2)]
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=20)
+    assert [line.partition("=")[0] for line in exports] == ["export OPENAI_BASE_URL", "export OPENAI_API_KEY"]
+    # In quotes, since a shell takes a ? for a pattern.
+    assert exports[0].endswith("/v1?custom_llm_provider=openai'")
+
+
+def test_a_dialect_is_of_a_server_that_stays(ftsync: Ftsync) -> None:
+    said = ftsync("demo", "--dialect", "bare", "--json")
+    assert (said.code, said.json["error"]["hint"]) == (2, "ftsync demo --serve --dialect bare")

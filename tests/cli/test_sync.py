@@ -105,7 +105,7 @@ def test_a_dry_run_tells_the_plan_with_its_reasons_and_writes_nothing(
 def test_a_dry_run_names_jobs_that_do_not_exist(ftsync: Ftsync) -> None:
     said = ftsync("sync", "--dry-run", "--job", "ftjob-typo")
     assert said.code == 3
-    assert said.rows == [["unreadable", "ftjob-typo", "OpenAI has no job ftjob-typo"]]
+    assert said.rows == [["unreadable", "ftjob-typo", "127.0.0.1 has no job ftjob-typo"]]
 
 
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])

@@ -63,7 +63,7 @@ ANY_BYTES = frozenset({"malformed JSON", "JSON of another shape"})
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "TIMEOUT", 0.5)
-    monkeypatch.setattr(source, "LeastSpeed", partial(speed.LeastSpeed, grace=0.3))
+    monkeypatch.setattr(speed, "LeastSpeed", partial(speed.LeastSpeed, grace=0.3))
     monkeypatch.setattr(pace, "FIRST_PAUSE", 0.01)
 
 

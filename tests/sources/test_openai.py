@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,20 +19,22 @@ from ft_sync.errors import (
     FtSyncError,
     NotFound,
     NotLoggedIn,
+    NotOffered,
     Refused,
     Unavailable,
 )
 from ft_sync.models import FileId, JobError, JobId
-from ft_sync.sandbox import API_KEY, Sandbox, World, samples
+from ft_sync.sandbox import API_KEY, Sandbox, World, samples, serve
 from ft_sync.snapshot import snapshot
 from ft_sync.sources.objects import checkpoint_from, event_from, job_from
 from ft_sync.sources.openai import (
     TRANSLATIONS,
     OpenAISource,
-    connected,
+    client,
     translate,
 )
 from ft_sync.sources.pace import Pace
+from ft_sync.sources.service import OPENAI, service_of
 from ft_sync.sources.speed import LeastSpeed
 from tests.fakes import FakeClock
 
@@ -90,6 +93,14 @@ def test_hyperparameters_below_the_method_win_over_those_of_the_job() -> None:
         }
     )
     assert (job.method, job.hyperparameters) == ("dpo", {"n_epochs": 3, "seed": 1, "beta": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("served", "status"),
+    [("Succeeded", "succeeded"), ("canceled", "cancelled"), ("pausing", "pausing"), (None, "unknown")],
+)
+def test_a_status_has_openais_spelling(served: object, status: str) -> None:
+    assert job_from({"id": "x", "status": served}).status == status
 
 
 @pytest.mark.parametrize("undecided", [None, "auto", -1])
@@ -154,6 +165,106 @@ def test_a_service_without_events_and_checkpoints_still_gives_the_job(
     found = snapshot(source, source.job(JobId(job_id)))
     assert found.notes == ("this service keeps no events", "this service keeps no checkpoints")
     assert found.result_files
+
+
+NO_ROUTE = [
+    (404, {"detail": "Not Found"}),
+    (404, "<html>404</html>"),
+    (404, {"error": {"message": "Invalid URL (GET /v1/fine_tuning/jobs/x/events)", "code": "unknown_url"}}),
+    (405, {"detail": "Method Not Allowed"}),
+    (501, {"error": {"message": "Not implemented"}}),
+    (500, {"error": {"message": "9 validation errors for LiteLLMFineTuningJob\nid\n  Input should be"}}),
+]
+"""How services answer for a route that they do not have."""
+
+
+@pytest.mark.parametrize(("status", "body"), NO_ROUTE)
+def test_a_route_that_is_missing_is_asked_for_no_other_job(
+    source: OpenAISource, world: World, sandbox: Sandbox, status: int, body: dict[str, object] | str
+) -> None:
+    first, second = full(world, 2)
+    sandbox.fail("/events", status=status, body=body)
+    with pytest.raises(NotOffered, match="no route for the events of"):
+        source.events(JobId(first))
+    asked = sandbox.count("/events")
+    with pytest.raises(NotOffered, match=second):
+        source.events(JobId(second))
+    assert sandbox.count("/events") == asked
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"error": {"message": "Could not find fine tune: x"}}, {"detail": "Job x not found"}, {"error": {"code": "404"}}],
+)
+def test_an_answer_about_one_job_tells_nothing_of_the_others(
+    source: OpenAISource, world: World, sandbox: Sandbox, body: dict[str, object]
+) -> None:
+    first, second = full(world, 2)
+    sandbox.fail(f"{first}/events", status=404, body={"error": {"message": "Resource not found"}} | body)
+    with pytest.raises(NotFound):
+        source.events(JobId(first))
+    assert source.events(JobId(second))
+
+
+def test_an_id_that_is_no_word_in_a_path_tells_nothing_of_the_others(
+    source: OpenAISource, world: World, sandbox: Sandbox
+) -> None:
+    (job_id,) = full(world, 1)
+    assert sandbox.requests == []
+    with pytest.raises(NotFound):
+        source.job(JobId("no/such"))
+    assert source.job(JobId(job_id)).id == job_id
+
+
+def test_a_route_that_has_answered_is_there(source: OpenAISource, world: World, sandbox: Sandbox) -> None:
+    first, second = full(world, 2)
+    source.events(JobId(first))
+    sandbox.fail(f"{second}/events", status=404, body={"detail": "Not Found"}, times=1)
+    with pytest.raises(NotFound):
+        source.events(JobId(second))
+    assert source.events(JobId(second))
+
+
+def test_a_file_that_is_gone_does_not_stand_for_all_files(
+    source: OpenAISource, world: World, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    gone, there = (samples.dataset(name, b"{}\n") for name in ("gone.jsonl", "there.jsonl"))
+    world.add(gone, there)
+    sandbox.fail(f"/files/{gone.id}/content", status=404, body={"detail": "Not Found"})
+    with pytest.raises(NotFound):
+        source.download(FileId(gone.id), tmp_path / "gone")
+    assert source.download(FileId(there.id), tmp_path / "there").size == 3
+
+
+def test_a_service_without_the_content_of_files_is_asked_for_no_other(
+    source: OpenAISource, world: World, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    (job_id,) = full(world, 1)
+    job = source.job(JobId(job_id))
+    sandbox.fail("/content$", status=501)
+    found = snapshot(source, job)
+    assert found.notes == ("this service does not give the content of files",)
+    asked = sandbox.count("/content$")
+    with pytest.raises(NotOffered):
+        source.download(job.training_file or FileId(""), tmp_path / "content")
+    assert sandbox.count("/content$") == asked
+
+
+def test_a_wrong_address_is_told_as_such(source: OpenAISource, sandbox: Sandbox) -> None:
+    sandbox.fail("/fine_tuning/jobs", status=404, body="404 page not found")
+    with pytest.raises(NotOffered, match="no route for the list of jobs") as raised:
+        list(source.jobs())
+    assert "OPENAI_BASE_URL" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "checkpoint.ZIP"])
+def test_a_small_file_of_weights_is_not_read(source: OpenAISource, world: World, sandbox: Sandbox, name: str) -> None:
+    (job_id,) = full(world, 1)
+    job = source.job(JobId(job_id))
+    sandbox.fail(f"/files/{job.result_files[0]}$", status=200, body={"id": job.result_files[0], "filename": name})
+    found = snapshot(source, job)
+    assert (found.result_files, len(found.notes)) == ((), 1)
+    assert sandbox.count(f"/files/{job.result_files[0]}/content") == 0
 
 
 def test_a_result_file_that_is_gone_is_a_note(source: OpenAISource, world: World, sandbox: Sandbox) -> None:
@@ -250,7 +361,7 @@ def test_a_page_that_is_no_list_of_objects_is_bad_data(
         list(source.jobs())
 
 
-def test_a_service_that_ignores_the_cursor_does_not_page_for_ever(source: OpenAISource, sandbox: Sandbox) -> None:
+def test_a_service_that_ignores_the_cursor_gives_each_job_once(source: OpenAISource, sandbox: Sandbox) -> None:
     sandbox.fail("/fine_tuning/jobs", status=200, body={"data": [{"id": "ftjob-1"}], "has_more": True})
     assert len(list(source.jobs())) == 1
     assert len(sandbox.requests) < 10
@@ -332,6 +443,22 @@ def test_a_body_that_comes_a_byte_at_a_time_is_given_up(sandbox: Sandbox, world:
             slow.job(JobId("ftjob-1"))
 
 
+def test_where_nothing_tells_of_more_pages_a_full_one_is_not_taken_for_the_last() -> None:
+    world = World(samples.many(130))
+    with (
+        serve(world, dialect="bare") as sandbox,
+        openai.OpenAI(base_url=sandbox.url, api_key=API_KEY) as of_brief_pages,
+    ):
+        source = OpenAISource(of_brief_pages, Pace(FakeClock(), lambda _: None))
+        assert [job.id for job in source.jobs()] == [job.id for job in world.jobs]
+
+
+def test_entries_without_ids_are_a_page_of_their_own(source: OpenAISource, world: World, sandbox: Sandbox) -> None:
+    (job_id,) = full(world, 1)
+    sandbox.fail("/events", status=200, body={"data": [{"message": "a"}, {"message": "b"}]})
+    assert [event.message for event in source.events(JobId(job_id))] == ["b", "a"]
+
+
 def test_a_dropped_connection_and_a_hang_are_unavailable(sandbox: Sandbox) -> None:
     sandbox.fail("/fine_tuning/jobs/dropped", drop=True)
     sandbox.fail("/fine_tuning/jobs/hangs", delay=0.6)
@@ -341,10 +468,64 @@ def test_a_dropped_connection_and_a_hang_are_unavailable(sandbox: Sandbox) -> No
                 OpenAISource(client, Pace(FakeClock(), lambda _: None)).job(JobId(job_id))
 
 
-def test_without_a_key_there_is_nothing_to_ask_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(NotLoggedIn, match="OPENAI_API_KEY"), connected(Pace(FakeClock(), lambda _: None)):
-        pass
+@pytest.fixture
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("OPENAI_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.usefixtures("_no_variables")
+def test_without_a_key_there_is_nothing_to_ask_with() -> None:
+    with pytest.raises(NotLoggedIn, match="OPENAI_API_KEY"):
+        client()
+
+
+@pytest.mark.usefixtures("_no_variables")
+def test_organization_and_project_are_sent(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = {"OPENAI_API_KEY": API_KEY, "OPENAI_ORG_ID": "org-1", "OPENAI_PROJECT_ID": "proj_1"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with client(sandbox.url) as made:
+        list(OpenAISource(made, Pace(FakeClock(), lambda _: None)).jobs())
+    (request,) = sandbox.requests
+    assert (request.headers["openai-organization"], request.headers["openai-project"]) == ("org-1", "proj_1")
+
+
+@pytest.mark.parametrize("base_url", ["https://us.api.openai.com/v1", "https://eu.api.openai.com/v1"])
+def test_a_data_residency_host_is_asked_and_called_by_openais_name(
+    base_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", API_KEY)
+    with client(base_url) as made:
+        assert str(made.base_url) == f"{base_url}/"
+        assert service_of(made) == OPENAI
+
+
+def test_what_follows_a_question_mark_in_the_base_url_goes_with_every_request(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", API_KEY)
+    with client(f"{sandbox.url}?custom_llm_provider=openai&team=a%20b") as made:
+        list(OpenAISource(made, Pace(FakeClock(), lambda _: None)).jobs(limit=5))
+    (request,) = sandbox.requests
+    assert request.path == "/v1/fine_tuning/jobs"
+    assert sorted(request.query.split("&")) == ["custom_llm_provider=openai", "limit=5", "team=a b"]
+
+
+@pytest.mark.parametrize(
+    ("base_url", "name"),
+    [
+        ("https://api.openai.com/v1", "OpenAI"),
+        ("https://api.tokenfactory.nebius.com/v1", "api.tokenfactory.nebius.com"),
+        ("http://localhost:4000/v1", "localhost"),
+        ("https://notopenai.com/v1", "notopenai.com"),
+        ("https://acme.openai.azure.com/openai/v1", "Azure OpenAI"),
+    ],
+)
+def test_errors_name_the_service_that_was_asked(base_url: str, name: str) -> None:
+    with openai.OpenAI(base_url=base_url, api_key=API_KEY) as made:
+        error = openai.APITimeoutError(httpx2.Request("GET", base_url))
+        assert translate(error, "job x", service_of(made)).message == f"{name} took too long to answer for job x"
 
 
 def test_every_error_class_of_the_sdk_that_a_request_can_raise_is_translated() -> None:

@@ -431,7 +431,7 @@ def _no_metrics() -> list[Case]:
             job=job("header-alone", results=(csv("header", "step,train_loss\n"),)), notes=("no rows below its header",)
         ),
         Case(
-            job=job("weights", results=(csv("weights", bytes(range(256)) * 40, "model.safetensors", encoded=False),)),
+            job=job("weights", results=(csv("weights", bytes(range(256)) * 40, "model.dat", encoded=False),)),
             notes=("it is binary",),
         ),
         Case(job=job("nothing")),

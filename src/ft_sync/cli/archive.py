@@ -3,7 +3,7 @@
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,7 @@ def archive(  # noqa: PLR0913 - one argument for each flag
     check: Annotated[
         bool, typer.Option("--check", help="Read the whole archive again and compare the sums; asks no service.")
     ] = False,
+    provider: options.Provider = None,
     concurrency: options.Concurrency = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -44,12 +45,11 @@ def archive(  # noqa: PLR0913 - one argument for each flag
     if check:
         raise typer.Exit(_check(folder, output))
     ids = options.job_ids(job) if job else None
-    raise typer.Exit(_show(_carry_out(folder, ids, last, concurrency, output), folder, output))
+    given = {"num_fine_tunes": last, "provider": provider, "concurrency": concurrency}
+    raise typer.Exit(_show(_carry_out(folder, ids, given, output), folder, output))
 
 
-def _carry_out(
-    folder: Path, job_ids: list[str] | None, last: int | None, concurrency: int | None, output: Output
-) -> "ArchiveReport":
+def _carry_out(folder: Path, job_ids: list[str] | None, given: dict[str, Any], output: Output) -> "ArchiveReport":
     from ft_sync import api  # noqa: PLC0415 - the SDKs: `--help` does without
     from ft_sync.cli import progress  # noqa: PLC0415 - as above
     from ft_sync.models import ArchiveReport  # noqa: PLC0415 - as above
@@ -57,7 +57,7 @@ def _carry_out(
     if job_ids == []:
         return ArchiveReport(())  # `--job -` named none: that is not "every job"
     with progress.watching(output) as observer:
-        return api.archive(folder, job_ids, None, last, concurrency=concurrency, observer=observer)
+        return api.archive(folder, job_ids, **given, observer=observer)
 
 
 def _check(folder: Path, output: Output) -> int:

@@ -1,11 +1,12 @@
 """`ftsync demo`: the real sync, against a server of our own with sample jobs."""
 
 import os
+import shlex
 import signal
 import threading
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -30,6 +31,10 @@ def demo(  # noqa: PLR0913 - one argument for each flag
     serve: Annotated[
         bool, typer.Option("--serve", help="Only serve the sample jobs, and print how to point a client at them.")
     ] = False,
+    dialect: Annotated[
+        Literal["openai", "azure-v1", "azure-dated", "litellm", "nebius", "bare"],
+        typer.Option(help="With --serve: the service to speak like."),
+    ] = "openai",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0 is any free one.")] = 0,
     project: options.Project = None,
     entity: options.Entity = None,
@@ -43,13 +48,16 @@ def demo(  # noqa: PLR0913 - one argument for each flag
 
     Starts a server on this machine with eight jobs, one of them running, and syncs them into ./wandb, for real.
     """
-    with _sandbox(port) as sandbox:
+    if dialect != "openai" and not serve:
+        raise ConfigError("--dialect without --serve", hint=f"ftsync demo --serve --dialect {dialect}")
+    with _sandbox(port, dialect) as sandbox:
         if serve:
             _serve(sandbox)
             return
         _point_at(sandbox)
         arguments = {
             "fine_tune_job_id": None,
+            "provider": "openai",
             "project": project,
             "entity": entity,
             "wait_for_job_success": True,
@@ -66,12 +74,12 @@ def demo(  # noqa: PLR0913 - one argument for each flag
 
 
 @contextmanager
-def _sandbox(port: int) -> "Iterator[Sandbox]":
+def _sandbox(port: int, dialect: str) -> "Iterator[Sandbox]":
     from ft_sync import sandbox  # noqa: PLC0415 - `--help` does without
 
     with ExitStack() as stack:
         try:
-            server = stack.enter_context(sandbox.serve(port=port))
+            server = stack.enter_context(sandbox.serve(port=port, dialect=dialect))
         except ImportError as error:
             raise ConfigError("the demo needs its server", hint="pip install 'ft-sync[demo]'") from error
         except OSError as error:
@@ -82,8 +90,7 @@ def _sandbox(port: int) -> "Iterator[Sandbox]":
 
 def _point_at(sandbox: "Sandbox") -> None:
     """Set the environment of this process alone; a key of the user's is neither read nor sent."""
-    os.environ["OPENAI_BASE_URL"] = sandbox.url
-    os.environ["OPENAI_API_KEY"] = sandbox.api_key
+    os.environ.update(sandbox.environment)
     for name in ("no_proxy", "NO_PROXY"):  # a company's proxy cannot reach this machine
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
 
@@ -93,8 +100,8 @@ def _serve(sandbox: "Sandbox") -> None:
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    render.emit(f"export OPENAI_BASE_URL={sandbox.url}\nexport OPENAI_API_KEY={sandbox.api_key}\n")
-    render.tell("Serving sample jobs. Paste the two lines into another terminal, then try there:")
+    render.emit("".join(f"export {name}={shlex.quote(value)}\n" for name, value in sandbox.environment.items()))
+    render.tell("Serving sample jobs. Paste these lines into another terminal, then try there:")
     render.tell("  ftsync list --offline")
     render.tell("  ftsync sync --offline --poll-interval 2")
     render.tell("Ctrl-C stops.")

@@ -248,4 +248,5 @@ def _detail(detail: Detail, left: float | None) -> dict[str, Any]:
             "validation": job.validation_file,
             "results": list(job.result_files),
         },
+        "notes": list(detail.notes),
     }

@@ -53,6 +53,7 @@ ENDINGS: dict[type[FtSyncError], Ending] = {
     errors.NotLoggedIn: Ending(NOT_ALLOWED, "auth", "not authenticated"),
     errors.Forbidden: Ending(NOT_ALLOWED, "auth", "not allowed"),
     errors.NotFound: Ending(INCOMPLETE, "not_found", "not found"),
+    errors.NotOffered: Ending(INCOMPLETE, "not_found", "not found"),
     errors.Unavailable: Ending(UNAVAILABLE, "unavailable", "service unavailable"),
     errors.Stopped: Ending(INTERRUPTED, "interrupted", "interrupted"),
     errors.BadData: Ending(INCOMPLETE, "bad_data", "unreadable answer"),

@@ -31,6 +31,7 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
     unsynced: Annotated[
         bool, typer.Option("--unsynced", help="Only succeeded jobs that W&B does not hold completely.")
     ] = False,
+    provider: options.Provider = None,
     from_archive: options.FromArchive = None,
     project: options.Project = None,
     entity: options.Entity = None,
@@ -49,20 +50,24 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
     if everything and limit is not None:
         raise ConfigError("--all and --limit exclude each other", hint="give one of them")
     from ft_sync import api  # noqa: PLC0415 - the SDKs: `--help` does without
+    from ft_sync.cli import progress  # noqa: PLC0415 - as above
 
     shown = None if everything else limit or LIMIT
     filtered = bool(status or unsynced)
     # One more than is shown tells whether there are more.
     wanted = None if shown is None else shown + 1
+    output = Output(json, quiet, verbose, debug, not no_color)
     standings = api.list_jobs(
         None if filtered else wanted,
         project=project,
         entity=entity,
         mode="offline" if offline else None,
+        provider=provider,
+        observer=progress.lines(output),
         from_archive=from_archive,
     )
     found = list(islice(_chosen(standings, status or (), unsynced=unsynced), wanted))
-    _show(found[:shown], Output(json, quiet, verbose, debug, not no_color))
+    _show(found[:shown], output)
     if shown is not None and len(found) > shown and not quiet:
         render.tell(f"the newest {shown}; --all shows every job")
 

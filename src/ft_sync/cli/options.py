@@ -35,6 +35,14 @@ Jobs = Annotated[
     ),
 ]
 Last = Annotated[int | None, typer.Option(min=1, metavar="N", help="The N newest jobs.", show_default=False)]
+Provider = Annotated[
+    Literal["openai", "azure"] | None,
+    typer.Option(
+        help="Whom to ask: OpenAI (or whoever speaks like it, see OPENAI_BASE_URL), or Azure OpenAI "
+        "(default: whose key is set; env FTSYNC_PROVIDER).",
+        show_default=False,
+    ),
+]
 Project = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="W&B project (default OpenAI-Fine-Tune; env FTSYNC_PROJECT, WANDB_PROJECT)."),

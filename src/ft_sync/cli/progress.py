@@ -18,6 +18,7 @@ from ft_sync.events import (
     JobArchived,
     Noted,
     Planned,
+    ProviderGuessed,
     Selected,
     Settled,
     Started,
@@ -48,7 +49,12 @@ def watching(output: Output) -> Iterator[Observer]:
         with _Live(screen, verbose=output.verbose) as live:
             yield live
     else:
-        yield _Lines(verbose=output.verbose)
+        yield lines(output)
+
+
+def lines(output: Output) -> Observer:
+    """Give the observer for what takes but a moment."""
+    return _silent if output.quiet else _Lines(verbose=output.verbose)
 
 
 def _silent(event: Event) -> None:
@@ -69,9 +75,9 @@ class _Lines:
                 if self._verbose:
                     for plan in plans:
                         tell(f"{plan.job.id}: {plan.reason}")
-            case Advanced(job_id, phase):
+            case ProviderGuessed() | Advanced():
                 if self._verbose:
-                    tell(f"{job_id}: {phase}")
+                    tell(_news(event))
             case Verified() | JobArchived():
                 if self._verbose or _is_failure(event):
                     tell(_done(event))
@@ -138,6 +144,8 @@ class _Live:
                 self._count(event)
             case Noted() | Delayed() | Interrupted():
                 self._progress.console.print(safe(_news(event)), style="yellow")
+            case ProviderGuessed() if self._verbose:
+                self._progress.console.print(safe(_news(event)))
             case Settled():
                 self._settle(event)
 
@@ -212,9 +220,13 @@ def _state(event: Waiting) -> str:
     return f"{state}, {figures(event.metrics)}" if event.metrics else state
 
 
-def _news(event: Selected | Started | Noted | Delayed | Interrupted | Settled) -> str:
+def _news(event: ProviderGuessed | Advanced | Selected | Started | Noted | Delayed | Interrupted | Settled) -> str:
     """Return what happened, in one line."""
     match event:
+        case ProviderGuessed(provider, reason):
+            return f"provider {provider}: {reason}"
+        case Advanced(job_id, phase):
+            return f"{job_id}: {phase}"
         case Selected(jobs, to):
             return f"{jobs} to {to}"
         case Started(plan):

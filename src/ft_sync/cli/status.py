@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,6 +30,7 @@ def status(  # noqa: PLR0913 - one argument for each flag
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help=f"Exit {exits.STILL_RUNNING} if a shown job is unfinished.")
     ] = False,
+    provider: options.Provider = None,
     from_archive: options.FromArchive = None,
     project: options.Project = None,
     entity: options.Entity = None,
@@ -45,23 +46,32 @@ def status(  # noqa: PLR0913 - one argument for each flag
     In depth: progress, metrics, events, error, files, the run, and what a sync would do.
     """
     from ft_sync import api  # noqa: PLC0415 - the SDKs: `--help` does without
+    from ft_sync.cli import progress  # noqa: PLC0415 - as above
     from ft_sync.models import Failed  # noqa: PLC0415 - as above
 
     output = Output(json, quiet, verbose, debug, not no_color)
-    mode = "offline" if offline else None
+    where: dict[str, Any] = {
+        "project": project,
+        "entity": entity,
+        "mode": "offline" if offline else None,
+        "provider": provider,
+        "from_archive": from_archive,
+        "observer": progress.lines(output),
+    }
     failures: list[Failed] = []
     if job:
-        found = list(
-            api.job_details(options.job_ids(job), project=project, entity=entity, mode=mode, from_archive=from_archive)
-        )
+        found = list(api.job_details(options.job_ids(job), **where))
         failures = [one for one in found if isinstance(one, Failed)]
         details = [one for one in found if not isinstance(one, Failed)]
         if failures and not details:
             raise failures[0].error
         standings = [detail.standing for detail in details]
         _show_details(details, failures, output)
+        if not quiet:
+            for note in dict.fromkeys(note for detail in details for note in detail.notes):
+                render.tell(f"note: {note}")
     else:
-        standings = list(api.list_jobs(project=project, entity=entity, mode=mode, from_archive=from_archive))
+        standings = list(api.list_jobs(**where))
         _show_counts(standings, output)
     for failed in failures:
         render.tell(f"{failed.job_id}: {failed.error.message}")

@@ -47,6 +47,7 @@ FLAGS = {
     "timeout": "--timeout",
     "watch": "--watch",
     "concurrency": "--concurrency",
+    "provider": "--provider",
     "from_archive": "--from-archive",
     "openai_client": "OPENAI_API_KEY and OPENAI_BASE_URL",
     "observer": "--verbose",
@@ -59,6 +60,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     *,
     job: options.Jobs = None,
     last: options.Last = None,
+    provider: options.Provider = None,
     from_archive: options.FromArchive = None,
     project: options.Project = None,
     entity: options.Entity = None,
@@ -97,6 +99,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     selection = {
         "fine_tune_job_id": options.job_ids(job) if job else None,
         "num_fine_tunes": last,
+        "provider": provider,
         "from_archive": from_archive,
         "project": project,
         "entity": entity,
@@ -162,10 +165,12 @@ def _allow_open_files() -> None:
 def preview(arguments: dict[str, Any], command: str, output: Output) -> int:
     """Show what would be done."""
     from ft_sync import api  # noqa: PLC0415 - as above
+    from ft_sync.cli import progress  # noqa: PLC0415 - as above
     from ft_sync.planning import Preview  # noqa: PLC0415 - as above
 
-    nothing_named = arguments["fine_tune_job_id"] == []
-    return _show_preview(Preview(()) if nothing_named else api.preview(**arguments), command, output)
+    if arguments["fine_tune_job_id"] == []:
+        return _show_preview(Preview(()), command, output)
+    return _show_preview(api.preview(**arguments, observer=progress.lines(output)), command, output)
 
 
 def show(report: "SyncReport", command: str, output: Output) -> int:

@@ -26,6 +26,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
     *,
     job: options.Jobs = None,
     last: options.Last = None,
+    provider: options.Provider = None,
     from_archive: options.FromArchive = None,
     project: options.Project = None,
     entity: options.Entity = None,
@@ -56,6 +57,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
     arguments = {
         "fine_tune_job_id": options.job_ids(job) if job else None,
         "num_fine_tunes": last,
+        "provider": provider,
         "from_archive": from_archive,
         "project": project,
         "entity": entity,

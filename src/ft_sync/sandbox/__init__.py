@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from ft_sync.sandbox import samples
+from ft_sync.sandbox.dialects import DIALECTS
 from ft_sync.sandbox.faults import FaultLayer, Request, Traffic
 from ft_sync.sandbox.world import Live, SampleFile, SampleJob, World
 
-__all__ = ["API_KEY", "Live", "Request", "SampleFile", "SampleJob", "Sandbox", "World", "samples", "serve"]
+__all__ = ["API_KEY", "DIALECTS", "Live", "Request", "SampleFile", "SampleJob", "Sandbox", "World", "samples", "serve"]
 
 API_KEY: Final = "sk-sandbox"
 """What the sandbox takes for a key. It opens nothing else."""
@@ -22,6 +23,7 @@ class Sandbox(Traffic):
         url: The base URL for an OpenAI client, e.g. `http://127.0.0.1:8000/v1`.
         api_key: The key that the server asks for.
         world: What it serves; it may be changed at any time.
+        environment: The variables that lead ftsync to it.
     """
 
     def __init__(self, world: World, *, api_key: str) -> None:
@@ -29,6 +31,7 @@ class Sandbox(Traffic):
         self.world = world
         self.api_key = api_key
         self.url = ""
+        self.environment: dict[str, str] = {}
 
 
 @contextlib.contextmanager
@@ -38,6 +41,7 @@ def serve(
     port: int = 0,
     api_key: str = API_KEY,
     clock: Callable[[], float] = time.time,
+    dialect: str = "openai",
 ) -> Iterator[Sandbox]:
     """Serve a world on 127.0.0.1 until the block is left.
 
@@ -46,6 +50,7 @@ def serve(
         port: 0 means any free port.
         api_key: The key that requests must carry.
         clock: Unix seconds; live jobs unfold by it.
+        dialect: Which service to speak like, one of `DIALECTS`.
 
     Yields:
         The running server.
@@ -63,7 +68,10 @@ def serve(
         raise ImportError(message, name=error.name) from error
 
     sandbox = Sandbox(samples.world(clock()) if world is None else world, api_key=api_key)
-    app = create_app(sandbox.world, api_key=api_key, clock=clock)
+    spoken = DIALECTS[dialect]
+    app = create_app(sandbox.world, api_key=api_key, clock=clock, dialect=spoken)
     with running(FaultLayer(app, sandbox), port=port) as free_port:
-        sandbox.url = f"http://127.0.0.1:{free_port}/v1"
+        root = f"http://127.0.0.1:{free_port}"
+        sandbox.url = root + spoken.prefix
+        sandbox.environment = {name: value.format(root=root, key=api_key) for name, value in spoken.environment.items()}
         yield sandbox

@@ -1,8 +1,8 @@
-"""The routes: a `World` in the words of OpenAI's fine-tuning and files API; it knows no sockets."""
+"""The routes: a `World` in the words of OpenAI's fine-tuning and files API, or a dialect of it; it knows no sockets."""
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
+from ft_sync.sandbox.dialects import Dialect
 from ft_sync.sandbox.world import SampleFile, SampleJob, World
 
 CHUNK: Final = 64 * 1024
@@ -49,15 +50,16 @@ class ApiError(Exception):
         return Json({"error": error}, status_code=self.status)
 
 
-def create_app(world: World, *, api_key: str, clock: Callable[[], float]) -> Starlette:
-    """Serve a world under `/v1`.
+def create_app(world: World, *, api_key: str, clock: Callable[[], float], dialect: Dialect) -> Starlette:
+    """Serve a world.
 
     Args:
         world: May change while it is served.
         api_key: The bearer token that every request must carry.
         clock: Unix seconds; live jobs unfold by it.
+        dialect: How it is told.
     """
-    api = _Api(world, api_key=api_key, clock=clock)
+    api = _Api(world, api_key=api_key, clock=clock, dialect=dialect)
     routes = {
         "/fine_tuning/jobs": api.list_jobs,
         "/fine_tuning/jobs/{job_id}": api.retrieve_job,
@@ -68,21 +70,21 @@ def create_app(world: World, *, api_key: str, clock: Callable[[], float]) -> Sta
         "/files/{file_id}/content": api.file_content,
         "/models": api.list_models,
     }
+    offered = [Route(path, api.authorized(route)) for path, route in routes.items() if not path.endswith(dialect.lacks)]
     return Starlette(
-        routes=[
-            Mount("/v1", routes=[Route(path, api.authorized(route)) for path, route in routes.items()]),
-        ],
-        exception_handlers={ApiError: _refuse, HTTPException: _refuse_route},
+        routes=[Mount(dialect.prefix, routes=offered)],
+        exception_handlers={ApiError: _refuse, HTTPException: api.refuse_route},
     )
 
 
 class _Api:
     """The routes over one world."""
 
-    def __init__(self, world: World, *, api_key: str, clock: Callable[[], float]) -> None:
+    def __init__(self, world: World, *, api_key: str, clock: Callable[[], float], dialect: Dialect) -> None:
         self._world = world
-        self._authorization = f"Bearer {api_key}"
+        self._api_key = api_key
         self._clock = clock
+        self._dialect = dialect
 
     def authorized(self, route: Callable[[Request], Response]) -> Callable[[Request], Any]:
         """Ask for the key first.
@@ -91,11 +93,21 @@ class _Api:
         """
 
         async def checked(request: Request) -> Response:
-            if request.headers.get("authorization") != self._authorization:
-                raise ApiError(401, "Incorrect API key provided.", code="invalid_api_key")
+            self._check(request)
             return route(request)
 
         return checked
+
+    def _check(self, request: Request) -> None:
+        """Refuse a request without the key, or without what the dialect needs besides."""
+        header = self._dialect.key_header
+        is_shown = header is not None and request.headers.get(header) == self._api_key
+        if not is_shown and request.headers.get("authorization") != f"Bearer {self._api_key}":
+            raise ApiError(401, "Incorrect API key provided.", code="invalid_api_key")
+        if self._dialect.needs is not None:
+            parameter, status, message = self._dialect.needs
+            if parameter not in request.query_params:
+                raise ApiError(status, message, code=str(status))
 
     def list_jobs(self, request: Request) -> Response:
         now = self._clock()
@@ -106,27 +118,30 @@ class _Api:
         }
         jobs = [job.job_at(now) for job in self._world.jobs]
         found = [job for job in jobs if not wanted or wanted.items() <= (job.get("metadata") or {}).items()]
-        return _page(request, found, default=20)
+        return self._page(request, [self._dialect.job(job) for job in found], default=20)
 
     def retrieve_job(self, request: Request) -> Response:
-        return Json(self._job(request).job_at(self._clock()))
+        return Json(self._dialect.job(self._job(request).job_at(self._clock())))
 
     def list_events(self, request: Request) -> Response:
-        return _page(request, self._job(request).events_at(self._clock()), default=20)
+        events = self._job(request).events_at(self._clock())
+        return self._page(request, self._dialect.events(events), default=20)
 
     def list_checkpoints(self, request: Request) -> Response:
-        return _page(request, self._job(request).checkpoints_at(self._clock()), default=10)
+        checkpoints = self._job(request).checkpoints_at(self._clock())
+        return self._page(request, [self._dialect.checkpoint(one) for one in checkpoints], default=10)
 
     def list_files(self, request: Request) -> Response:
         purpose = request.query_params.get("purpose")
         files = [file for file in self._world.files(self._clock()) if purpose in {None, file.purpose}]
-        return _page(request, [file.as_json() for file in files], default=MAX_FILES, maximum=MAX_FILES)
+        described = [self._described(file) for file in files]
+        return self._page(request, described, default=MAX_FILES, maximum=MAX_FILES)
 
     def retrieve_file(self, request: Request) -> Response:
-        return Json(self._file(request).as_json())
+        return Json(self._described(self._file(request)))
 
     def file_content(self, request: Request) -> Response:
-        content = self._file(request).served
+        content = self._dialect.file(self._file(request)).served
         asked = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
         start = int(asked[1]) if asked and self._world.serves_ranges else 0
         if start and start >= len(content):
@@ -166,6 +181,24 @@ class _Api:
         ]
         return Json({"object": "list", "data": base + tuned})
 
+    async def refuse_route(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        body = self._dialect.no_route
+        if body is None:
+            message = f"Invalid URL ({request.method} {request.url.path})"
+            return ApiError(error.status_code, message, code="unknown_url").response()
+        asked = {"{method}": request.method, "{path}": request.url.path}
+        return Json(_filled(body, asked), status_code=error.status_code)
+
+    def _described(self, file: SampleFile) -> dict[str, Any]:
+        return self._dialect.described(self._dialect.file(file).as_json())
+
+    def _page(
+        self, request: Request, items: Sequence[dict[str, Any]], *, default: int, maximum: int = MAX_LIMIT
+    ) -> Response:
+        page = _page(request, items, default=default, maximum=maximum)
+        return Json({"data": page["data"]} if self._dialect.is_brief else page)
+
     def _job(self, request: Request) -> SampleJob:
         job_id = request.path_params["job_id"]
         job = self._world.job(job_id)
@@ -182,7 +215,7 @@ class _Api:
         return file
 
 
-def _page(request: Request, items: Sequence[dict[str, Any]], *, default: int, maximum: int = MAX_LIMIT) -> Response:
+def _page(request: Request, items: Sequence[dict[str, Any]], *, default: int, maximum: int) -> dict[str, Any]:
     """One page of a list that is newest first, as the query's `limit` and `after` ask for it."""
     limit = _limit(request, default=default, maximum=maximum)
     start = 0
@@ -193,15 +226,13 @@ def _page(request: Request, items: Sequence[dict[str, Any]], *, default: int, ma
             raise ApiError(400, f"Nothing in this list has the id '{after}'.", param="after")
         start = position + 1
     data = items[start : start + limit]
-    return Json(
-        {
-            "object": "list",
-            "data": data,
-            "has_more": start + limit < len(items),
-            "first_id": data[0]["id"] if data else None,
-            "last_id": data[-1]["id"] if data else None,
-        }
-    )
+    return {
+        "object": "list",
+        "data": data,
+        "has_more": start + limit < len(items),
+        "first_id": data[0]["id"] if data else None,
+        "last_id": data[-1]["id"] if data else None,
+    }
 
 
 def _limit(request: Request, *, default: int, maximum: int) -> int:
@@ -231,7 +262,10 @@ async def _refuse(_request: Request, error: Exception) -> Response:
     return error.response()
 
 
-async def _refuse_route(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    message = f"Invalid URL ({request.method} {request.url.path})"
-    return ApiError(error.status_code, message, code="unknown_url").response()
+def _filled(body: Any, values: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
+    """The body with the values in their places, at any depth."""
+    if isinstance(body, dict):
+        return {name: _filled(below, values) for name, below in body.items()}
+    for place, value in values.items():
+        body = body.replace(place, value)
+    return body

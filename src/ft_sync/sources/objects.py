@@ -23,7 +23,7 @@ def job_from(raw: JsonObject) -> Job:
     method, hyperparameters = _method(raw)
     return Job(
         id=JobId(job_id),
-        status=JobStatus(text(raw.get("status")) or "unknown"),
+        status=_status(raw.get("status")),
         base_model=text(raw.get("model")),
         method=method,
         fine_tuned_model=text(raw.get("fine_tuned_model")),
@@ -74,6 +74,12 @@ def checkpoint_from(raw: JsonObject) -> Checkpoint:
 def file_from(file_id: FileId, raw: JsonObject) -> File:
     """Read a file object."""
     return File(file_id, text(raw.get("filename")), _integer(raw.get("bytes")), _time(raw.get("created_at")), raw)
+
+
+def _status(value: object) -> JobStatus:
+    """Read a status; services differ in capitals, and Azure has been seen to spell like an American."""
+    word = (text(value) or "unknown").lower()
+    return JobStatus("cancelled" if word == "canceled" else word)
 
 
 def _method(raw: JsonObject) -> tuple[str | None, JsonObject]:

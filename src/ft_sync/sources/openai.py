@@ -1,12 +1,16 @@
-"""OpenAI's fine-tuning API as a `JobSource`: paging, raw JSON into models, SDK errors into ours."""
+"""OpenAI's fine-tuning API as a `JobSource`: paging, raw JSON into models, SDK errors into ours.
+
+Many services speak it; where they differ, they leave something out.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import httpx2  # openai's own transport: its errors escape the SDK while a body is streamed
 import openai
@@ -19,6 +23,7 @@ from ft_sync.errors import (
     FtSyncError,
     NotFound,
     NotLoggedIn,
+    NotOffered,
     Refused,
     Unavailable,
 )
@@ -27,10 +32,12 @@ from ft_sync.once import Once
 from ft_sync.scratch import private
 from ft_sync.sources.guard import guarded
 from ft_sync.sources.objects import checkpoint_from, event_from, file_from, job_from, text
-from ft_sync.sources.speed import LeastSpeed
+from ft_sync.sources.routes import Routes, message_of, route
+from ft_sync.sources.service import OPENAI, Service
+from ft_sync.sources.speed import transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ft_sync.models import Checkpoint, File, FileId, Job, JobEvent, JobId, JsonObject
@@ -48,33 +55,33 @@ BEYOND_THE_END = 416
 GO_BACK = 3
 """Entries of a list to go back by, where it cannot be gone on with from the last one."""
 
-RUN_HINT = "check OPENAI_BASE_URL and the network, then run the same command again"
+RUN_HINT = "check {address} and the network, then run the same command again"
 
 TRANSLATIONS: tuple[tuple[type[openai.OpenAIError], type[FtSyncError], str, str], ...] = (
     (
         openai.AuthenticationError,
         AuthError,
-        "OpenAI refused the API key when asked for {what}",
-        "check OPENAI_API_KEY (and OPENAI_BASE_URL: keys belong to one service)",
+        "{service} refused the API key when asked for {what}",
+        "check {key} (and {address}: keys belong to one service)",
     ),
     (
         openai.PermissionDeniedError,
         Forbidden,
-        "OpenAI does not allow this key to read {what}: {served}",
+        "{service} does not allow this key to read {what}: {served}",
         "ask for read access to fine-tuning and files, or use another key",
     ),
-    (openai.NotFoundError, NotFound, "OpenAI has no {what}", "`ftsync list --all` shows every job this key can see"),
-    (openai.APITimeoutError, Unavailable, "OpenAI took too long to answer for {what}", RUN_HINT),
-    (openai.APIConnectionError, Unavailable, "OpenAI could not be reached for {what}", RUN_HINT),
+    (openai.NotFoundError, NotFound, "{service} has no {what}", "`ftsync list --all` shows every job this key can see"),
+    (openai.APITimeoutError, Unavailable, "{service} took too long to answer for {what}", RUN_HINT),
+    (openai.APIConnectionError, Unavailable, "{service} could not be reached for {what}", RUN_HINT),
     (
         openai.RateLimitError,
         Unavailable,
-        "OpenAI is rate-limiting, last for {what}",
+        "{service} is rate-limiting, last for {what}",
         "run the same command again later",
     ),
-    (openai.InternalServerError, Unavailable, "OpenAI failed for {what}: {served}", RUN_HINT),
-    (openai.APIResponseValidationError, BadData, "OpenAI's answer for {what} cannot be read", RUN_HINT),
-    (openai.APIStatusError, Refused, "OpenAI refused {what}: {served}", RUN_HINT),
+    (openai.InternalServerError, Unavailable, "{service} failed for {what}: {served}", RUN_HINT),
+    (openai.APIResponseValidationError, BadData, "{service}'s answer for {what} cannot be read", RUN_HINT),
+    (openai.APIStatusError, Refused, "{service} refused {what}: {served}", RUN_HINT),
 )
 """The SDK's errors, special ones before general ones -> ours, the sentence and what to do next."""
 
@@ -86,24 +93,32 @@ class OpenAISource:
     type), so every answer is read as the JSON that was served.
     """
 
-    def __init__(self, client: openai.OpenAI, pace: Pace) -> None:
+    def __init__(self, client: openai.OpenAI, pace: Pace, service: Service = OPENAI) -> None:
         self._client = guarded(client).with_options(max_retries=0)  # the pace asks again: one for all workers
         self._pace = pace
+        self._service = service
         self._files: Once[FileId, File] = Once()
+        self._routes = Routes()
+
+    @property
+    def _hint(self) -> str:
+        return self._service.hint
 
     def jobs(self, *, limit: int | None = None) -> Iterator[Job]:
         """Yield jobs newest first, page by page."""
-        for raw in self._pages("/fine_tuning/jobs", "the list of jobs", limit):
+        for raw in self._pages("/fine_tuning/jobs", "the list of jobs", limit=limit):
             yield job_from(raw)
 
     def job(self, job_id: JobId) -> Job:
         """Return one job."""
-        return job_from(self._get(_path_of(job_id), f"job {job_id}"))
+        return job_from(self._get(_path_of(job_id), f"job {job_id}", route("job", job_id)))
 
     def events(self, job_id: JobId, *, after: str | None = None, limit: int | None = None) -> tuple[JobEvent, ...]:
         """Return the events newer than `after`, oldest first, at most the `limit` newest."""
         newest_first: list[JobEvent] = []
-        for raw in self._pages(f"{_path_of(job_id)}/events", f"the events of {job_id}", limit):
+        for raw in self._pages(
+            f"{_path_of(job_id)}/events", f"the events of {job_id}", route("events", job_id), limit=limit
+        ):
             event = event_from(raw)
             if event.id == after:
                 break
@@ -113,12 +128,16 @@ class OpenAISource:
     def checkpoints(self, job_id: JobId) -> tuple[Checkpoint, ...]:
         """Return the job's checkpoints as listed."""
         path = f"{_path_of(job_id)}/checkpoints"
-        return tuple(checkpoint_from(raw) for raw in self._pages(path, f"the checkpoints of {job_id}"))
+        return tuple(
+            map(checkpoint_from, self._pages(path, f"the checkpoints of {job_id}", route("checkpoints", job_id)))
+        )
 
     def file(self, file_id: FileId) -> File:
         """Return a file's description, asked for once: many jobs share a training file, and it never changes."""
         path = f"/files/{quote(file_id, safe='')}"
-        return self._files.get(file_id, lambda: file_from(file_id, self._get(path, f"file {file_id}")))
+        return self._files.get(
+            file_id, lambda: file_from(file_id, self._get(path, f"file {file_id}", route("file", file_id)))
+        )
 
     def content(self, file_id: FileId, *, limit: int) -> bytes | None:
         """Return the content of a file, None if it is larger than `limit` bytes."""
@@ -133,12 +152,12 @@ class OpenAISource:
                 self._check_whole(file_id, response, len(content))
             return cast("bytes", redaction.redacted(bytes(content)))
 
-        with _translated(f"file {file_id}"):
+        with self._asking(f"the content of file {file_id}", route("content", file_id)):
             return self._pace(read)
 
     def download(self, file_id: FileId, to: Path) -> Download:
         """Stream a file's content to `to`, going on from what is there already."""
-        with _translated(f"file {file_id}"):
+        with self._asking(f"the content of file {file_id}", route("content", file_id)):
             return self._pace(lambda: self._streamed(file_id, to))
 
     def _streamed(self, file_id: FileId, to: Path) -> Download:
@@ -171,14 +190,14 @@ class OpenAISource:
         file = self._files.known(file_id)
         is_delimited = {"content-length", "transfer-encoding"} & {*response.headers}
         if (size == 0 or not is_delimited) and file is not None and size < (file.size or 0):
-            raise BadData(f"file {file_id} broke off: {size} of {file.size} bytes came", hint=RUN_HINT)
+            raise BadData(f"file {file_id} broke off: {size} of {file.size} bytes came", hint=self._hint)
 
-    def _pages(self, path: str, what: str, limit: int | None = None) -> Iterator[JsonObject]:
+    def _pages(self, path: str, what: str, route: str = "jobs", *, limit: int | None = None) -> Iterator[JsonObject]:
         """Yield the entries of a cursor-paged list, each once; no page is asked for before it is needed."""
         size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit)
         given = 0
         seen: dict[str, None] = {}
-        for page in self._turned(path, what, size, seen):
+        for page in self._turned(partial(self._get, path, what, route, is_list=True), what, size, seen):
             for entry in page:
                 entry_id = text(entry.get("id"))
                 # The list may have changed between two pages.
@@ -191,84 +210,109 @@ class OpenAISource:
                 if given == limit:
                     return
 
-    def _turned(self, path: str, what: str, size: int, seen: dict[str, None]) -> Iterator[list[JsonObject]]:
+    def _turned(
+        self, ask: Callable[[JsonObject], JsonObject], what: str, size: int, seen: dict[str, None]
+    ) -> Iterator[list[JsonObject]]:
         """Yield pages, each after the last entry seen so far.
 
         That entry may be gone by now, and then the service refuses to go on from it, or answers with nothing, or with
         what was there already: the entry before it is tried instead.
         """
-        page = self._page(path, what, {"limit": size})
+        page = ask({"limit": size})
         yield page["data"]
-        goes_on, back = page.get("has_more"), 0
+        goes_on, back = _goes_on(page, size), 0
         while goes_on and back <= GO_BACK:
             known = len(seen)
             if page["data"] and not known:
-                raise BadData(f"{what} goes on, but its last entry has no id to go on from", hint=RUN_HINT)
+                raise BadData(f"{what} goes on, but its last entry has no id to go on from", hint=self._hint)
             after = next(islice(reversed(seen), min(back, known - 1), None)) if known else None
             try:
-                page = self._page(path, what, {"limit": size} | ({"after": after} if after else {}))
+                page = ask({"limit": size} | ({"after": after} if after else {}))
             except (NotFound, Refused):
                 if back == GO_BACK:
                     raise
             else:
                 yield page["data"]
-                goes_on = page.get("has_more") or not page["data"]
+                goes_on = _goes_on(page, size) or not page["data"]
             # In the end: a service that ignores the cursor gives the same page for ever.
             back = 0 if len(seen) > known else back + 1
 
-    def _page(self, path: str, what: str, params: Mapping[str, object]) -> JsonObject:
-        return self._get(path, what, params, is_list=True)
-
     def _get(
-        self, path: str, what: str, params: Mapping[str, object] | None = None, *, is_list: bool = False
+        self, path: str, what: str, route: str, params: JsonObject | None = None, *, is_list: bool = False
     ) -> JsonObject:
+        name = self._service.name
+
         def ask() -> JsonObject:
             try:
                 answer = self._client.get(path, cast_to=object, options={"params": params or {}})
             except ValueError as error:  # a body that is not the JSON it claims to be
-                raise BadData(f"OpenAI's answer for {what} cannot be read", hint=RUN_HINT) from error
+                raise BadData(f"{name}'s answer for {what} cannot be read", hint=self._hint) from error
             if not isinstance(answer, dict):
-                raise BadData(f"{what}: the service answered with something other than a JSON object", hint=RUN_HINT)
+                raise BadData(f"{what}: {name} answered with something other than a JSON object", hint=self._hint)
             if is_list and not _is_list_of_objects(answer.get("data")):
-                raise BadData(f"{what}: the service answered with something other than a list", hint=RUN_HINT)
+                raise BadData(f"{what}: {name} answered with something other than a list", hint=self._hint)
             return cast("JsonObject", answer)
 
-        with _translated(what):
+        with self._asking(what, route):
             answer = self._pace(ask)
         return cast("JsonObject", redaction.redacted(answer))
 
+    @contextmanager
+    def _asking(self, what: str, route: str) -> Iterator[None]:
+        """Translate the SDK's errors; a route that the service is known to lack is not asked for."""
+        name = self._service.name
+        not_offered = NotOffered(f"{name} has no route for {what}", hint=self._hint)
+        if self._routes.is_missing(route):
+            raise not_offered
+        try:
+            yield
+        except openai.OpenAIError as error:
+            redaction.cleanse(error)
+            if self._routes.is_found_missing(route, error):
+                raise not_offered from error
+            raise translate(error, what, self._service) from error
+        except httpx2.HTTPError as error:
+            raise Unavailable(f"{name} broke off while sending {what}", hint=self._hint) from error
+        else:
+            self._routes.is_there(route)
 
-@contextmanager
-def connected(pace: Pace) -> Iterator[OpenAISource]:
-    """Open a source from `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID`."""
+
+def client(base_url: str = "", timeout: float = TIMEOUT) -> openai.OpenAI:
+    """Return a client with the key, organization and project that the SDK finds in the environment.
+
+    Args:
+        base_url: What follows a `?` in it goes with every request.
+        timeout: Seconds without a byte after which a request counts as unanswered.
+
+    Raises:
+        NotLoggedIn: There is no key.
+    """
+    address, _, query = base_url.partition("?")
+    query_of_all = dict(parse_qsl(query))
     try:
-        http = openai.DefaultHttpx2Client(event_hooks={"response": [LeastSpeed()]})
-        client = openai.OpenAI(timeout=TIMEOUT, http_client=http)
+        return openai.OpenAI(
+            base_url=address or None, default_query=query_of_all, timeout=timeout, http_client=transport()
+        )
     except openai.OpenAIError as error:
         raise NotLoggedIn(
-            "no OpenAI API key: OPENAI_API_KEY is not set", hint="export OPENAI_API_KEY=… and run the command again"
+            "no OpenAI API key: OPENAI_API_KEY is not set",
+            hint="export OPENAI_API_KEY=… (or AZURE_OPENAI_ENDPOINT=…, for Azure) and run the command again",
         ) from error
-    with client:
-        yield OpenAISource(client, pace)
 
 
-def translate(error: openai.OpenAIError, what: str) -> FtSyncError:
+def translate(error: openai.OpenAIError, what: str, service: Service = OPENAI) -> FtSyncError:
     """Return our error for one of the SDK's; `what` names what was asked for."""
+    names = {"service": service.name, "address": service.address, "key": service.key}
     for theirs, ours, sentence, hint in TRANSLATIONS:
         if isinstance(error, theirs):
-            return ours(sentence.format(what=what, served=_served(error)), hint=hint)
-    return Unavailable(f"asking OpenAI for {what} failed: {type(error).__name__}", hint=RUN_HINT)
+            return ours(sentence.format(what=what, served=_served(error), **names), hint=hint.format(**names))
+    return Unavailable(f"asking {service.name} for {what} failed: {type(error).__name__}", hint=service.hint)
 
 
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    try:
-        yield
-    except openai.OpenAIError as error:
-        redaction.cleanse(error)
-        raise translate(error, what) from error
-    except httpx2.HTTPError as error:
-        raise Unavailable(f"OpenAI broke off while sending {what}", hint=RUN_HINT) from error
+def _goes_on(page: JsonObject, size: int) -> bool:
+    """Whether there is more; where that is not said, a full page may not be the last one."""
+    entries = page["data"]
+    return bool(page.get("has_more", len(entries) >= size and text(entries[-1].get("id")) is not None))
 
 
 def _is_list_of_objects(entries: object) -> bool:
@@ -284,6 +328,5 @@ def _served(error: openai.OpenAIError) -> str:
     """Return what the service said, in its own words where it used any."""
     if not isinstance(error, openai.APIStatusError):
         return "no answer"
-    body: object = error.body
-    message = body.get("message") if isinstance(body, dict) else None
-    return f"{message} ({error.status_code})" if isinstance(message, str) else f"status {error.status_code}"
+    message = message_of(error)
+    return f"{message} ({error.status_code})" if message else f"status {error.status_code}"

@@ -13,6 +13,7 @@ import openai
 
 from ft_sync.errors import BadData
 from ft_sync.events import Delayed
+from ft_sync.sources.routes import speaks_of_the_route
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,9 +53,10 @@ class Pace:
     them, once: whoever asks next fails at once, until a pause has passed, and then finds out whether it is back.
     """
 
-    def __init__(self, clock: Clock, observe: Observer) -> None:
+    def __init__(self, clock: Clock, observe: Observer, service: str = "OpenAI") -> None:
         self._clock = clock
         self._observe = observe
+        self._service = service
         self._lock = threading.Lock()
         self._opens_at = 0.0
         self._told_until = 0.0
@@ -84,7 +86,7 @@ class Pace:
                     raise
                 if _is_for_all(error):
                     self._hold_all(now + pause)
-                self._tell(_why(error), pause, now)
+                self._tell(_why(error, self._service), pause, now)
                 if not _is_for_all(error):
                     self._clock.sleep(pause)
             else:
@@ -145,16 +147,16 @@ def _is_for_all(error: Exception) -> bool:
     return _limits_the_rate(error) or _retry_after(error) is not None
 
 
-def _why(error: Exception) -> str:
+def _why(error: Exception, service: str) -> str:
     if _limits_the_rate(error):
-        return "OpenAI limits the rate"
+        return f"{service} limits the rate"
     if isinstance(error, openai.APIStatusError):
-        return f"OpenAI failed with status {error.status_code}"
+        return f"{service} failed with status {error.status_code}"
     if isinstance(error, BadData):
-        return "OpenAI's answer cannot be read"
+        return f"{service}'s answer cannot be read"
     if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
-        return "OpenAI does not answer in time"
-    return "the connection to OpenAI failed"
+        return f"{service} does not answer in time"
+    return f"the connection to {service} failed"
 
 
 def _limits_the_rate(error: Exception) -> bool:
@@ -165,6 +167,8 @@ def _limits_the_rate(error: Exception) -> bool:
 def _is_worth_asking_again(error: Exception) -> bool:
     if not isinstance(error, openai.APIStatusError):
         return True
+    if speaks_of_the_route(error):
+        return False
     match error.response.headers.get("x-should-retry"):
         case "true":
             return True

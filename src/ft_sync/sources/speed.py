@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx2  # openai's own transport
+import openai
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,6 +17,11 @@ GRACE = 30.0
 
 LEAST_SPEED = 1_000
 """Bytes a second, beyond that."""
+
+
+def transport() -> httpx2.Client:
+    """Return the SDK's own transport, with such a speed."""
+    return openai.DefaultHttpx2Client(event_hooks={"response": [LeastSpeed()]})
 
 
 @dataclass(frozen=True, slots=True)
