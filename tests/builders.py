@@ -10,7 +10,7 @@ import json
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ft_sync import datasets
 from ft_sync.compare import Dataset, Digest, HeldDataset, HeldModel, HeldRun
@@ -18,6 +18,7 @@ from ft_sync.convert import model_content
 from ft_sync.models import (
     SUCCEEDED,
     Checkpoint,
+    Failed,
     FileId,
     Job,
     JobEvent,
@@ -32,9 +33,11 @@ from ft_sync.table import write_table
 from tests.fakes import EXAMPLE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ft_sync.models import Split
+
+T = TypeVar("T")
 
 CREATED = 1_760_000_000
 """Unix second at which the jobs of the tests are created."""
@@ -64,6 +67,13 @@ DATASET = _dataset()
 def at(seconds: float) -> datetime:
     """The UTC time so many seconds after a test's job was created."""
     return datetime.fromtimestamp(CREATED + seconds, UTC)
+
+
+def readable(listed: Iterable[T | Failed]) -> Iterator[T]:
+    """What is listed, given that all of it can be read."""
+    for one in listed:
+        assert not isinstance(one, Failed)
+        yield one
 
 
 def job(id: str = "ftjob-1", **changes: Any) -> Job:  # noqa: A002 - the field's own name

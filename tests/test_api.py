@@ -15,6 +15,7 @@ from ft_sync.errors import ConfigError
 from ft_sync.events import Delayed, Event
 from ft_sync.models import Failed, SyncState
 from ft_sync.sandbox import API_KEY, Sandbox, World, samples
+from tests.builders import readable
 from tests.fakes import Gauge
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def test_the_listing_knows_what_is_synced(world: World) -> None:
     world.add(*samples.many(3))
     synced = world.jobs[1].id
     ft_sync.sync(synced, log_datasets=False)
-    states = {str(standing.job.id): standing.sync for standing in ft_sync.list_jobs()}
+    states = {str(standing.job.id): standing.sync for standing in readable(ft_sync.list_jobs())}
     assert states.pop(synced) is SyncState.COMPLETE
     assert set(states.values()) == {SyncState.ABSENT}
 
@@ -120,7 +121,7 @@ def test_without_a_wandb_login_the_listing_says_unknown(
     world.add(*samples.many(2))
     monkeypatch.delenv("WANDB_API_KEY")
     monkeypatch.setenv("NETRC", str(workspace / "none"))
-    assert {standing.sync for standing in ft_sync.list_jobs()} == {SyncState.UNKNOWN}
+    assert {standing.sync for standing in readable(ft_sync.list_jobs())} == {SyncState.UNKNOWN}
 
 
 def test_a_preview_writes_nothing(world: World, backend: WandbBackend, project: str) -> None:

@@ -14,6 +14,7 @@ from ft_sync.events import Started
 from ft_sync.models import Create, Failed, Skip, SyncState, Wait
 from ft_sync.sandbox import Sandbox, World, samples
 from ft_sync.sandbox.world import Live
+from tests.builders import readable
 
 if TYPE_CHECKING:
     from ft_sync.events import Event
@@ -174,13 +175,13 @@ def test_a_preview_knows_what_would_be_waited_for(running: str) -> None:
 
 
 def test_the_listing_ends_at_its_limit(ids: list[str]) -> None:
-    assert [standing.job.id for standing in ft_sync.list_jobs(2)] == ids[:2]
+    assert [standing.job.id for standing in readable(ft_sync.list_jobs(2))] == ids[:2]
 
 
 def test_the_listing_asks_the_given_project_entity_and_mode(ids: list[str], project: str) -> None:
     ft_sync.sync(ids[0], entity="team-rocket", log_datasets=False)
     places: list[dict[str, Any]] = [{"entity": "team-rocket"}, {}, {"project": f"{project}-b"}, {"mode": "offline"}]
-    found = [next(ft_sync.list_jobs(1, **place)).sync for place in places]
+    found = [next(readable(ft_sync.list_jobs(1, **place))).sync for place in places]
     assert found == [SyncState.COMPLETE, SyncState.ABSENT, SyncState.ABSENT, SyncState.ABSENT]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ft_sync import convert
-from ft_sync.convert import best_of, digest, record
+from ft_sync.convert import best_of, digest, portable, record
 from ft_sync.models import FileId, JobError, JobStatus, MetricRow
 from ft_sync.sources.objects import checkpoint_from, event_from, job_from
 from tests.builders import CREATED, at, checkpoint, event, job, result_file, snapshot, training_file
@@ -225,6 +225,19 @@ def test_the_files_of_the_run_are_what_the_service_served() -> None:
 def test_the_events_are_lines_of_a_log() -> None:
     events = (event(message="Job\n\x1b started."), event(10, message="", level="warn", created_at=None))
     assert record(snapshot(events=events)).log == ("2025-10-09T08:53:20Z INFO Job started.", "WARN metrics")
+
+
+def test_an_event_is_one_line_of_the_log_whatever_it_says() -> None:
+    events = (event(level="in\nfo", message="a\r\nb"), event(level=" ", message="", type="\n", created_at=None))
+    assert record(snapshot(events=events)).log == ("2025-10-09T08:53:20Z IN FO a b", "(nothing)")
+
+
+def test_an_integer_that_wandb_would_make_a_float_of_is_kept_as_text() -> None:
+    assert portable({"small": 2**63 - 1, "large": [2**63], "negative": -(2**70)}) == {
+        "small": 2**63 - 1,
+        "large": [str(2**63)],
+        "negative": str(-(2**70)),
+    }
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from ft_sync.errors import AuthError, FtSyncError, NotFound, NotLoggedIn, Unavailable
 from ft_sync.models import Create, Failed, JobId, Skip, SyncState
 from ft_sync.overview import JOBS_A_QUESTION, detail, details, standings
-from tests.builders import at, event, job
+from tests.builders import at, event, job, readable
 from tests.fakes import FakeSink, FakeSource, complete_run
 
 ONE = JobId("ftjob-1")
@@ -15,7 +15,7 @@ ONE = JobId("ftjob-1")
 
 def test_each_job_comes_with_what_is_held_and_what_a_sync_would_do() -> None:
     held, absent = job("ftjob-1", created_at=at(1)), job("ftjob-2", created_at=at(2))
-    newest, oldest = standings(FakeSource([held, absent]), FakeSink([complete_run(held)]))
+    newest, oldest = readable(standings(FakeSource([held, absent]), FakeSink([complete_run(held)])))
     assert (newest.job, newest.sync, type(newest.plan)) == (absent, SyncState.ABSENT, Create)
     assert (oldest.job, oldest.sync, type(oldest.plan)) == (held, SyncState.COMPLETE, Skip)
     assert oldest.run == complete_run(held)
@@ -37,7 +37,7 @@ def test_no_jobs_ask_nothing_of_wandb() -> None:
 def test_without_a_login_the_state_is_unknown() -> None:
     sink = FakeSink()
     sink.broken = NotLoggedIn("not logged in")
-    (standing,) = standings(FakeSource([job()]), sink)
+    (standing,) = readable(standings(FakeSource([job()]), sink))
     assert (standing.sync, standing.run, standing.plan) == (SyncState.UNKNOWN, None, None)
 
 
@@ -64,6 +64,13 @@ def test_a_job_in_depth_tells_the_newest_step_and_its_metrics() -> None:
 def test_a_job_without_metrics_has_no_step() -> None:
     found = detail(FakeSource([job()]), FakeSink(), ONE)
     assert (found.step, found.total_steps, found.metrics) == (None, None, {})
+
+
+def test_a_step_that_is_none_is_not_told() -> None:
+    source = FakeSource([job()])
+    source.events_by_id[ONE] = [event(1, data={"step": 1, "total_steps": 1e400}), event(2, data={"step": True})]
+    found = detail(source, FakeSink(), ONE)
+    assert (found.step, found.total_steps) == (1, None)
 
 
 def test_a_job_that_cannot_be_had_costs_no_other() -> None:

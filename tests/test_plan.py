@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ft_sync.models import (
+    UNKNOWN,
     Create,
     Enrich,
     Extend,
@@ -21,6 +22,7 @@ from ft_sync.models import (
     SyncState,
     Wait,
 )
+from ft_sync.names import run_id
 from ft_sync.plan import Rule, current, plan, sync_state
 from tests.builders import job
 from tests.fakes import complete_run
@@ -108,11 +110,12 @@ def test_a_new_id_is_higher_than_every_id_used_before() -> None:
     assert step.run_id == "ftjob-1-r11"
 
 
-def test_a_job_id_that_ends_like_a_revision_is_no_revision() -> None:
-    strange = job("ftjob-1-r7")
-    step = plan(strange, (complete_run(strange),), OVERWRITE)
+def test_a_job_whose_id_cannot_be_a_runs_has_one_run_id_and_its_revisions() -> None:
+    strange = job("ft:job/1?")
+    first = complete_run(strange, run_id(strange.id))
+    step = plan(strange, (first,), OVERWRITE)
     assert isinstance(step, Replace)
-    assert step.run_id == "ftjob-1-r7-r2"
+    assert (step.run_id, step.replaced) == (run_id(strange.id, 2), (first,))
 
 
 def test_a_run_without_a_mark_is_gone_on_with_or_else_replaced() -> None:
@@ -246,3 +249,9 @@ def test_a_failed_job_does_not_go_into_a_run_of_the_callers_unless_it_is_asked_f
     failed = job(status=JobStatus("failed"))
     assert isinstance(plan(failed, (), INTO), Skip)
     assert isinstance(plan(failed, (), replace(INTO, include_unsuccessful=True)), Create)
+
+
+def test_a_job_whose_status_is_not_told_is_not_waited_for() -> None:
+    assert plan(job(status=UNKNOWN), (), SYNC) == Skip(
+        job(status=UNKNOWN), "the service does not tell its status", unfinished=True
+    )

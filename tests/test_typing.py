@@ -27,7 +27,7 @@ def _callers_see() -> None:
     assert_type(ft_sync.verify(repair=True), Verification)
     assert_type(ft_sync.archive("folder"), ArchiveReport)
     assert_type(ft_sync.check_archive("folder"), Iterator[Problem])
-    assert_type(ft_sync.list_jobs(limit=5), Iterator[Standing])
+    assert_type(ft_sync.list_jobs(limit=5), Iterator[Standing | Failed])
     assert_type(ft_sync.job_details(["ftjob-1"]), Iterator[Detail | Failed])
     assert_type(ft_sync.WandbLogger.sync("ftjob-1", num_fine_tunes=5), str | None)
     assert_type(ft_sync.__version__, str)

@@ -291,7 +291,7 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
     provider: str | None = None,
     from_archive: str | Path | None = None,
     observer: Observer | None = None,
-) -> Iterator[Standing]:
+) -> Iterator[Standing | Failed]:
     """Yield jobs newest first with what W&B holds of them; no page is asked for before it is needed.
 
     Args:
@@ -305,7 +305,8 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
         observer: Called with each event of `ft_sync.events`.
 
     Yields:
-        The job, with whether W&B holds it (`unknown` without a login) and in which run.
+        The job, with whether W&B holds it (`unknown` without a login) and in which run; or `Failed` for one that
+        cannot be read.
 
     Raises:
         ConfigError: A setting cannot be used as given; this and the others when the first job is asked for.

@@ -27,6 +27,9 @@ RECORD_FORMAT = 3
 MAX_TAG = 64
 """W&B's limit, in characters."""
 
+LARGEST = 2**63
+"""Beyond it W&B makes floats of integers."""
+
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 TAKEN = frozenset({"_step", "_timestamp", "_runtime", "_wandb", "ftsync", "train_data", "valid_data"})
@@ -216,8 +219,10 @@ def _files(snapshot: JobSnapshot) -> Iterator[RunFile]:
 
 def _line(event: JobEvent) -> str:
     """Return the event as a line of a log: time, level, message."""
-    message = " ".join(CONTROL.sub(" ", event.message).split()) or event.type
-    return _text(" ".join(filter(None, (_iso(event.created_at), event.level.upper(), message))))
+    level, message, kind = (
+        " ".join(CONTROL.sub(" ", said).split()) for said in (event.level.upper(), event.message, event.type)
+    )
+    return _text(" ".join(filter(None, (_iso(event.created_at), level, message or kind or "(nothing)"))))
 
 
 def _grader(raw: Mapping[str, Any]) -> object:
@@ -238,7 +243,7 @@ def _known(values: Mapping[str, Any], unknown: Sequence[object] = (None, "", [],
 
 
 def portable(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace what Python reads as JSON and W&B does not take: lone surrogates, NaN and infinity."""
+    """Replace what Python reads as JSON and W&B does not keep: lone surrogates, NaN, infinity, and huge integers."""
 
     def below(value: Any) -> Any:  # noqa: ANN401 - JSON
         match value:
@@ -249,6 +254,8 @@ def portable(values: Mapping[str, Any]) -> dict[str, Any]:
             case str():
                 return _text(value)
             case float() if not math.isfinite(value):
+                return str(value)
+            case int() if not -LARGEST <= value < LARGEST:
                 return str(value)
             case _:
                 return value

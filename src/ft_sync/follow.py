@@ -10,7 +10,7 @@ from ft_sync import convert
 from ft_sync.errors import BeingWritten, FtSyncError, NotFound, RunExists, Stopped
 from ft_sync.events import Noted, Observer, Waiting
 from ft_sync.models import JobSnapshot
-from ft_sync.results import flatten
+from ft_sync.results import flatten, step_of
 from ft_sync.write import remaining, under_free_id
 
 if TYPE_CHECKING:
@@ -51,13 +51,12 @@ class Progress:
         progress = self
         for event in events:
             progress = replace(progress, last_event=event.id)
-            step = event.data.get("step")
-            if event.type == "metrics" and isinstance(step, int):
-                total = event.data.get("total_steps")
+            reached, total = step_of(event.data.get("step")), step_of(event.data.get("total_steps"))
+            if event.type == "metrics" and reached is not None:
                 progress = replace(
                     progress,
-                    step=step,
-                    total_steps=total if isinstance(total, int) else progress.total_steps,
+                    step=reached,
+                    total_steps=progress.total_steps if total is None else total,
                     metrics=flatten(event.data),
                 )
         return progress

@@ -76,6 +76,8 @@ class Following:
         new: list[Job] = []
         is_new = self._patience.watch
         for job in self._source.jobs():
+            if isinstance(job, Failed):  # none that is followed, and told of at the start
+                continue
             is_new = is_new and job.id not in known
             if is_new:
                 new.append(job)

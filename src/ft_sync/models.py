@@ -48,6 +48,12 @@ SUCCEEDED = JobStatus("succeeded")
 UNSUCCESSFUL = frozenset({JobStatus("failed"), JobStatus("cancelled")})
 FINISHED = UNSUCCESSFUL | {SUCCEEDED}
 
+UNKNOWN = JobStatus("unknown")
+"""Of a job whose service tells nothing that could be a status."""
+
+TOO_DEEP = "[nested too deeply to be kept]"
+"""Stands in what was served where something was left out."""
+
 Split: TypeAlias = Literal["train", "valid"]
 JsonObject: TypeAlias = "Mapping[str, Any]"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ft_sync.errors import AuthError, Forbidden, FtSyncError, NotFound, NotLoggedIn
 from ft_sync.models import NO_EVENTS, Failed, RunState, SyncState
 from ft_sync.plan import Rule, current, plan, sync_state
-from ft_sync.results import flatten
+from ft_sync.results import flatten, step_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -58,10 +58,13 @@ class Detail:
     notes: tuple[str, ...] = ()
 
 
-def standings(source: JobSource, sink: RunSink, *, limit: int | None = None) -> Iterator[Standing]:
-    """Yield jobs newest first with what W&B holds of them, a page at a time."""
+def standings(source: JobSource, sink: RunSink, *, limit: int | None = None) -> Iterator[Standing | Failed]:
+    """Yield jobs newest first with what W&B holds of them, a page at a time; one that cannot be read comes early."""
     page: list[Job] = []
     for job in source.jobs(limit=limit):
+        if isinstance(job, Failed):
+            yield job
+            continue
         page.append(job)
         if len(page) == JOBS_A_QUESTION:
             yield from _stand(page, sink)
@@ -80,14 +83,15 @@ def detail(source: JobSource, sink: RunSink, job_id: JobId) -> Detail:
         events = source.events(job_id, limit=EVENTS_READ)
     except NotFound:
         notes = (NO_EVENTS,)
-    reported = [event for event in events if event.type == "metrics" and isinstance(event.data.get("step"), int)]
-    newest = reported[-1].data if reported else {}
-    total = newest.get("total_steps")
+    reported = [
+        event.data for event in events if event.type == "metrics" and step_of(event.data.get("step")) is not None
+    ]
+    newest = reported[-1] if reported else {}
     return Detail(
         standing,
         events,
-        step=newest.get("step"),
-        total_steps=total if isinstance(total, int) else None,
+        step=step_of(newest.get("step")),
+        total_steps=step_of(newest.get("total_steps")),
         metrics=flatten(newest),
         notes=notes,
     )

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ft_sync.convert import digest
 from ft_sync.models import (
+    UNKNOWN,
     UNSUCCESSFUL,
     Create,
     Enrich,
     Extend,
     Job,
-    JobId,
     Origin,
     Plan,
     Replace,
-    RunId,
     RunState,
     Skip,
     SyncState,
     Wait,
 )
+from ft_sync.names import first_of, revision_of, run_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ft_sync.models import RunId
 
 
 OnNative: TypeAlias = Literal["enrich", "skip", "replace"]
@@ -56,10 +57,17 @@ class Rule:
 def plan(job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
     """Decide what to do for one job, given every run that W&B holds for it."""
     if not job.is_finished:
-        if rule.wait:
-            return Wait(job, f"is {job.status}", _live(job, _named_after(runs)))
-        return Skip(job, f"is {job.status}: not waited for", unfinished=True)
+        return _unfinished(job, _named_after(runs), rule)
     return _finished(job, runs, rule) if rule.into is None else _into(rule.into, job, runs, rule)
+
+
+def _unfinished(job: Job, runs: Sequence[RunState], rule: Rule) -> Wait | Skip:
+    """Decide about a job that has not ended."""
+    if job.status == UNKNOWN:  # it might never be said to have ended
+        return Skip(job, "the service does not tell its status", current(runs), unfinished=True)
+    if rule.wait:
+        return Wait(job, f"is {job.status}", _live(job, runs))
+    return Skip(job, f"is {job.status}: not waited for", unfinished=True)
 
 
 def _finished(job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
@@ -80,26 +88,24 @@ def _finished(job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
     return Skip(job, _why_leave(counts), counts, others)
 
 
-def _into(run_id: RunId, job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
+def _into(own: RunId, job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
     """Decide whether a run of the caller's takes the job: not if W&B holds it, there or in a run of its own."""
-    callers = next((run for run in runs if run.run_id == run_id), None)
+    callers = next((run for run in runs if run.run_id == own), None)
     counts = current(runs)
     if job.status in UNSUCCESSFUL and not rule.include_unsuccessful and not _is_brought(callers or counts):
         return _leave_unsuccessful(job)
     held = next((run for run in (callers, counts) if run is not None and run.is_complete), None)
     if held is not None and not rule.overwrite:
         return Skip(job, "already complete", held)
-    return Create(job, run_id, "into a run of yours")
+    return Create(job, own, "into a run of yours")
 
 
 def under_next_id(step: Create | Replace | Extend) -> Create | Replace:
     """Return the same for the next id, since this one cannot be had: W&B keeps ids of deleted runs for days."""
     if isinstance(step, Extend):
         step = step.otherwise
-    revision = _revision_of(step.run_id, step.job.id)
-    return replace(
-        step, run_id=RunId(f"{step.job.id}-r{revision + 1}"), reason=f"{step.reason}, {step.run_id} cannot be had"
-    )
+    following = run_id(step.job.id, revision_of(step.run_id) + 1)
+    return replace(step, run_id=following, reason=f"{step.reason}, {step.run_id} cannot be had")
 
 
 def _live(job: Job, runs: Sequence[RunState]) -> Create | Extend | None:
@@ -117,7 +123,7 @@ def _live(job: Job, runs: Sequence[RunState]) -> Create | Extend | None:
 def current(runs: Sequence[RunState]) -> RunState | None:
     """Return the one run of a job that counts: the newest complete one, or else the newest; None without any."""
     counting = [run for run in _named_after(runs) if not run.is_replaced]
-    return max(counting, key=lambda run: (run.is_complete, _revision(run)), default=None)
+    return max(counting, key=lambda run: (run.is_complete, revision_of(run.run_id)), default=None)
 
 
 def sync_state(runs: Sequence[RunState]) -> SyncState:
@@ -158,7 +164,7 @@ def _write_again(job: Job, runs: Sequence[RunState], run: RunState, rule: Rule, 
 
 def _named_after(runs: Sequence[RunState]) -> tuple[RunState, ...]:
     """Return the runs that have the job's id or a revision of it; one of the user's may name the job in its config."""
-    return tuple(run for run in runs if re.fullmatch(rf"{re.escape(run.job_id)}(-r\d+)?", run.run_id))
+    return tuple(run for run in runs if first_of(run.run_id) == run_id(run.job_id))
 
 
 def _leave_unsuccessful(job: Job) -> Skip:
@@ -178,13 +184,4 @@ def _why_leave(run: RunState) -> str:
 
 def _next_run_id(job: Job, runs: Sequence[RunState]) -> RunId:
     # W&B neither overwrites a run nor takes a deleted id again for days, so a rewrite needs an id of its own.
-    return RunId(f"{job.id}-r{max(map(_revision, runs)) + 1}" if runs else job.id)
-
-
-def _revision(run: RunState) -> int:
-    return _revision_of(run.run_id, run.job_id)
-
-
-def _revision_of(run_id: RunId, job_id: JobId) -> int:
-    match = re.fullmatch(r"-r(\d+)", run_id.removeprefix(job_id))
-    return int(match[1]) if match else 1
+    return run_id(job.id, max((revision_of(run.run_id) for run in runs), default=0) + 1)

@@ -70,7 +70,9 @@ def selected(source: JobSource, selection: Selection) -> tuple[list[Job], tuple[
     """Return the selected jobs, oldest first or as they are named, and those that could not be had."""
     if selection.job_ids:
         return _named(source, selection.job_ids)
-    return list(source.jobs(limit=selection.last))[::-1], ()
+    listed = list(source.jobs(limit=selection.last))[::-1]
+    unreadable = tuple(one for one in listed if isinstance(one, Failed))
+    return [one for one in listed if isinstance(one, Job)], unreadable
 
 
 def plan_all(jobs: Sequence[Job], sink: RunSink, rule: Rule) -> tuple[Plan, ...]:
@@ -85,7 +87,7 @@ def _listed(source: JobSource, wanted: set[JobId]) -> dict[JobId, Job]:
         return {}
     found: dict[JobId, Job] = {}
     for job in islice(source.jobs(), JOBS_A_PAGE * len(wanted)):
-        if job.id in wanted:
+        if isinstance(job, Job) and job.id in wanted:
             found[job.id] = job
             if len(found) == len(wanted):
                 break

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ft_sync.models import (
         Checkpoint,
         Download,
+        Failed,
         File,
         FileId,
         Job,
@@ -35,8 +36,11 @@ class JobSource(Protocol):
     when the service said so.
     """
 
-    def jobs(self, *, limit: int | None = None) -> Iterator[Job]:
-        """Yield jobs newest first, asking for pages as they are consumed; `limit` jobs at most."""
+    def jobs(self, *, limit: int | None = None) -> Iterator[Job | Failed]:
+        """Yield jobs newest first, asking for pages as they are consumed; `limit` jobs at most.
+
+        One that cannot be read is a `Failed` in its place, named by its position.
+        """
 
     def job(self, job_id: JobId) -> Job:
         """Return one job."""

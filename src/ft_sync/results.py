@@ -15,7 +15,7 @@ import re
 from bisect import bisect_left
 from collections import defaultdict, deque
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING, Literal
 
 from ft_sync.errors import BadData
@@ -161,7 +161,7 @@ def merge(
     _add(rows, _by_step(saves, "checkpoint", notes))
     known: dict[int, float] = {}
     for _, event in told:
-        step = _step(event.data.get("step"))
+        step = step_of(event.data.get("step"))
         if step in rows and event.created_at is not None:
             known[step] = event.created_at.timestamp()
     return Merged(_metric_rows(rows, _times(sorted(rows), known, started, finished)), notes.sentences())
@@ -185,7 +185,8 @@ class _Notes:
 
     @staticmethod
     def _listed(things: Mapping[object, None]) -> str:
-        shown = [str(thing)[:_LONGEST_WORD] or "(no name)" for thing in things][:_SHOWN]
+        # On one line, whatever stands in a name.
+        shown = [" ".join(str(thing).split())[:_LONGEST_WORD] or "(no name)" for thing in islice(things, _SHOWN)]
         more = len(things) - len(shown)
         return ", ".join(shown) + (f" and {more} more" if more else "")
 
@@ -250,7 +251,7 @@ def _step_column(header: Sequence[str], body: Sequence[tuple[int, Sequence[str]]
 
 
 def _step_in(cells: Sequence[str], column: int) -> int | None:
-    return _step(_number(cells[column])) if column < len(cells) else None
+    return step_of(_number(cells[column])) if column < len(cells) else None
 
 
 def _numbers(
@@ -290,7 +291,7 @@ def _finite(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _step(value: object) -> int | None:
+def step_of(value: object) -> int | None:
     """Return a number as a step: ``1.0`` is step 1, and 1.5 and -1 are none."""
     number = _finite(value)
     return int(number) if number is not None and number.is_integer() and 0 <= number <= MAX_STEP else None
@@ -302,7 +303,9 @@ def _flatten(data: JsonObject, what: str, notes: _Notes) -> dict[str, float]:
     pending = deque((key, value) for key, value in data.items() if key not in {"step", "total_steps"})
     while pending:
         path, value = pending.popleft()
-        if (number := _finite(value)) is not None:
+        if not path:
+            notes.add(f"{what}s with something that has no name, which is left out")
+        elif (number := _finite(value)) is not None:
             # Breadth first: where a number comes both flat and nested, the flat one stands.
             found.setdefault(path, number)
         elif isinstance(value, dict):
@@ -349,7 +352,7 @@ def _by_step(
     rows: defaultdict[int, dict[str, float]] = defaultdict(dict)
     for number, served, data in entries:
         metrics = _flatten(data, what, notes)
-        step = _step(served)
+        step = step_of(served)
         if step is not None:
             rows[step].update(metrics)
         elif metrics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from ft_sync.models import (
     NO_CHECKPOINTS,
     NO_CONTENT,
     NO_EVENTS,
+    TOO_DEEP,
     WEIGHTS,
     Checkpoint,
     File,
@@ -43,7 +45,7 @@ def snapshot(
         job: The job as it is listed.
         held: Describes a training or validation file of which the source does not tell any more; None if it cannot.
     """
-    notes: list[str] = []
+    notes = list(_misread(job))
     events: tuple[JobEvent, ...] = ()
     checkpoints: tuple[Checkpoint, ...] = ()
     with _or_note(notes, NO_EVENTS):
@@ -98,6 +100,29 @@ def _training_files(
             yield described or unknown
         else:
             yield TrainingFile(file_id, split, file.filename, file.size, file.created_at, file.raw)
+
+
+def _misread(job: Job) -> Iterator[str]:
+    """Yield notes on what was served and cannot be what it is called."""
+    read = {
+        "model": job.base_model,
+        "fine_tuned_model": job.fine_tuned_model,
+        "created_at": job.created_at,
+        "finished_at": job.finished_at,
+        "trained_tokens": job.trained_tokens,
+        "seed": job.seed,
+        "user_provided_suffix": job.suffix,
+        "organization_id": job.organization_id,
+        "training_file": job.training_file,
+        "validation_file": job.validation_file,
+        "result_files": job.result_files,
+        "metadata": job.metadata,
+    }
+    unread = [name for name, value in read.items() if job.raw.get(name) and not value]
+    if unread:
+        yield f"fields left out, whose values are not of their kind: {', '.join(unread)}"
+    if TOO_DEEP in json.dumps(job.raw):
+        yield "what the job nests too deeply was left out"
 
 
 @contextmanager

@@ -46,9 +46,9 @@ def test_a_verification_is_a_table(ftsync: Ftsync, world: World) -> None:
     ftsync("sync", "--job", oldest)
     said = ftsync("verify")
     assert plain(said.out) == [
-        "verdict job item expected found",
-        f"identical {oldest} - - -",
-        f"missing {newest} - - not in W&B yet",
+        "verdict job reason",
+        f"identical {oldest} -",
+        f"missing {newest} not in W&B yet",
     ]
     assert COLOR.search(said.out)
 

@@ -14,6 +14,7 @@ from ft_sync.sources import azure
 from ft_sync.sources.openai import OpenAISource
 from ft_sync.sources.pace import Pace
 from ft_sync.sources.service import AZURE, service_of
+from tests.builders import readable
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def listed(environment: dict[str, str]) -> list[str]:
     """Return the ids of the jobs that are found with these variables."""
     with azure.client(environment, timeout=5) as client:
         source = OpenAISource(client, Pace(FakeClock(), lambda _: None, AZURE.name), AZURE)
-        return [job.id for job in source.jobs()]
+        return [job.id for job in readable(source.jobs())]
 
 
 class AzureError(Exception):

@@ -83,15 +83,20 @@ def of_preview(preview: Preview, command: str, exit_code: int) -> dict[str, Any]
     }
 
 
-def of_standings(standings: Iterable[Standing]) -> dict[str, Any]:
-    """Return a listing."""
-    return {"command": "list", "jobs": [_standing(standing) for standing in standings]}
+def of_standings(standings: Iterable[Standing], failures: Iterable[Failed] = ()) -> dict[str, Any]:
+    """Return a listing, and what could not be read of it."""
+    return {
+        "command": "list",
+        "jobs": [_standing(standing) for standing in standings],
+        "failed": [_outcome(failed) for failed in failures],
+    }
 
 
-def of_counts(statuses: Counter[str], syncs: Counter[str]) -> dict[str, Any]:
-    """Return how many jobs there are of each kind."""
+def of_counts(statuses: Counter[str], syncs: Counter[str], failures: Iterable[Failed] = ()) -> dict[str, Any]:
+    """Return how many jobs there are of each kind, and those that could not be read."""
     return {
         "command": "status",
+        "failed": [_outcome(failed) for failed in failures],
         "jobs": statuses.total(),
         "counts": {"status": dict(statuses), "sync": dict(syncs)},
     }

@@ -60,6 +60,7 @@ ENDINGS: dict[type[FtSyncError], Ending] = {
     errors.Refused: Ending(INCOMPLETE, "refused", "refused by the service"),
     errors.SinkRejected: Ending(INCOMPLETE, "rejected", "not accepted by W&B"),
     errors.RunExists: Ending(INCOMPLETE, "rejected", "not accepted by W&B"),
+    errors.BeingWritten: Ending(INCOMPLETE, "rejected", "not accepted by W&B"),
     errors.IdTaken: Ending(INCOMPLETE, "rejected", "not accepted by W&B"),
     errors.Unexpected: Ending(UNEXPECTED, "unexpected", "unexpected error"),
 }

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ft_sync.cli import options, render
+from ft_sync.cli import exits, options, render
 from ft_sync.cli.options import Output
 from ft_sync.errors import ConfigError, NotLoggedIn
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    from ft_sync.models import Failed
     from ft_sync.overview import Standing
 
 LIMIT = 20
@@ -66,16 +67,27 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
         observer=progress.lines(output),
         from_archive=from_archive,
     )
-    found = list(islice(_chosen(standings, status or (), unsynced=unsynced), wanted))
-    _show(found[:shown], output)
+    failures: list[Failed] = []
+    found = list(islice(_chosen(standings, status or (), failures, unsynced=unsynced), wanted))
+    _show(found[:shown], failures, output)
     if shown is not None and len(found) > shown and not quiet:
         render.tell(f"the newest {shown}; --all shows every job")
+    for failed in failures:
+        render.tell(f"{failed.job_id}: {failed.error.message}")
+    if failures:
+        raise typer.Exit(exits.INCOMPLETE)
 
 
-def _chosen(standings: "Iterable[Standing]", statuses: "Collection[str]", *, unsynced: bool) -> "Iterator[Standing]":
-    from ft_sync.models import SUCCEEDED, SyncState  # noqa: PLC0415 - as above
+def _chosen(
+    standings: "Iterable[Standing | Failed]", statuses: "Collection[str]", failures: "list[Failed]", *, unsynced: bool
+) -> "Iterator[Standing]":
+    """Yield those that are asked for, and put aside those that cannot be read."""
+    from ft_sync.models import SUCCEEDED, Failed, SyncState  # noqa: PLC0415 - as above
 
     for standing in standings:
+        if isinstance(standing, Failed):
+            failures.append(standing)
+            continue
         if unsynced and standing.sync is SyncState.UNKNOWN:
             raise NotLoggedIn(
                 "not logged in to W&B: which jobs it holds is unknown",
@@ -88,11 +100,11 @@ def _chosen(standings: "Iterable[Standing]", statuses: "Collection[str]", *, uns
         yield standing
 
 
-def _show(standings: "list[Standing]", output: Output) -> None:
+def _show(standings: "list[Standing]", failures: "list[Failed]", output: Output) -> None:
     from ft_sync.cli import documents  # noqa: PLC0415 - as above
 
     if output.json:
-        render.document(documents.of_standings(standings))
+        render.document(documents.of_standings(standings, failures))
     elif output.quiet:
         render.lines([standing.job.id] for standing in standings)
     elif render.is_screen(sys.stdout):

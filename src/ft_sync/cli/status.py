@@ -71,8 +71,10 @@ def status(  # noqa: PLR0913 - one argument for each flag
             for note in dict.fromkeys(note for detail in details for note in detail.notes):
                 render.tell(f"note: {note}")
     else:
-        standings = list(api.list_jobs(**where))
-        _show_counts(standings, output)
+        listed = list(api.list_jobs(**where))
+        failures = [one for one in listed if isinstance(one, Failed)]
+        standings = [one for one in listed if not isinstance(one, Failed)]
+        _show_counts(standings, failures, output)
     for failed in failures:
         render.tell(f"{failed.job_id}: {failed.error.message}")
     if failures:
@@ -90,10 +92,14 @@ def seconds_left(detail: "Detail", now: float) -> float | None:
         return max(0.0, job.estimated_finish.timestamp() - now)
     if detail.step is None or detail.total_steps is None:
         return None
+    from ft_sync.results import step_of  # noqa: PLC0415 - as below
+
     reported = [
-        (event.created_at.timestamp(), event.data["step"])
+        (event.created_at.timestamp(), step)
         for event in detail.events
-        if event.type == "metrics" and event.created_at is not None and isinstance(event.data.get("step"), int)
+        if event.type == "metrics" and event.created_at is not None
+        for step in [step_of(event.data.get("step"))]
+        if step is not None
     ]
     (first_time, first_step), (last_time, last_step) = (reported[0], reported[-1]) if reported else ((0, 0), (0, 0))
     if last_step <= first_step:
@@ -180,7 +186,7 @@ def _progress(detail: "Detail", now: float) -> str | None:
     return f"{done}, {left} left" if left else done
 
 
-def _show_counts(standings: "list[Standing]", output: Output) -> None:
+def _show_counts(standings: "list[Standing]", failures: "list[Failed]", output: Output) -> None:
     from ft_sync.cli import documents  # noqa: PLC0415 - as above
 
     statuses = Counter(str(standing.job.status) for standing in standings)
@@ -188,7 +194,7 @@ def _show_counts(standings: "list[Standing]", output: Output) -> None:
     rows = [("status", name, count) for name, count in statuses.most_common()]
     rows += [("in W&B", name, count) for name, count in syncs.most_common()]
     if output.json:
-        render.document(documents.of_counts(statuses, syncs))
+        render.document(documents.of_counts(statuses, syncs, failures))
     elif output.quiet:
         render.lines([standing.job.id] for standing in standings)
     elif render.is_screen(sys.stdout):

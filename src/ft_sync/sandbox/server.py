@@ -5,12 +5,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ft_sync.sandbox.dialects import Dialect
 from ft_sync.sandbox.world import SampleFile, SampleJob, World
@@ -50,7 +52,7 @@ class ApiError(Exception):
         return Json({"error": error}, status_code=self.status)
 
 
-def create_app(world: World, *, api_key: str, clock: Callable[[], float], dialect: Dialect) -> Starlette:
+def create_app(world: World, *, api_key: str, clock: Callable[[], float], dialect: Dialect) -> ASGIApp:
     """Serve a world.
 
     Args:
@@ -71,10 +73,17 @@ def create_app(world: World, *, api_key: str, clock: Callable[[], float], dialec
         "/models": api.list_models,
     }
     offered = [Route(path, api.authorized(route)) for path, route in routes.items() if not path.endswith(dialect.lacks)]
-    return Starlette(
+    app = Starlette(
         routes=[Mount(dialect.prefix, routes=offered)],
         exception_handlers={ApiError: _refuse, HTTPException: api.refuse_route},
     )
+
+    async def routed(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["path"] = scope["raw_path"].decode()  # as it was sent: ids may hold slashes and newlines
+        await app(scope, receive, send)
+
+    return routed
 
 
 class _Api:
@@ -200,7 +209,7 @@ class _Api:
         return Json({"data": page["data"]} if self._dialect.is_brief else page)
 
     def _job(self, request: Request) -> SampleJob:
-        job_id = request.path_params["job_id"]
+        job_id = unquote(request.path_params["job_id"])
         job = self._world.job(job_id)
         if job is None:
             message = f"Could not find fine tune: {job_id}"
@@ -208,7 +217,7 @@ class _Api:
         return job
 
     def _file(self, request: Request) -> SampleFile:
-        file_id = request.path_params["file_id"]
+        file_id = unquote(request.path_params["file_id"])
         file = self._world.file(file_id, self._clock())
         if file is None:
             raise ApiError(404, f"No such File object: {file_id}", param="id")
@@ -221,7 +230,7 @@ def _page(request: Request, items: Sequence[dict[str, Any]], *, default: int, ma
     start = 0
     after = request.query_params.get("after")
     if after:
-        position = next((index for index, item in enumerate(items) if item["id"] == after), None)
+        position = next((index for index, item in enumerate(items) if item.get("id") == after), None)
         if position is None:
             raise ApiError(400, f"Nothing in this list has the id '{after}'.", param="after")
         start = position + 1
@@ -230,8 +239,8 @@ def _page(request: Request, items: Sequence[dict[str, Any]], *, default: int, ma
         "object": "list",
         "data": data,
         "has_more": start + limit < len(items),
-        "first_id": data[0]["id"] if data else None,
-        "last_id": data[-1]["id"] if data else None,
+        "first_id": data[0].get("id") if data else None,
+        "last_id": data[-1].get("id") if data else None,
     }
 
 

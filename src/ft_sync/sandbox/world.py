@@ -1,6 +1,7 @@
 """What the sandbox server has to tell: jobs and files as plain data; no network, no clock of its own."""
 
 import base64
+import math
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -89,14 +90,15 @@ class SampleJob:
 
     @property
     def id(self) -> str:
-        """The job's id."""
-        return str(self.job["id"])
+        """The job's id; for one without, what no other has."""
+        served = self.job.get("id")
+        return served if isinstance(served, str) and served else f"without an id: {id(self)}"
 
     @property
     def created_at(self) -> int:
         """The job's creation time in Unix seconds; 0 for one that does not tell."""
         served = self.job.get("created_at")
-        return int(served) if isinstance(served, int | float) else 0
+        return int(served) if isinstance(served, int | float) and math.isfinite(served) else 0
 
     def job_at(self, now: float) -> dict[str, Any]:
         """The job's JSON at a time."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ft_sync.errors import ConfigError, SinkRejected
 from ft_sync.models import JobId, Origin, RunId, RunState
+from ft_sync.names import run_id
 from ft_sync.once import Once
 from ft_sync.sinks.offline import OfflineSink
 from ft_sync.sinks.online import OnlineSink
@@ -78,7 +79,7 @@ class OnlineActiveSink(OnlineSink):
             self._connected().flush()  # it would answer from its cache
             there = self._run(RunId(self._active.id))
             rows = sum(1 for _ in there.scan_history(keys=[STEP], use_cache=False))
-        return replace(self._state(there, [job_id]), job_id=job_id, rows=rows)
+        return replace(self._state(there, {run_id(job_id): job_id}), job_id=job_id, rows=rows)
 
 
 class OfflineActiveSink(OfflineSink):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from wandb.util import get_core_path
 
 from ft_sync.errors import ConfigError, SinkRejected, Unavailable
-from ft_sync.models import JobId, Origin, RunId, RunState
+from ft_sync.models import Origin, RunId, RunState
+from ft_sync.names import first_of, run_id
 from ft_sync.once import Once
 from ft_sync.sinks.run import LOCK, is_locked, opened, run_folder
 from ft_sync.sinks.wandb import RunOptions, mark_from
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ft_sync.compare import HeldRun
-    from ft_sync.models import Job, RunRecord, TrainingFile, Write
+    from ft_sync.models import Job, JobId, RunRecord, TrainingFile, Write
     from ft_sync.sinks.run import WandbRun
 
-LOG = re.compile(r"run-(?P<run_id>(?P<job_id>.+?)(-r\d+)?)\.wandb")
+LOG = re.compile(r"run-(?P<run_id>.+)\.wandb")
 """Names the run: the folder of a second run of the same id and second ends in -1."""
 
 
@@ -48,7 +49,7 @@ class OfflineSink:
 
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
         """Return the offline runs of each job that lie in the folder."""
-        wanted = set(job_ids)
+        wanted = {run_id(job_id): job_id for job_id in job_ids}
         found: dict[JobId, list[RunState]] = defaultdict(list)
         for state in self._states(wanted):
             found[state.job_id].append(state)
@@ -99,13 +100,12 @@ class OfflineSink:
     def point_latest(self, jobs: Iterable[Job]) -> None:
         """Leave it to the next sync online: the server moves `latest` when it is uploaded to."""
 
-    def _states(self, wanted: Collection[JobId]) -> Iterator[RunState]:
+    def _states(self, wanted: Mapping[RunId, JobId]) -> Iterator[RunState]:
         for folder in sorted(self._folder.glob("offline-run-*")):
             logs = (LOG.fullmatch(log.name) for log in folder.glob("run-*.wandb"))
             if (named := next(filter(None, logs), None)) is None:
                 continue
-            # A job whose own id ends like a revision is found by its whole name.
-            job_id = next((JobId(named[key]) for key in ("run_id", "job_id") if named[key] in wanted), None)
+            job_id = wanted.get(first_of(RunId(named["run_id"])))
             if job_id is None:
                 continue
             held = _inspect(folder)

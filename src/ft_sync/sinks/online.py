@@ -14,7 +14,7 @@ from ft_sync import redaction
 from ft_sync.compare import differ
 from ft_sync.errors import AuthError, NotFound, NotLoggedIn
 from ft_sync.models import Enrich, JobId, Origin, RunId, RunState
-from ft_sync.names import alias, artifact_name, dataset_name
+from ft_sync.names import alias, artifact_name, dataset_name, first_of, run_id
 from ft_sync.once import Once
 from ft_sync.sinks.held import Reader, history
 from ft_sync.sinks.run import Held, described, is_being_written, opened, summary_of
@@ -179,10 +179,11 @@ class OnlineSink:
         versions = self._connected().artifacts(kind, f"{self._path}/{model}", per_page=100)
         return max((one for one in versions if one.aliases), key=_newness, default=None)
 
-    def _state(self, run: Run, wanted: Collection[JobId]) -> RunState:
+    def _state(self, run: Run, wanted: Mapping[RunId, JobId]) -> RunState:
         config, summary = run.config, run.summary_metrics
         ours = config.get("fine_tune_job_id")
-        job_id = JobId(ours) if isinstance(ours, str) and ours in wanted else JobId(run.id)
+        named = wanted.get(first_of(RunId(run.id)), JobId(run.id))
+        job_id = JobId(ours) if isinstance(ours, str) and ours in wanted.values() else named
         return RunState(
             run_id=RunId(run.id),
             job_id=job_id,
@@ -219,8 +220,8 @@ class OnlineSink:
                 raise
         return artifact
 
-    def _run(self, run_id: RunId) -> Run:
-        run = self._connected().run(f"{self._path}/{run_id}")
+    def _run(self, named: RunId) -> Run:
+        run = self._connected().run(f"{self._path}/{named}")
         remove_folder(run)
         return run
 
@@ -253,13 +254,12 @@ class OnlineSink:
         if not self._is_logged_in:
             raise NotLoggedIn("not logged in to W&B", hint="`wandb login`, or export WANDB_API_KEY=…, or use --offline")
 
-    def _runs(self, wanted: Collection[JobId]) -> Iterator[Run]:
+    def _runs(self, wanted: Mapping[RunId, JobId]) -> Iterator[Run]:
         api = self._connected()
         api.flush()  # it would answer from its cache what must be asked anew after writing
-        ids = sorted(wanted)
-        filters = {"$or": [{"name": {"$in": ids}}, {"config.fine_tune_job_id": {"$in": ids}}]}
+        named = [{"name": {"$in": sorted(wanted)}}, {"config.fine_tune_job_id": {"$in": sorted(wanted.values())}}]
         with translated(f"the runs of {self._path}"):
-            runs = api.runs(self._path, filters=filters, per_page=RUNS_A_PAGE, lazy=False)
+            runs = api.runs(self._path, filters={"$or": named}, per_page=RUNS_A_PAGE, lazy=False)
             for run in runs if _project_exists(runs) else ():
                 remove_folder(run)
                 yield run
@@ -271,10 +271,11 @@ def start_core() -> None:
         wandb.setup()
 
 
-def _batched(job_ids: Collection[JobId]) -> Iterator[set[JobId]]:
+def _batched(job_ids: Collection[JobId]) -> Iterator[dict[RunId, JobId]]:
+    """Yield jobs by what their runs are called at first, some at a time."""
     ids = list(job_ids)
     for start in range(0, len(ids), JOBS_A_QUERY):
-        yield set(ids[start : start + JOBS_A_QUERY])
+        yield {run_id(job_id): job_id for job_id in ids[start : start + JOBS_A_QUERY]}
 
 
 def _project_exists(runs: Runs) -> bool:

@@ -24,7 +24,16 @@ from ft_sync.datasets import DatasetFormat, DatasetSummary
 from ft_sync.errors import BeingWritten, IdTaken, RunExists
 from ft_sync.file_names import file_name
 from ft_sync.models import Create, Enrich, Mark, Replace
-from ft_sync.names import DATASET_TYPES, MODEL_FILE, alias, artifact_name, dataset_name, table_file, table_key
+from ft_sync.names import (
+    DATASET_TYPES,
+    MODEL_FILE,
+    alias,
+    artifact_name,
+    dataset_name,
+    display_name,
+    table_file,
+    table_key,
+)
 from ft_sync.sinks.sdk import end_status_thread, entry, in_batches, without_log
 from ft_sync.sinks.wandb import JOB_TYPE, RunOptions, translated
 from ft_sync.table import write_table
@@ -207,7 +216,7 @@ class WandbRun:
         dataset = datasets.read(download.path, limit=self.options.table_rows)
         # Beside the download: it has to be there until it is uploaded, and no longer. Named after the run, since
         # offline several runs make it at the same time.
-        table = download.path.with_name(f"{download.path.name}-{file.split}-{self.run.id[-100:].replace('/', '_')}")
+        table = download.path.with_name(f"{download.path.name}-{file.split}-{self.run.id[-100:]}")
         write_table(table, dataset.columns, dataset.rows())
         try:
             return self._log_dataset(file, download, table, dataset.summary)
@@ -294,7 +303,7 @@ def opened(
     settings = init.pop("settings", None) or {}
     is_new = isinstance(plan, Create | Replace)
     live = {} if plan.job.is_finished else LIVE
-    names = {} if isinstance(plan, Enrich) else {"name": record.job_id, "job_type": JOB_TYPE}
+    names = {} if isinstance(plan, Enrich) else {"name": display_name(record.job_id), "job_type": JOB_TYPE}
     with ExitStack() as stack:
         if options.mode == "online":
             stack.enter_context(locked(options, plan.run_id))

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ft_sync.errors import BadData
-from ft_sync.models import Checkpoint, File, FileId, Job, JobError, JobEvent, JobId, JobStatus
+from ft_sync.errors import Refused
+from ft_sync.models import (
+    TOO_DEEP,
+    UNKNOWN,
+    Checkpoint,
+    Failed,
+    File,
+    FileId,
+    Job,
+    JobError,
+    JobEvent,
+    JobId,
+    JobStatus,
+)
 
 if TYPE_CHECKING:
     from ft_sync.models import JsonObject
@@ -15,11 +30,38 @@ OPEN = (None, "auto", -1)
 """What stands for a hyperparameter that the service has yet to choose; -1 on Azure."""
 
 
+DEEPEST = 100
+"""Levels of an answer; what lies below would need more of the stack than Python has, there and wherever it is read."""
+
+LONGEST_INTEGER = 300
+"""Digits; Python refuses to read thousands, and no float holds more."""
+
+LARGEST = 2**63
+"""Whole numbers of services are below it; what is not would be a different number in W&B."""
+
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
+
+
+def parse(content: bytes) -> Any:  # noqa: ANN401 - JSON
+    """Read JSON, without what is nested too deeply.
+
+    Raises:
+        ValueError: It is none.
+    """
+    return json.loads(_shallow(content), parse_int=_whole)
+
+
 def job_from(raw: JsonObject) -> Job:
-    """Read a job object; what is missing or of another type counts as unknown."""
-    job_id = text(raw.get("id"))
+    """Read a job object; what is missing or of another type counts as unknown.
+
+    Raises:
+        Refused: It has no id, or one that it could not be asked for by.
+    """
+    job_id = _identifier(raw.get("id"))
     if job_id is None:
-        raise BadData("a job in the list has no id", hint="report this to the service")
+        said = {name: text(str(raw.get(name) or "")) for name in ("created_at", "model")}
+        known = ", ".join(f"{name} {value[:60]}" for name, value in said.items() if value)
+        raise Refused(f"a job has no usable id{f' ({known})' if known else ''}", hint="report this to the service")
     method, hyperparameters = _method(raw)
     return Job(
         id=JobId(job_id),
@@ -37,11 +79,19 @@ def job_from(raw: JsonObject) -> Job:
         hyperparameters=hyperparameters,
         training_file=_file_id(raw.get("training_file")),
         validation_file=_file_id(raw.get("validation_file")),
-        result_files=tuple(FileId(entry) for entry in _list(raw.get("result_files")) if text(entry)),
+        result_files=tuple(dict.fromkeys(filter(None, map(_file_id, _list(raw.get("result_files")))))),
         error=_job_error(raw.get("error")),
         metadata=_object(raw.get("metadata")),
         raw=raw,
     )
+
+
+def listed_from(raw: JsonObject, position: int) -> Job | Failed:
+    """Read a job of the list; one that cannot be read is named by its 1-based position."""
+    try:
+        return job_from(raw)
+    except Refused as error:
+        return Failed(JobId(f"no. {position} of the list"), error)
 
 
 def event_from(raw: JsonObject) -> JobEvent:
@@ -78,7 +128,7 @@ def file_from(file_id: FileId, raw: JsonObject) -> File:
 
 def _status(value: object) -> JobStatus:
     """Read a status; services differ in capitals, and Azure has been seen to spell like an American."""
-    word = (text(value) or "unknown").lower()
+    word = (text(value) or UNKNOWN).lower()
     return JobStatus("cancelled" if word == "canceled" else word)
 
 
@@ -103,14 +153,23 @@ def text(value: object) -> str | None:
 
 
 def _file_id(value: object) -> FileId | None:
-    return None if text(value) is None else FileId(str(value))
+    known = _identifier(value)
+    return None if known is None else FileId(known)
+
+
+def _identifier(value: object) -> str | None:
+    """Return an id that can stand in a URL: half of a surrogate pair cannot, and dots lead elsewhere."""
+    known = text(value)
+    if known in (None, ".", "..") or any("\ud800" <= character <= "\udfff" for character in known):
+        return None
+    return known
 
 
 def _integer(value: object) -> int | None:
     """Read a whole number; 1.0 is one, too."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not -LARGEST <= value < LARGEST:
+        return None
+    return int(value) if value == int(value) else None
 
 
 def _time(value: object) -> datetime | None:
@@ -129,3 +188,27 @@ def _object(value: object) -> dict[str, Any]:
 
 def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
+
+
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) <= LONGEST_INTEGER else math.copysign(math.inf, float(digits))
+
+
+def _shallow(content: bytes) -> bytes:
+    """Return JSON with a sentence in the place of what is nested too deeply."""
+    if content.count(b"[") + content.count(b"{") <= DEEPEST:
+        return content
+    kept: list[bytes] = []
+    depth = begin = 0
+    for token in _TOKEN.finditer(content):
+        match token[0]:
+            case b"[" | b"{":
+                depth += 1
+                if depth == DEEPEST + 1:
+                    kept += content[begin : token.start()], json.dumps(TOO_DEEP).encode()
+            case b"]" | b"}":
+                depth -= 1
+                if depth == DEEPEST:
+                    begin = token.end()
+    # What never ends stays without an end, and so is no JSON.
+    return b"".join(kept if depth > DEEPEST else [*kept, content[begin:]])

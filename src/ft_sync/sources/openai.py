@@ -31,7 +31,7 @@ from ft_sync.models import Download
 from ft_sync.once import Once
 from ft_sync.scratch import private
 from ft_sync.sources.guard import guarded
-from ft_sync.sources.objects import checkpoint_from, event_from, file_from, job_from, text
+from ft_sync.sources.objects import checkpoint_from, event_from, file_from, job_from, listed_from, parse, text
 from ft_sync.sources.routes import Routes, message_of, route
 from ft_sync.sources.service import OPENAI, Service
 from ft_sync.sources.speed import transport
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from ft_sync.models import Checkpoint, File, FileId, Job, JobEvent, JobId, JsonObject
+    from ft_sync.models import Checkpoint, Failed, File, FileId, Job, JobEvent, JobId, JsonObject
     from ft_sync.sources.pace import Pace
 
 PAGE_SIZE = 100
@@ -54,6 +54,9 @@ BEYOND_THE_END = 416
 
 GO_BACK = 3
 """Entries of a list to go back by, where it cannot be gone on with from the last one."""
+
+NO_OBJECT = "not an object"
+"""The key of what a list holds in the place of an object, so that it is kept."""
 
 RUN_HINT = "check {address} and the network, then run the same command again"
 
@@ -104,10 +107,10 @@ class OpenAISource:
     def _hint(self) -> str:
         return self._service.hint
 
-    def jobs(self, *, limit: int | None = None) -> Iterator[Job]:
-        """Yield jobs newest first, page by page."""
-        for raw in self._pages("/fine_tuning/jobs", "the list of jobs", limit=limit):
-            yield job_from(raw)
+    def jobs(self, *, limit: int | None = None) -> Iterator[Job | Failed]:
+        """Yield jobs newest first, page by page; one that cannot be read costs only itself."""
+        for position, raw in enumerate(self._pages("/fine_tuning/jobs", "the list of jobs", limit=limit), 1):
+            yield listed_from(raw, position)
 
     def job(self, job_id: JobId) -> Job:
         """Return one job."""
@@ -198,7 +201,8 @@ class OpenAISource:
         given = 0
         seen: dict[str, None] = {}
         for page in self._turned(partial(self._get, path, what, route, is_list=True), what, size, seen):
-            for entry in page:
+            for served in page:
+                entry = served if isinstance(served, dict) else {NO_OBJECT: served}
                 entry_id = text(entry.get("id"))
                 # The list may have changed between two pages.
                 if entry_id in seen:
@@ -212,7 +216,7 @@ class OpenAISource:
 
     def _turned(
         self, ask: Callable[[JsonObject], JsonObject], what: str, size: int, seen: dict[str, None]
-    ) -> Iterator[list[JsonObject]]:
+    ) -> Iterator[list[object]]:
         """Yield pages, each after the last entry seen so far.
 
         That entry may be gone by now, and then the service refuses to go on from it, or answers with nothing, or with
@@ -244,12 +248,14 @@ class OpenAISource:
 
         def ask() -> JsonObject:
             try:
-                answer = self._client.get(path, cast_to=object, options={"params": params or {}})
+                answer = parse(
+                    self._client.get(path, cast_to=httpx2.Response, options={"params": params or {}}).content
+                )
             except ValueError as error:  # a body that is not the JSON it claims to be
                 raise BadData(f"{name}'s answer for {what} cannot be read", hint=self._hint) from error
             if not isinstance(answer, dict):
                 raise BadData(f"{what}: {name} answered with something other than a JSON object", hint=self._hint)
-            if is_list and not _is_list_of_objects(answer.get("data")):
+            if is_list and not isinstance(answer.get("data"), list):
                 raise BadData(f"{what}: {name} answered with something other than a list", hint=self._hint)
             return cast("JsonObject", answer)
 
@@ -313,10 +319,6 @@ def _goes_on(page: JsonObject, size: int) -> bool:
     """Whether there is more; where that is not said, a full page may not be the last one."""
     entries = page["data"]
     return bool(page.get("has_more", len(entries) >= size and text(entries[-1].get("id")) is not None))
-
-
-def _is_list_of_objects(entries: object) -> bool:
-    return isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
 
 
 def _path_of(job_id: JobId) -> str:

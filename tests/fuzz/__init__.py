@@ -1,0 +1,1 @@
+"""Bytes that no service should send, found by coverage: `poe fuzz` runs them for minutes, the suite only the seeds."""
