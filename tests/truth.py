@@ -38,7 +38,7 @@ def of_run(run: Run) -> dict[str, Any]:
     """Return all that a run holds but for what tells when and under which id it was written."""
     summary = {key: value for key, value in run.summary.items() if key[0] != "_"}
     tables = {key: summary.pop(key) for key in ("train_data", "valid_data") if key in summary}
-    mark = {key: value for key, value in summary.pop("ftsync", {}).items() if key != "time"}
+    mark = {key: value for key, value in (summary.pop("ftsync", None) or {}).items() if key != "time"}
     return {
         "history": [{key: value for key, value in row.items() if key != "_runtime"} for row in run.history],
         "config": run.config,

@@ -232,14 +232,16 @@ def _lines(text: str, notes: _Notes) -> list[tuple[int, list[str]]]:
 
 def _names(header: Sequence[str]) -> list[str]:
     """Return the columns' names; a name that is taken gets a number, so that no column hides another."""
-    served = [name.strip() for name in header]
-    names: list[str] = []
-    for name in served:
+    served = dict.fromkeys(map(str.strip, header))
+    numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(1))
+    names: dict[str, None] = {}
+    for name in map(str.strip, header):
         alias = ALIASES.get(name, name)
-        wanted = name if alias in served else alias  # a file with both spellings keeps both
-        numbered = (f"{wanted}.{number}" for number in count(1))
-        names.append(wanted if wanted not in names else next(name for name in numbered if name not in names))
-    return names
+        chosen = wanted = name if alias in served else alias  # a file with both spellings keeps both
+        while chosen in names:
+            chosen = f"{wanted}.{next(numbers[wanted])}"
+        names[chosen] = None
+    return list(names)
 
 
 def _step_column(header: Sequence[str], body: Sequence[tuple[int, Sequence[str]]]) -> int | None:

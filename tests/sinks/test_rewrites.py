@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import wandb
 
-from ft_sync.errors import IdTaken, NotFound
+from ft_sync.errors import IdTaken, NotFound, RunExists
 from ft_sync.models import Create, Download, Enrich, Extend, JobId, MetricRow, Origin, Replace, RunId, RunState
 from ft_sync.sinks.online import REPLACED_TAG, OnlineSink
 from ft_sync.sinks.wandb import RunOptions
@@ -234,6 +235,18 @@ def test_a_run_that_another_process_is_writing_is_told_from_one_whose_writer_was
         assert child.stdout.readline() == "up\n"
         assert state_of(sink).being_written
         child.kill()
+
+
+def test_a_run_that_another_machine_was_quicker_to_make_is_being_written_there(
+    sink: OnlineSink, backend: WandbBackend, project: str
+) -> None:
+    write(sink, create(), full())
+    state_of(sink)  # it has ended, which its lock does not outlive
+    there = the_run(backend, project)
+    there.exit_code, there.heartbeat_at = None, datetime.now(UTC)  # as it is while it is written
+    with pytest.raises(RunExists):
+        write(sink, create(), full())
+    assert state_of(sink).being_written
 
 
 KILLED = """

@@ -59,7 +59,9 @@ class Failure:
     operation: str
     status: int | None
     body: str
+    headers: dict[str, str]
     drop: bool
+    lost: bool
     delay: float
     times: int | None
     after: int
@@ -181,25 +183,29 @@ class WandbBackend:
         *,
         status: int | None = None,
         body: str = '{"error": "made to fail"}',
+        headers: dict[str, str] | None = None,
         drop: bool = False,
+        lost: bool = False,
         delay: float = 0.0,
         times: int | None = None,
         after: int = 0,
         when: Callable[[Request], bool] | None = None,
     ) -> Failure:
-        """Make an operation fail: answer with a status, drop the connection, or (only) come late.
+        """Make an operation fail: answer with a status, drop the connection, lose the answer, or (only) come late.
 
         Args:
             operation: A GraphQL operation or root field, `file_stream`, `upload`, `download`, or `*`.
             status: The HTTP status to answer with.
             body: The answer that goes with the status.
+            headers: Of that answer; it is JSON unless they say otherwise.
             drop: Whether to close the connection without an answer.
+            lost: Whether to do what is asked for all the same, and then close the connection without an answer.
             delay: Seconds to wait first.
             times: After how many failures it works again; never, if None.
             after: How many requests work before the first failure.
             when: Which of the requests to fail; all, if None.
         """
-        failure = Failure(operation, status, body, drop, delay, times, after, when)
+        failure = Failure(operation, status, body, headers or {}, drop, lost, delay, times, after, when)
         self._failures.append(failure)
         return failure
 
@@ -217,13 +223,17 @@ class WandbBackend:
         self.requests.append(request)
         failure = next((one for one in self._failures if one.strikes(request)), None)
         await self._take_time(self.latency + (failure.delay if failure else 0))
-        if failure and failure.drop:
+        if failure and failure.lost:
+            with self.store.lock:
+                self._answer(request, http.headers.get("authorization", ""))
+        if failure and (failure.drop or failure.lost):
             receive.__self__.transport.abort()  # type: ignore[attr-defined]  # uvicorn's own cycle object
             while (await receive())["type"] != "http.disconnect":
                 pass
             return
         if failure and failure.status:
-            answer = Response(failure.body, failure.status, media_type="application/json")
+            headers = {"content-type": "application/json"} | failure.headers
+            answer = Response(failure.body, failure.status, headers)
         else:
             with self.store.lock:
                 answer = self._answer(request, http.headers.get("authorization", ""))

@@ -250,6 +250,8 @@ class Artifact:
         }
 
     def commit(self) -> None:
+        if self.state == "COMMITTED":
+            return  # asked again by somebody who did not get the answer
         if not self.manifest:
             raise Refused("cannot commit an artifact without a manifest", 400)
         missing = {

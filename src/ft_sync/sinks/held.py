@@ -58,7 +58,7 @@ class Reader:
             notes=run.notes or "",
             rows=history(run),
             files=dict(_digests(run.files(pattern=f"{FOLDER}/%", per_page=A_PAGE))),
-            log=_log(run),
+            log=console_log(run),
             datasets=tuple(self._dataset(one) for one in run.used_artifacts(A_PAGE) if one.type in types),
             model=HeldModel(tuple(model.aliases), _content(model), model.id == newest_model(model.type))
             if model
@@ -86,7 +86,7 @@ def _row(held: Mapping[str, Any]) -> MetricRow:
     return MetricRow(held["_step"], metrics, held.get("_timestamp"))
 
 
-def _log(run: Run) -> tuple[str, ...] | None:
+def console_log(run: Run) -> tuple[str, ...] | None:
     """Return the console log; None if the server is of a time when it could not be read back."""
     try:
         return tuple(line.content for line in run.console_logs())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,13 @@ import wandb
 
 from ft_sync import redaction
 from ft_sync.compare import differ
-from ft_sync.errors import AuthError, NotFound, NotLoggedIn
+from ft_sync.errors import AuthError, NotFound, NotLoggedIn, SinkRejected
 from ft_sync.models import Enrich, JobId, Origin, RunId, RunState
-from ft_sync.names import alias, artifact_name, dataset_name, first_of, run_id
+from ft_sync.names import FOLDER, alias, artifact_name, dataset_name, first_of, run_id
 from ft_sync.once import Once
-from ft_sync.sinks.held import Reader, history
-from ft_sync.sinks.run import Held, described, is_being_written, opened, summary_of
+from ft_sync.sinks.gate import Gate
+from ft_sync.sinks.held import Reader, console_log, history
+from ft_sync.sinks.run import Held, described, forget_lock, is_being_written, opened, summary_of
 from ft_sync.sinks.sdk import remove_folder
 from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, SDK_ERRORS, RunOptions, mark_from, translated
 
@@ -35,6 +37,11 @@ if TYPE_CHECKING:
 JOBS_A_QUERY = 200
 RUNS_A_PAGE = 300
 """Room for the runs of one query, with some of them written more than once."""
+
+FILES_A_PAGE = 100
+
+PAUSES = (0.5, 1.0, 2.0)
+"""Seconds between looking for a run's files and looking again."""
 
 REPLACED_TAG = "ftsync-replaced"
 """On a run that was kept when another took its place."""
@@ -58,6 +65,7 @@ class OnlineSink:
         self._has_moved_latest = False
         self._reader = Reader(self._model, Once())
         self._newest: Once[str, wandb.Artifact | None] = Once()
+        self._gate = Gate(time.monotonic)
 
     @property
     def can_go_on(self) -> bool:
@@ -86,6 +94,7 @@ class OnlineSink:
             and summary <= {*record.summary, *metrics, *TABLES}
             and len(held) <= len(record.rows)
             and not any(map(differ, record.rows, held))
+            and not console_log(there)
         )
         return len(held) if is_beginning else None
 
@@ -114,8 +123,15 @@ class OnlineSink:
         with translated(f"what the run {run.run_id} holds"):
             return self._reader.read(self._run(run.run_id), self._newest_model)
 
-    def open(self, plan: Write, record: RunRecord) -> AbstractContextManager[WandbRun]:
-        """Open the run on the server."""
+    @contextmanager
+    def open(self, plan: Write, record: RunRecord) -> Iterator[WandbRun]:
+        """Open the run on the server, unless that has just failed for others; see that its files arrive."""
+        with self._gate.passing():
+            with self._opened(plan, record) as run:
+                yield run
+            self._confirm_files(plan.run_id, run.saved)
+
+    def _opened(self, plan: Write, record: RunRecord) -> AbstractContextManager[WandbRun]:
         self._has_moved_latest |= record.model_metadata is not None
         self._newest.forget(self._model)
         native = None
@@ -182,6 +198,8 @@ class OnlineSink:
     def _state(self, run: Run, wanted: Mapping[RunId, JobId]) -> RunState:
         config, summary = run.config, run.summary_metrics
         ours = config.get("fine_tune_job_id")
+        if run.state != "running":
+            forget_lock(self._options, run.id)
         named = wanted.get(first_of(RunId(run.id)), JobId(run.id))
         job_id = JobId(ours) if isinstance(ours, str) and ours in wanted.values() else named
         return RunState(
@@ -219,6 +237,27 @@ class OnlineSink:
                     return None
                 raise
         return artifact
+
+    def _confirm_files(self, run_id: RunId, saved: Collection[str]) -> None:
+        """Take the mark of completeness from a run of which W&B did not take the files: the SDK does not tell.
+
+        Raises:
+            SinkRejected: Files are missing.
+        """
+        with translated(f"the files of the run {run_id}"):
+            for pause in (*PAUSES, None) if saved else ():
+                run = self._run(run_id)
+                missing = set(saved) - {file.name for file in run.files(pattern=f"{FOLDER}/%", per_page=FILES_A_PAGE)}
+                if not missing:
+                    return
+                if pause is not None:
+                    time.sleep(pause)  # the listing may trail
+            if saved:
+                run.summary.update({"ftsync": None})
+                raise SinkRejected(
+                    f"W&B did not take {len(missing)} files of the run {run_id}, among them {min(missing)}",
+                    hint="run the same command again: it repairs what is incomplete",
+                )
 
     def _run(self, named: RunId) -> Run:
         run = self._connected().run(f"{self._path}/{named}")

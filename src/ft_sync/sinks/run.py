@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +35,7 @@ from ft_sync.names import (
     table_key,
 )
 from ft_sync.sinks.sdk import end_status_thread, entry, in_batches, without_log
-from ft_sync.sinks.wandb import JOB_TYPE, RunOptions, translated
+from ft_sync.sinks.wandb import JOB_TYPE, SDK_ERRORS, RunOptions, translated
 from ft_sync.table import write_table
 
 if TYPE_CHECKING:
@@ -68,6 +68,17 @@ LEAN: Mapping[str, object] = {
     "x_save_requirements": False,
     # The SDK tries for so long to make a run under an id that W&B will not give: 4 times in 30 s.
     "init_timeout": 30,
+    # How often it asks again, and the longest pause in seconds; by default for an hour, and for rows for hours.
+    "x_graphql_retry_max": 6,
+    "x_graphql_retry_wait_min_seconds": 1,
+    "x_graphql_retry_wait_max_seconds": 15,
+    "x_file_transfer_retry_max": 6,
+    "x_file_transfer_retry_wait_min_seconds": 1,
+    "x_file_transfer_retry_wait_max_seconds": 15,
+    # More patient, since W&B limits the rate of these, and giving up on one ends the run's history.
+    "x_file_stream_retry_max": 8,
+    "x_file_stream_retry_wait_min_seconds": 1,
+    "x_file_stream_retry_wait_max_seconds": 30,
     # Seconds after which closing a run gives up on a server that is away; it would wait for ever.
     "finish_timeout": 300.0,
     "finish_timeout_raises": True,
@@ -102,6 +113,7 @@ class WandbRun:
         left_alone: Keys of the summary that are somebody else's.
         step_metric: The metric that is the step of all others; None where that is the run's own.
         upload: When the run's files are uploaded.
+        saved: The paths of the files that the run is to keep.
     """
 
     step_metric: ClassVar[str | None] = None
@@ -112,6 +124,7 @@ class WandbRun:
     held: Once[str, Held]
     rows: int
     left_alone: frozenset[str] = frozenset()
+    saved: set[str] = field(default_factory=set)
     _defined: set[str] = field(default_factory=set)
     _models: list[wandb.Artifact] = field(default_factory=list)
 
@@ -145,7 +158,11 @@ class WandbRun:
             self._defined.add(metric)
 
     def log_events(self, lines: Sequence[str]) -> None:
-        """Append lines to the console log."""
+        """Append lines to the console log, when nothing can fail any more but the closing of the run.
+
+        Lines cannot be told apart, so a run that has some is not gone on with.
+        """
+        self._await_models()
         for start in range(0, len(lines), LINES_AT_ONCE):
             self.run.write_logs("\n".join(lines[start : start + LINES_AT_ONCE]))
 
@@ -157,6 +174,7 @@ class WandbRun:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(file.content)
             self.run.save(path, base_path=self.run.dir, policy=self.upload, glob=False)
+            self.saved.add(file.path)
 
     def use_dataset(self, file: TrainingFile, download: Download | None) -> DatasetSummary:
         """Make the file's artifact, with its table, an input of the run."""
@@ -186,13 +204,17 @@ class WandbRun:
 
     def complete(self, record: RunRecord) -> None:
         """Write the summary and then the mark: what comes after it would not be covered by it."""
-        for model in self._models if self.options.mode == "online" else ():
-            with translated("the model artifact"):
-                model.wait()
+        self._await_models()
         mark = Mark(__version__, record.digest, self.rows, datetime.now(UTC).isoformat(timespec="seconds"))
         with translated("the summary"):
             self.run.summary.update({key: value for key, value in record.summary.items() if key not in self.left_alone})
             self.run.summary.update({"ftsync": asdict(mark)})
+
+    def _await_models(self) -> None:
+        """Wait until W&B holds the model artifact: the run would end as finished without it, too."""
+        for model in self._models if self.options.mode == "online" else ():
+            with translated("the model artifact"):
+                model.wait()
 
     def _used(self, file: TrainingFile, download: Download | None) -> Held:
         """Make the file an input of the run, uploaded by the first run that needs it."""
@@ -341,7 +363,8 @@ def opened(
                 writer.define(record.best)
             yield writer
         except BaseException:
-            run.finish(exit_code=1)
+            with suppress(*SDK_ERRORS):  # what went wrong first is what has to be told
+                run.finish(exit_code=1)
             raise
         with translated(f"finishing the run {plan.run_id}"):
             run.finish(exit_code=0 if record.failure is None else 1)
@@ -350,6 +373,8 @@ def opened(
 @contextmanager
 def locked(options: RunOptions, run_id: str) -> Iterator[None]:
     """Hold the run's lock, from before W&B hears of the run until it is closed.
+
+    The file stays until W&B says that the run has ended, see `forget_lock`: it may not have heard of that.
 
     Raises:
         BeingWritten: Another process holds it.
@@ -363,7 +388,6 @@ def locked(options: RunOptions, run_id: str) -> Iterator[None]:
             except (RunExists, IdTaken):
                 path.unlink(missing_ok=True)  # the run is somebody else's
                 raise
-            path.unlink(missing_ok=True)  # what an exception leaves says nothing of a run that was closed
     except Timeout as error:
         raise BeingWritten(f"its run {run_id} is being written by another process right now") from error
 
@@ -380,6 +404,14 @@ def is_being_written(options: RunOptions, run_id: str, heartbeat: str | None) ->
     written = max([lock.stat().st_mtime, *(log.stat().st_mtime for log in logs)])
     heard = datetime.fromisoformat(heartbeat).replace(tzinfo=UTC).timestamp() if heartbeat else 0.0
     return heard > written + HEARTBEAT_SECONDS
+
+
+def forget_lock(options: RunOptions, run_id: str) -> None:
+    """Remove the lock of a run that has ended, unless a process is about to go on with it."""
+    lock = lock_of(options, run_id)
+    if lock.exists():
+        with suppress(Timeout, OSError), FileLock(lock).acquire(blocking=False):
+            lock.unlink()
 
 
 def is_locked(lock: Path) -> bool:

@@ -33,6 +33,15 @@ CANCEL_SECONDS = 0.5
 When the process ends first, the core loses the word to end, and the process waits for it for ever (wandb 0.31.0).
 """
 
+WORTH_ASKING_AGAIN = frozenset({408, 409, 429})
+"""Refusals that may pass."""
+
+SAYS_NOTHING = re.compile(r"\s*<")
+"""How the SDK's core starts, with `<no message>` or a page of HTML, when a server refused and it cannot read why."""
+
+GAVE_UP = "giving up after"
+"""Says the SDK's core of a server that it has asked again and again."""
+
 JOB_TYPE = "fine-tune"
 NATIVE_TAG = "openai/"
 """Tags that start so tell runs of OpenAI's own integration."""
@@ -114,9 +123,11 @@ def translated(what: str) -> Iterator[None]:
             time.sleep(CANCEL_SECONDS)
         raise translate(error, what) from error
     except ValueError as error:
-        # `Artifact.wait` reports a refused upload so.
+        # `Artifact.wait` reports a failed upload so.
         redaction.cleanse(error)
-        raise SinkRejected(f"W&B refused {what}: {error}", hint="run the same command again") from error
+        if GAVE_UP in str(error):
+            raise translate(error, what) from error
+        raise _refused(_said_status(error), error, what) from error
 
 
 def translate(error: Exception, what: str) -> FtSyncError:
@@ -132,17 +143,32 @@ def translate(error: Exception, what: str) -> FtSyncError:
         )
     if "is in use" in str(error):  # by a run of this process that could not be opened before
         return IdTaken(f"{what} could not be opened before ({_one_line(error)})", hint="run the same command again")
-    # `wandb.init` gives the core's sentence alone, without the status.
-    refused = re.search(r"\b40[13]\b|permission denied", str(error), re.IGNORECASE)
-    if status in {401, 403} or (status is None and refused):
-        return AuthError(
-            f"W&B refused the key, or it may not do this: {what} ({_one_line(error)})",
-            hint="`wandb login --relogin`, or check WANDB_API_KEY, WANDB_BASE_URL and --entity",
-        )
+    status = status or _said_status(error)
+    if status is not None and status not in WORTH_ASKING_AGAIN and status < 500:  # noqa: PLR2004 - HTTP
+        return _refused(status, error, what)
     return Unavailable(
         f"W&B could not be reached or failed: {what} ({_one_line(error)})",
         hint="check WANDB_BASE_URL and the network, then run the same command again",
     )
+
+
+def _refused(status: int | None, error: Exception, what: str) -> FtSyncError:
+    """Return the error for what W&B has answered and will answer again."""
+    if status in {401, 403}:
+        return AuthError(
+            f"W&B refused the key, or it may not do this: {what} ({_one_line(error)})",
+            hint="`wandb login --relogin`, or check WANDB_API_KEY (may it write?), WANDB_BASE_URL and --entity",
+        )
+    return SinkRejected(f"W&B refused {what}: {_one_line(error)}", hint="run the same command again")
+
+
+def _said_status(error: Exception) -> int | None:
+    """Return the HTTP status of which an error of the SDK's core speaks; it gives its sentence alone."""
+    said = str(error)
+    if SAYS_NOTHING.match(said) or re.search("permission denied", said, re.IGNORECASE):
+        return 403
+    match = re.search(r"\b(?:error|HTTP|status:?) ([45]\d\d)\b", said)
+    return int(match[1]) if match else None
 
 
 def http_status(error: BaseException | None) -> int | None:
