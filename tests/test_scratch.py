@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ft_sync import scratch
+from ft_sync.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,3 +138,30 @@ def test_two_that_start_at_the_same_moment_do_not_take_each_other_for_leftovers(
         assert folder.is_dir()
         scratch.remove_leftovers()
         assert folder.is_dir()
+
+
+def test_a_home_that_can_be_written_to_needs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert scratch.home() is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("home", [None, "", "/dev/null/home"])
+def test_without_a_home_there_is_a_private_folder_instead(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, home: str | None
+) -> None:
+    monkeypatch.delenv("HOME")
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    instead = scratch.home()
+    assert instead is not None
+    assert instead.parent == temporary
+    assert stat.S_IMODE(instead.stat().st_mode) == 0o700
+    assert scratch.home() == instead
+
+
+@pytest.mark.usefixtures("temporary")
+def test_a_folder_that_others_can_write_to_is_not_taken() -> None:
+    scratch.locks().chmod(0o777)
+    with pytest.raises(ConfigError, match="not yours alone"):
+        scratch.locks()

@@ -17,6 +17,7 @@
     │   ├── IdTaken      it will not take this run id for some time: a run that had it was deleted
     │   ├── RunExists    a run that was to be made is there by now
     │   └── BeingWritten another process on this machine writes the run right now
+    ├── DiskError        no room for a file on this machine, or no permission
     └── Unexpected       a bug of ours that cost one job; its cause is chained
 
 "Not found" and "could not ask" are different answers, so nothing ever turns an `Unavailable` into a `NotFound`.
@@ -98,17 +99,28 @@ class IdTaken(SinkRejected):
     """A run with this id was deleted, and W&B keeps the id for days."""
 
 
+class DiskError(FtSyncError):
+    """This machine has no room for a file, or does not allow it there."""
+
+
 class Unexpected(FtSyncError):  # noqa: N818 - names what happened
     """A bug met while one job was being written: it costs that job, not the others."""
 
 
-def unexpected(cause: Exception) -> Unexpected:
-    """Return the error for a bug met in one job: it must not cost the others."""
+def unexpected(cause: Exception) -> FtSyncError:
+    """Return the error for what no adapter has translated: a disk that is full or closed, or a bug of ours."""
     cleanse(cause)
-    error = Unexpected(f"unexpected {type(cause).__name__}: {cause}", hint="please report this; --debug shows where")
+    error: FtSyncError
+    if isinstance(cause, OSError) and not isinstance(cause, ConnectionError):
+        error = DiskError(str(cause), hint=ROOM)
+    else:
+        what = f"{type(cause).__name__}: {cause}"
+        error = Unexpected(what, hint="please report this; --debug shows where")
     error.__cause__ = cause
     return error
 
+
+ROOM = "make room for it, or allow it, then run the same command again"
 
 REFUSALS = (NotFound, Forbidden, Refused)
 """What a service will say again of one thing, while the others are to be had."""

@@ -39,12 +39,28 @@ def folder() -> Iterator[Path]:
 
 
 def locks() -> Path:
-    """Return the folder of this user's locks, the same for every process on this machine.
+    """Return the folder of this user's locks, the same for every process on this machine."""
+    return _own("locks")
+
+
+def home() -> Path | None:
+    """Return a folder of this user's to stand in for a home folder; None while there is one that can be written to."""
+    own = os.environ.get("HOME") if os.name == "posix" else str(Path.home())
+    with suppress(OSError):
+        if own:
+            with tempfile.TemporaryFile(dir=own):
+                return None
+    return _own("home")
+
+
+def _own(purpose: str) -> Path:
+    """Return a folder of this user's that stays.
 
     Raises:
         ConfigError: Somebody else has made it, or nobody can.
     """
-    path = Path(tempfile.gettempdir()) / (f"ftsync-locks-{os.getuid()}" if os.name == "posix" else "ftsync-locks")
+    owner = f"-{os.getuid()}" if os.name == "posix" else ""
+    path = Path(tempfile.gettempdir()) / f"{PREFIX}{purpose}{owner}"
     try:
         path.mkdir(mode=0o700, exist_ok=True)
         is_ours = _is_private(path)

@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ft_sync import scratch
 from ft_sync.errors import Stopped
 from ft_sync.events import ProviderGuessed
 from ft_sync.settings import guessed_provider
@@ -103,6 +104,9 @@ def sink(
     # W&B's core would post its telemetry to the configured server on its only request loop, and every run of the
     # process would wait for that.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    if instead := scratch.home():
+        for name in ("XDG_CACHE_HOME", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
+            os.environ.setdefault(name, str(instead))
     from ft_sync.sinks import active, offline, online, wandb  # noqa: PLC0415 - as above
 
     wandb.check_init(init)

@@ -19,7 +19,7 @@ from ft_sync.cli.list import list_jobs
 from ft_sync.cli.status import status
 from ft_sync.cli.sync import RESYNC_HELP, sync
 from ft_sync.cli.verify import verify
-from ft_sync.errors import ConfigError, FtSyncError, Unexpected
+from ft_sync.errors import ConfigError, FtSyncError, unexpected
 
 COMPLETING = "_FTSYNC_COMPLETE"
 """Set by the shell that asks for completions."""
@@ -63,8 +63,7 @@ def run(arguments: Sequence[str]) -> int:
     except FtSyncError as error:
         failure = error
     except Exception as error:  # noqa: BLE001 - the boundary of the process
-        failure = Unexpected(f"{type(error).__name__}: {error}", hint="--debug shows the traceback; please report it")
-        failure.__cause__ = error
+        failure = unexpected(error)
     else:
         if code == exits.INTERRUPTED:
             render.tell("interrupted; run the same command again to carry on")

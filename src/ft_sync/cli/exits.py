@@ -62,6 +62,7 @@ ENDINGS: dict[type[FtSyncError], Ending] = {
     errors.RunExists: Ending(INCOMPLETE, "rejected", "not accepted by W&B"),
     errors.BeingWritten: Ending(INCOMPLETE, "rejected", "not accepted by W&B"),
     errors.IdTaken: Ending(INCOMPLETE, "rejected", "not accepted by W&B"),
+    errors.DiskError: Ending(INCOMPLETE, "disk", "not written on this machine"),
     errors.Unexpected: Ending(UNEXPECTED, "unexpected", "unexpected error"),
 }
 
