@@ -247,7 +247,7 @@ def test_the_sdk_sends_wandbs_key_to_no_host_that_it_is_redirected_to(
         monkeypatch.setenv("WANDB_BASE_URL", front.url.removesuffix("/v1"))
         front.fail("", status=307, headers={"Location": f"{other.url}/graphql"})
         other.fail("", status=400)
-        assert ears.ftsync("sync").code == 5
+        assert ears.ftsync("sync").code == 3
     assert other.requests
     assert all("authorization" in request.headers for request in front.requests)
     assert not any("authorization" in request.headers for request in other.requests)

@@ -11,7 +11,7 @@ import wandb
 
 import ft_sync
 from ft_sync.compare import Differs, Identical, Missing, Unreadable, Verdict
-from ft_sync.errors import ConfigError, Unavailable
+from ft_sync.errors import ConfigError, SinkRejected
 from ft_sync.models import Skipped
 from ft_sync.sandbox import Sandbox, World, samples
 
@@ -198,7 +198,7 @@ def test_a_side_that_cannot_be_read_is_named_and_stops_no_other_job(
 
 def test_without_wb_there_is_no_verdict_at_all(job: SampleJob, backend: WandbBackend) -> None:
     backend.fail("*", status=400)
-    with pytest.raises(Unavailable):
+    with pytest.raises(SinkRejected):
         ft_sync.verify()
     assert job
 
