@@ -11,8 +11,11 @@ from ft_sync.errors import AuthError, FtSyncError, Stopped, Unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-LOST_IN_A_ROW = 2
-"""Runs that failed, with none written in between, after which no other is begun: one may be to blame itself."""
+LOST_IN_A_ROW = 8
+"""Runs that failed, with none written in between, after which no other is begun.
+
+As many as are written at the same time by default: all of these may meet the same short failure.
+"""
 
 PAUSE = 30.0
 """Seconds after which the next run finds out whether W&B is back."""

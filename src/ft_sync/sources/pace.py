@@ -34,8 +34,11 @@ TROUBLE = 60.0
 PATIENCE = 300.0
 """Seconds for which a request goes on waiting for a service that limits the rate."""
 
-LOST_IN_A_ROW = 2
-"""Requests given up, with none answered in between, after which the service is given up: one may be to blame itself."""
+LOST_IN_A_ROW = 8
+"""Requests given up, with none answered in between, after which the service is given up.
+
+As many as are asked at the same time by default: all of these may meet the same short failure.
+"""
 
 WORTH_TELLING = 1.0
 """Seconds by which a wait becomes longer that is told again: workers are told to wait at nearly the same time."""
