@@ -25,6 +25,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from ft_sync.redaction import cleanse, redact
 
 
@@ -107,12 +109,17 @@ class Unexpected(FtSyncError):  # noqa: N818 - names what happened
     """A bug met while one job was being written: it costs that job, not the others."""
 
 
+def on_disk(cause: Exception) -> DiskError:
+    """Return the error for what could not be written on this machine."""
+    return DiskError(f"a file could not be written on this machine: {cause}", hint=ROOM)
+
+
 def unexpected(cause: Exception) -> FtSyncError:
     """Return the error for what no adapter has translated: a disk that is full or closed, or a bug of ours."""
     cleanse(cause)
     error: FtSyncError
-    if isinstance(cause, OSError) and not isinstance(cause, ConnectionError):
-        error = DiskError(str(cause), hint=ROOM)
+    if isinstance(cause, OSError) and cause.errno in DISK:
+        error = on_disk(cause)
     else:
         what = f"{type(cause).__name__}: {cause}"
         error = Unexpected(what, hint="please report this; --debug shows where")
@@ -120,7 +127,10 @@ def unexpected(cause: Exception) -> FtSyncError:
     return error
 
 
-ROOM = "make room for it, or allow it, then run the same command again"
+ROOM = "make room, or name other folders by TMPDIR and WANDB_DIR, then run the same command again"
+
+DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR})
+"""Why a system refuses to write a file."""
 
 REFUSALS = (NotFound, Forbidden, Refused)
 """What a service will say again of one thing, while the others are to be had."""

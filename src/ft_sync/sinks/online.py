@@ -267,7 +267,8 @@ class OnlineSink:
     @property
     def _path(self) -> str:
         if self._entity is None:
-            self._entity = self._connected().default_entity
+            with translated("the entity of the key"):
+                self._entity = self._connected().default_entity
         return f"{self._entity}/{self._options.project}" if self._entity else self._options.project
 
     def _connected(self) -> wandb.Api:

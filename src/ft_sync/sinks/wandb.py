@@ -16,7 +16,7 @@ from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
 from ft_sync import redaction
 from ft_sync.datasets import TABLE_ROWS
-from ft_sync.errors import AuthError, ConfigError, FtSyncError, IdTaken, RunExists, SinkRejected, Unavailable
+from ft_sync.errors import AuthError, ConfigError, FtSyncError, IdTaken, RunExists, SinkRejected, Unavailable, on_disk
 from ft_sync.models import Mark
 
 if TYPE_CHECKING:
@@ -133,6 +133,8 @@ def translated(what: str) -> Iterator[None]:
 def translate(error: Exception, what: str) -> FtSyncError:
     """Return our error for one of the SDK's."""
     status = http_status(error)
+    if "no space left on device" in str(error):
+        return on_disk(error)
     if isinstance(error, wandb.errors.UsageError):
         if "already exists" in str(error):
             return RunExists(f"{what} is there already", hint="run the same command again")
