@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import wandb
 
+import ft_sync.sinks.sdk  # noqa: F401 - it guards the SDK's caches
 from ft_sync.errors import ConfigError
 from ft_sync.models import Mark
 from ft_sync.sinks.wandb import REFUSED_SETTINGS, SET_BY_US, check_init, mark_from
