@@ -144,7 +144,7 @@ def test_what_an_earlier_command_left_is_gone_on_with(
     assert Archive(workspace / "copy").read("content", big.id) == big.served
 
 
-@pytest.mark.parametrize("after", range(1, 50, 6))
+@pytest.mark.parametrize("after", range(1, 50, 16))
 def test_whenever_it_is_killed_the_next_run_completes_the_archive(
     workspace: Path, world: World, sandbox: Sandbox, after: int
 ) -> None:

@@ -34,7 +34,7 @@ def killed(account: Account, start: Callable[..., Command], point: int) -> None:
     assert account.wrong() == {}, again.said
 
 
-@pytest.mark.parametrize("point", POINTS[5::30])
+@pytest.mark.parametrize("point", POINTS[5::90])
 def test_a_kill_loses_and_doubles_nothing(account_of: Account, start: Callable[..., Command], point: int) -> None:
     killed(account_of, start, point)
 

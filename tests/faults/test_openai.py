@@ -15,6 +15,8 @@ from ft_sync.sources import openai as source
 from ft_sync.sources import pace, speed
 
 if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
+
     from ft_sync.models import SyncReport
     from tests.faults.conftest import Account
 
@@ -58,6 +60,11 @@ ROUTES = {
 
 ANY_BYTES = frozenset({"malformed JSON", "JSON of another shape"})
 """A file may hold anything: what another route could not answer with is its content."""
+
+
+def often(*names: str) -> list[ParameterSet]:
+    """Return faults that are met when all of them are."""
+    return [pytest.param(name, marks=pytest.mark.faults) for name in names]
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +117,9 @@ def test_each_fault_on_each_route_is_made_good_by_one_more_sync(account_of: Acco
     passes(account_of, name, route)
 
 
-@pytest.mark.parametrize("name", ["429 for ages", "500", "reset before the answer", "malformed JSON", "hang", "403"])
+@pytest.mark.parametrize(
+    "name", ["500", "hang", *often("429 for ages", "reset before the answer", "malformed JSON", "403")]
+)
 def test_a_fault_of_one_job_costs_that_job_alone(account_of: Account, name: str) -> None:
     account = account_of
     broken = account.jobs[5]
@@ -124,7 +133,9 @@ def test_a_fault_of_one_job_costs_that_job_alone(account_of: Account, name: str)
     assert account.wrong() == {}
 
 
-@pytest.mark.parametrize("name", ["503", "reset before the answer", "malformed JSON", "hang", "429 for ages", "401"])
+@pytest.mark.parametrize(
+    "name", ["503", "401", *often("reset before the answer", "malformed JSON", "hang", "429 for ages")]
+)
 def test_a_service_that_goes_away_is_given_up_once_and_what_is_done_stays_done(account_of: Account, name: str) -> None:
     account = account_of
     spoilt = "^(?!.*/content)" if name in ANY_BYTES else ""
@@ -134,7 +145,7 @@ def test_a_service_that_goes_away_is_given_up_once_and_what_is_done_stays_done(a
     assert first.failed
     expected = AuthError if name == "401" else FtSyncError
     assert {isinstance(failed.error, expected) and bool(failed.error.hint) for failed in first.failed} == {True}
-    assert account.sandbox.count(spoilt) < 40 + 8 * pace.ATTEMPTS + 8
+    assert account.sandbox.count(spoilt) < 40 + 2 * pace.LOST_IN_A_ROW * pace.ATTEMPTS
     done = {done.job_id for done in first.synced}
     assert {thing for thing in account.wrong() if thing.startswith("ftjob-")} & done == set()
     account.heal()

@@ -20,7 +20,7 @@ def size() -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("point", [2, 40, 120])
+@pytest.mark.parametrize("point", [2, 60])
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_sync_that_is_told_to_end_says_how_to_go_on_and_the_next_one_does(
     account_of: Account, start: Callable[..., Command], number: signal.Signals, point: int, times: int

@@ -11,7 +11,7 @@ import ft_sync
 from ft_sync import arrival
 from ft_sync.cli import exits
 from ft_sync.errors import AuthError, FtSyncError, SinkRejected
-from ft_sync.sinks import online
+from ft_sync.sinks import gate, online
 
 if TYPE_CHECKING:
     from ft_sync.models import SyncReport
@@ -118,7 +118,10 @@ def test_any_fault_that_passes_is_made_good_by_one_more_sync(account_of: Account
 
 
 @pytest.mark.parametrize("body", ['{"errors": [{"message": "permission denied"}]}', HTML["body"]])
-def test_a_key_that_may_only_read_is_refused_as_such_and_not_once_a_job(account_of: Account, body: str) -> None:
+def test_a_key_that_may_only_read_is_refused_as_such_and_not_once_a_job(
+    account_of: Account, body: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "LOST_IN_A_ROW", 2)  # there are not so many jobs
     refused = account_of.backend.fail("UpsertBucket", status=403, body=body)
     first = sync()
     assert exit_code(first) == exits.NOT_ALLOWED
