@@ -42,6 +42,7 @@ def _backend() -> Iterator[WandbBackend]:
 def backend(_backend: WandbBackend) -> Iterator[WandbBackend]:
     """A W&B server on loopback, shared by the tests of a process; each works in a `project` of its own."""
     _backend.heal()
+    _backend.latency = 0.0
     _backend.requests.clear()
     _backend.unknown_fields.clear()
     yield _backend

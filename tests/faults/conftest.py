@@ -117,12 +117,23 @@ def start() -> Iterator[Callable[..., Command]]:
     """Start the command; one that is still at work after the test is killed."""
     started: list[Command] = []
 
-    def command(*arguments: str) -> Command:
+    def command(*arguments: str, machine: Path | None = None) -> Command:
+        """With a folder as its `machine`, it knows nothing of what others do on this one."""
         # With an SDK process of its own: in that of the tests, what it had begun would go on after its end.
         env = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
-        pipe = subprocess.PIPE
+        if machine is not None:
+            machine.mkdir(mode=0o700)
+            # What the SDK keeps lies there, too.
+            env = {name: value for name, value in env.items() if name[:6] != "WANDB_" or name[-4:] != "_DIR"}
+            env |= {"HOME": str(machine), "TMPDIR": str(machine)}
         process = subprocess.Popen(
-            [*SYNC, *arguments], env=env, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            [*SYNC, *arguments],
+            env=env,
+            cwd=machine,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
         started.append(Command(process))
         return started[-1]

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import wandb
 
@@ -20,18 +20,18 @@ from ft_sync.once import Once
 from ft_sync.sinks.gate import Gate
 from ft_sync.sinks.held import Reader, console_log, history
 from ft_sync.sinks.run import Held, described, forget_lock, is_being_written, opened, summary_of
-from ft_sync.sinks.sdk import remove_folder
+from ft_sync.sinks.sdk import create_run, remove_folder
 from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, SDK_ERRORS, RunOptions, mark_from, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from wandb.apis.public import Run, Runs
 
     from ft_sync.compare import HeldRun
     from ft_sync.datasets import DatasetSummary
-    from ft_sync.models import Job, RunRecord, TrainingFile, Write
+    from ft_sync.models import Job, JsonObject, RunRecord, TrainingFile, Write
     from ft_sync.sinks.run import WandbRun
 
 JOBS_A_QUERY = 200
@@ -49,6 +49,8 @@ REPLACED_TAG = "ftsync-replaced"
 COUNTS = frozenset({"n_train", "n_valid"})
 TABLES = frozenset({"train_data", "valid_data"})
 """What the datasets add to a run's config and summary."""
+
+_Answer = TypeVar("_Answer")
 
 
 class OnlineSink:
@@ -139,7 +141,26 @@ class OnlineSink:
             with translated(f"the run {plan.run_id}"):
                 there = self._run(plan.run_id)
                 native = {"tags": there.tags, "notes": there.notes, "summary": dict(there.summary_metrics)}
-        return opened(plan, record, self._options, self._held, native=native)
+        return opened(plan, record, self._options, self._held, native=native, create=self._create)
+
+    def _create(self, run_id: RunId) -> bool:
+        """Create the run, as its only writer; return whether that is so."""
+        if self._config(run_id) is not None:  # to create it again would set it running
+            return False
+        if create_run(self._connected(), self._path, run_id):
+            return True
+        # Somebody was quicker, and begins it now; or W&B's answer got lost, and it was asked again.
+        for pause in PAUSES:
+            time.sleep(pause)
+            if self._config(run_id):
+                return False
+        return True
+
+    def _config(self, run_id: RunId) -> JsonObject | None:
+        """Return the config of a run, empty if nobody has begun it; None if there is no such run."""
+        self._connected().flush()  # it would answer from its cache
+        run = _if_there(lambda: self._run(run_id))
+        return None if run is None else run.config
 
     def delete(self, run: RunState) -> None:
         """Delete the run; its artifacts stay, other runs may use them."""
@@ -230,13 +251,7 @@ class OnlineSink:
     def _artifact(self, name: str) -> wandb.Artifact | None:
         """Return an artifact by name and alias, None if W&B says that there is none."""
         with translated(f"the artifact {name}"):
-            try:
-                artifact: wandb.Artifact = self._connected().artifact(f"{self._path}/{name}")
-            except wandb.errors.CommError as error:
-                if isinstance(error.exc, ValueError):
-                    return None
-                raise
-        return artifact
+            return _if_there(lambda: self._connected().artifact(f"{self._path}/{name}"))
 
     def _confirm_files(self, run_id: RunId, saved: Collection[str]) -> None:
         """Take the mark of completeness from a run of which W&B did not take the files: the SDK does not tell.
@@ -309,6 +324,16 @@ def start_core() -> None:
     """Start the process that the SDK works with; whoever needs it later is told what is wrong with it."""
     with suppress(*SDK_ERRORS):
         wandb.setup()
+
+
+def _if_there(ask: Callable[[], _Answer]) -> _Answer | None:
+    """Return the answer, None if W&B says that there is no such thing."""
+    try:
+        return ask()
+    except wandb.errors.CommError as error:
+        if isinstance(error.exc, ValueError):
+            return None
+        raise
 
 
 def _batched(job_ids: Collection[JobId]) -> Iterator[dict[RunId, JobId]]:

@@ -39,9 +39,9 @@ from ft_sync.sinks.wandb import JOB_TYPE, SDK_ERRORS, RunOptions, translated
 from ft_sync.table import write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from ft_sync.models import Download, JsonObject, MetricRow, RunFile, RunRecord, Split, TrainingFile, Write
+    from ft_sync.models import Download, JsonObject, MetricRow, RunFile, RunId, RunRecord, Split, TrainingFile, Write
     from ft_sync.once import Once
 
 TABLE_FORMAT = 1
@@ -298,13 +298,14 @@ class WandbRun:
 
 
 @contextmanager
-def opened(
+def opened(  # noqa: PLR0913 - what two sinks know of a run
     plan: Write,
     record: RunRecord,
     options: RunOptions,
     held: Once[str, Held],
     *,
     native: JsonObject | None = None,
+    create: Callable[[RunId], bool] | None = None,
 ) -> Iterator[WandbRun]:
     """Open the run; leaving normally marks it finished (failed if the job did), leaving by an exception failed.
 
@@ -314,6 +315,10 @@ def opened(
         options: How runs are made.
         held: See `WandbRun`.
         native: For a run to be enriched, the `tags`, `notes` and `summary` that it has.
+        create: Creates a run on the server, and tells whether it was not there before.
+
+    Raises:
+        RunExists: A run that was to be a new one is there already.
     """
     init = redaction.redacted(dict(options.init))
     native = redaction.redacted(native or {})
@@ -330,6 +335,8 @@ def opened(
         if options.mode == "online":
             stack.enter_context(locked(options, plan.run_id))
         with translated(f"the run {plan.run_id}"), without_log():
+            if is_new and create is not None and not create(plan.run_id):
+                raise RunExists(f"the run {plan.run_id} is there already", hint="run the same command again")
             run = wandb.init(
                 **{
                     **names,
@@ -341,8 +348,7 @@ def opened(
                     "tags": list(dict.fromkeys(tags)),
                     "notes": "\n\n".join(notes) or None,
                     "config": config if is_new else None,
-                    # Without "never" the rows of a run that somebody made meanwhile would be added to.
-                    "resume": "must" if not is_new else "never" if options.mode == "online" else None,
+                    "resume": _resume(plan) if options.mode == "online" else None,
                     "reinit": "create_new",
                     # One object a run: a shared one mixes run ids up between threads.
                     "settings": wandb.Settings(**{**LEAN, **live, **_given(settings)}),
@@ -368,6 +374,11 @@ def opened(
             raise
         with translated(f"finishing the run {plan.run_id}"):
             run.finish(exit_code=0 if record.failure is None else 1)
+
+
+def _resume(plan: Write) -> Literal["allow", "must"]:
+    """Return how a run that is there is gone on with: to "must", one that was created and no more is not there."""
+    return "must" if isinstance(plan, Enrich) else "allow"
 
 
 @contextmanager

@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 MESSAGES_AT_ONCE = 100
 """To the SDK's core, before it is waited for."""
 
+CREATE_RUN = """
+mutation UpsertBucket($project: String, $entity: String, $name: String!) {
+    upsertBucket(input: {modelName: $project, entityName: $entity, name: $name}) {
+        bucket { id name }
+        inserted
+    }
+}
+"""
+
 
 def _guard_caches() -> None:
     """Let one thread at a time drop old artifacts from the SDK's caches.
@@ -70,6 +79,18 @@ def entry(path: Path, name: str) -> ArtifactManifestEntry:
         local_path=str(path),
         skip_cache=True,  # a copy that nobody would ask for
     )
+
+
+def create_run(api: wandb.Api, path: str, run_id: str) -> bool:
+    """Create an empty run; return whether it was this call that created it.
+
+    `Api.create_run` asks the same and drops the answer, and `init(resume="never")` looks first and creates then: two
+    machines at once would both write the run.
+    """
+    entity, _, project = path.rpartition("/")
+    names = {"entity": entity or None, "project": project, "name": run_id}
+    answer: dict[str, Any] = api._service_api.execute_graphql(CREATE_RUN, names)["upsertBucket"]
+    return answer.get("inserted") is not False
 
 
 def remove_folder(run: Run) -> None:

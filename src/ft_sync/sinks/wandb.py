@@ -33,7 +33,9 @@ CANCEL_SECONDS = 0.5
 When the process ends first, the core loses the word to end, and the process waits for it for ever (wandb 0.31.0).
 """
 
-WORTH_ASKING_AGAIN = frozenset({408, 409, 429})
+CONFLICT = 409
+
+WORTH_ASKING_AGAIN = frozenset({408, CONFLICT, 429})
 """Refusals that may pass."""
 
 SAYS_NOTHING = re.compile(r"\s*<")
@@ -139,7 +141,7 @@ def translate(error: Exception, what: str) -> FtSyncError:
         if "already exists" in str(error):
             return RunExists(f"{what} is there already", hint="run the same command again")
         return SinkRejected(f"W&B refused {what}: {_one_line(error)}", hint="please report this")
-    if "HTTP 409" in str(error) and "deleted" in str(error):
+    if "deleted" in str(error) and (status == CONFLICT or f"HTTP {CONFLICT}" in str(error)):
         return IdTaken(
             f"W&B keeps the id of {what}, which was deleted ({_one_line(error)})", hint="run the same command in a week"
         )
