@@ -195,6 +195,7 @@ class FakeSink:
         self.taken: set[str] = set()
         self.broken: Exception | None = None
         self.broken_link: Exception | None = None
+        self.broken_latest: Exception | None = None
         self.questions: list[set[JobId]] = []
         self.datasets: dict[tuple[str, FileId], DatasetSummary] = {}
         self.descriptions: dict[FileId, TrainingFile] = {}
@@ -287,6 +288,8 @@ class FakeSink:
         self.links.append((job.id, collection, tuple(aliases)))
 
     def point_latest(self, jobs: Iterable[Job]) -> None:
+        if self.broken_latest:
+            raise self.broken_latest
         self.latest = max(jobs, key=lambda job: job.newness).id
 
     def _opened(self, plan: Write, record: RunRecord) -> FakeRun:

@@ -254,6 +254,16 @@ def test_latest_is_the_newest_job_that_the_sink_holds() -> None:
     assert sink.latest == "ftjob-3"
 
 
+def test_a_sync_is_incomplete_while_latest_may_name_another_job_than_the_newest() -> None:
+    sink = FakeSink()
+    sink.broken_latest = Unavailable("away", hint="wait")
+    report = run(FakeSource(jobs(3)), sink)
+    assert [(failed.job_id, failed.error.hint) for failed in report.failed] == [("ftjob-3", "wait")]
+    sink.broken_latest = None
+    assert run(FakeSource(jobs(3)), sink).failed == ()
+    assert sink.latest == "ftjob-3"
+
+
 def test_the_models_of_synced_and_of_complete_jobs_are_linked() -> None:
     sink = FakeSink([complete_run(job("ftjob-1"))])
     run(FakeSource(jobs(2)), sink, Request(links=("model/support",), link_aliases=("production",)))

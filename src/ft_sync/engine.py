@@ -295,7 +295,9 @@ class _Work:
             self.sink.point_latest(jobs)
         except FtSyncError as error:
             newest = max(jobs, key=lambda job: job.newness)
-            self.observe(Noted(newest.id, f"it could not be checked that `latest` is the newest: {error.message}"))
+            what = f"its run is complete, but `latest` may not name the newest model: {error.message}"
+            self.outcomes[newest.id] = Failed(newest.id, type(error)(what, hint=error.hint))
+            self.observe(Noted(newest.id, what))
 
     # What is followed
 

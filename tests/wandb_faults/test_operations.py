@@ -32,6 +32,7 @@ OPERATIONS = (
     "Viewer",
     "ServerFeaturesQuery",
     "GetDefaultEntity",
+    "Run",
     "Runs",
     "RunResumeStatus",
     "UpsertBucket",
@@ -53,6 +54,7 @@ OPERATIONS = (
 
 SAMPLE = [
     ("400", "CommitArtifact"),
+    ("403", "RunResumeStatus"),
     ("403", "CreateRunFiles"),
     ("502 as HTML", "UpsertBucket"),
     ("lost answer", "file_stream"),

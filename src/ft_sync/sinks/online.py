@@ -377,7 +377,8 @@ def _newness(artifact: wandb.Artifact) -> tuple[float, str]:
 def _origin(run: Run, *, written_by_us: bool) -> Origin:
     if any(tag.startswith(NATIVE_TAG) for tag in run.tags or ()):
         return Origin.NATIVE  # also when it was enriched by us
-    if written_by_us:
+    is_blank = not (run.config or run.job_type or run.tags or run.historyLineCount)
+    if written_by_us or is_blank:  # which it is when a sync was cut off as soon as it had created it
         return Origin.FTSYNC
     if run.job_type == JOB_TYPE:
         return Origin.WANDB_LOGGER
