@@ -135,6 +135,7 @@ def test_keys_in_the_fields_of_jobs_events_checkpoints_and_files(
     ears.ftsync("sync", "--offline", "--json")
     ears.ftsync("list", "--json")
     ears.ftsync("status", job.id)
+    assert ears.ftsync("report", "--json").code == 0
 
 
 def test_keys_in_the_errors_of_openai(ears: Ears, world: World, openai: Sandbox) -> None:
@@ -184,6 +185,10 @@ def test_keys_in_the_errors_of_wandb(ears: Ears, world: World, openai: Sandbox, 
         backend.heal()
         backend.fail("Runs", status=status, body=body)
         assert ears.ftsync("sync", "--json", "--debug").code
+    for operation in ("ProjectViews", "upsertView", "UpsertView2"):
+        backend.heal()
+        backend.fail(operation, status=400, body=body)
+        assert ears.ftsync("report", "--json", "--debug").code
     backend.heal()
 
 

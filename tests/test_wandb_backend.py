@@ -17,6 +17,8 @@ import pytest
 import wandb
 from wandb.errors import AuthenticationError, CommError
 from wandb.sdk.lib.service.service_connection import WandbApiFailedError
+from wandb_workspaces.reports.v2.interface import MarkdownBlock, Report
+from wandb_workspaces.workspaces.interface import Section, Workspace
 
 from tests.wandb_backend import serving
 
@@ -604,3 +606,25 @@ def test_stopping_leaves_no_thread_even_while_a_request_waits() -> None:
 
     assert time.monotonic() - began < 2
     assert set(threading.enumerate()) <= before
+
+
+def test_a_report_and_a_workspace_come_back_change_in_place_and_go(backend: WandbBackend, project: str) -> None:
+    backend.unknown_fields.clear()
+    start(project, "one").finish()
+    report = Report(project=project, entity="ada", title="One", blocks=[MarkdownBlock("text")]).save()
+    view = Workspace(entity="ada", project=project, name="Two", sections=[Section("Charts", is_open=True)]).save()
+
+    found = Report.from_url(report.url)
+    assert (found.title, found.blocks) == ("One", [MarkdownBlock("text")])
+    assert [section.name for section in Workspace.from_url(view.url).sections] == ["Charts"]
+    assert [one.display_name for one in wandb.Api().reports(f"ada/{project}")] == ["One"]
+
+    found.title = "Another"
+    found.save()
+    view.save()
+    assert [one.display_name for one in backend.views(project, "runs")] == ["Another"]
+    assert len(backend.views(project, "project-view")) == 1
+
+    assert report.delete()
+    assert backend.views(project, "runs") == []
+    assert backend.unknown_fields == set()

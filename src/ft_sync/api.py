@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ft_sync import archives, archiving, engine, overview, wiring
+from ft_sync import archives, archiving, engine, overview, reporting, wiring
 from ft_sync.errors import ConfigError
 from ft_sync.follow import Patience
 from ft_sync.models import Failed, JobId, RunId, SyncReport
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ft_sync.overview import Detail, Standing
     from ft_sync.plan import OnNative
     from ft_sync.ports import Clock, JobSource, RunSink
+    from ft_sync.reporting import ProjectReport
     from ft_sync.settings import Settings
 
 
@@ -279,6 +280,42 @@ def verify(  # noqa: PLR0913 - one argument for each flag
     ):
         found = verified(source, sink, clock, request, observe)
         return repaired(source, sink, clock, request, observe, found) if repair else found
+
+
+def report(
+    fine_tune_job_id: str | Iterable[str] | None = None,
+    num_fine_tunes: int | None = None,
+    project: str | None = None,
+    entity: str | None = None,
+) -> ProjectReport:
+    """Make a W&B report of the jobs that W&B holds, and a workspace view; or renew them. Asks W&B alone.
+
+    The same selection has the same report: it is found again by its title and by a mark in its description, and all
+    its content is replaced; comments stay. A copy of it, or one whose title was changed, is left alone.
+
+    Args:
+        fine_tune_job_id: One job or several; without it and without `num_fine_tunes`, every job in the project, also
+            those that come later.
+        num_fine_tunes: The N newest jobs that W&B holds.
+        project: `OpenAI-Fine-Tune` unless configured.
+        entity: The account's default unless configured.
+
+    Returns:
+        Where the report and the view are, and what they are about.
+
+    Raises:
+        ConfigError: `ft-sync[report]` is not installed, a setting cannot be used as given, or runs are kept offline.
+        NotFound: There is no such project, or W&B does not hold the jobs.
+        AuthError: W&B refuses its key, or there is none.
+        Unavailable: W&B could not be asked.
+    """
+    settings = load({"project": project, "entity": entity})
+    if settings.mode == "offline":
+        raise ConfigError(
+            "there are no reports offline",
+            hint="upload the runs with `wandb sync`, then run `FTSYNC_MODE=online ftsync report`",
+        )
+    return reporting.report(wiring.reporter(settings), _selection(fine_tune_job_id, num_fine_tunes))
 
 
 def list_jobs(  # noqa: PLR0913 - one argument for each flag

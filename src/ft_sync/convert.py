@@ -7,6 +7,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from ft_sync.results import merge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from ft_sync.models import Best, Checkpoint, FileId, Job, JobEvent, JobSnapshot, JsonObject, MetricRow, TrainingFile
 
@@ -97,6 +97,16 @@ def model_content(model: JsonObject, run_id: str, inputs: Iterable[TrainingFile]
     """
     used = {file.split: f"{dataset_name(file)}:{alias(file.id)}" for file in inputs}
     return {**model, "run_id": run_id, "datasets": used}
+
+
+def newness(content: Mapping[str, Any], job_id: object) -> tuple[float, str]:
+    """Return what `Job.newness` was, read back from a config or a model's metadata; the lowest if it does not tell."""
+    created_at = content.get("created_at")
+    try:
+        created = datetime.fromisoformat(created_at).timestamp() if created_at else 0.0
+    except (TypeError, ValueError):
+        created = 0.0
+    return (created, str(job_id or ""))
 
 
 def best_of(metric: str) -> Best | None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         TrainingFile,
         Write,
     )
+    from ft_sync.outline import Heading, Held, Outline
 
 
 class JobSource(Protocol):
@@ -139,6 +140,24 @@ class RunSink(Protocol):
 
     def point_latest(self, jobs: Iterable[Job]) -> None:
         """Have `latest` name the model artifact of the newest job, of these and of what it named before."""
+
+
+class ReportSink(Protocol):
+    """Where a report of what W&B holds goes; its methods raise `AuthError` and `Unavailable` as those of `RunSink`."""
+
+    @property
+    def place(self) -> str:
+        """What the project is called in sentences."""
+
+    def held(self) -> Iterator[Held]:
+        """Yield the runs that were made from jobs, also those that were replaced.
+
+        Raises:
+            NotFound: There is no such project.
+        """
+
+    def write(self, heading: Heading, outline: Outline) -> tuple[str, str, bool]:
+        """Make or renew the report and the workspace view; return their URLs, and whether the report is new."""
 
 
 class Clock(Protocol):

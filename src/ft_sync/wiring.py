@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ft_sync import scratch
-from ft_sync.errors import Stopped
+from ft_sync.errors import ConfigError, Stopped
 from ft_sync.events import ProviderGuessed
 from ft_sync.settings import guessed_provider
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import wandb as sdk
 
     from ft_sync.events import Observer
-    from ft_sync.ports import Clock, JobSource, RunSink
+    from ft_sync.ports import Clock, JobSource, ReportSink, RunSink
     from ft_sync.settings import Provider, Settings
 
 
@@ -44,6 +44,24 @@ class SystemClock:
     def stop(self) -> None:
         """End all waiting, now and later."""
         self._stopped.set()
+
+
+def reporter(settings: Settings) -> ReportSink:
+    """Connect to W&B to make a report.
+
+    Raises:
+        ConfigError: What makes reports is not installed.
+    """
+    _prepare()
+    try:
+        from ft_sync.sinks import report  # noqa: PLC0415 - as below, and in an extra
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] != "wandb_workspaces":
+            raise
+        raise ConfigError("reports need wandb-workspaces", hint="pip install 'ft-sync[report]'") from error
+    from ft_sync.sinks.wandb import RunOptions  # noqa: PLC0415 - as below
+
+    return report.Reporter(RunOptions(settings.project, settings.entity, settings.mode))
 
 
 @contextmanager
@@ -101,12 +119,7 @@ def sink(
     Raises:
         ConfigError: `init` holds what `wandb.init` does not take, or the folder cannot be written to.
     """
-    # W&B's core would post its telemetry to the configured server on its only request loop, and every run of the
-    # process would wait for that.
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    if instead := scratch.home():
-        for name in ("XDG_CACHE_HOME", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
-            os.environ.setdefault(name, str(instead))
+    _prepare()
     from ft_sync.sinks import active, offline, online, wandb  # noqa: PLC0415 - as above
 
     wandb.check_init(init)
@@ -128,3 +141,13 @@ def sink(
     # The SDK's core takes a while to start: a while in which the jobs are listed.
     threading.Thread(target=online.start_core, daemon=True).start()
     return online.OnlineSink(options)
+
+
+def _prepare() -> None:
+    """Set what the wandb SDK reads from the environment when it is imported."""
+    # W&B's core would post its telemetry to the configured server on its only request loop, and every run of the
+    # process would wait for that.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    if instead := scratch.home():
+        for name in ("XDG_CACHE_HOME", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
+            os.environ.setdefault(name, str(instead))

@@ -73,7 +73,7 @@ def test_the_help_names_the_variables_of_each_setting(field: str, capsys: pytest
     assert [name for name in settings.variables(field) if name not in told] == []
 
 
-@pytest.mark.parametrize("command", ["sync", "resync", "list", "status", "demo"])
+@pytest.mark.parametrize("command", ["sync", "resync", "list", "status", "report", "demo"])
 def test_every_command_takes_the_output_flags_and_tells_the_exit_codes(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,7 +32,7 @@ def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("command", ["sync", "list", "status", "demo"])
+@pytest.mark.parametrize("command", ["sync", "list", "status", "report", "demo"])
 def test_the_help_of_a_command_imports_no_sdk(command: str) -> None:
     done = subprocess.run([sys.executable, "-c", PROBE, command, "--help"], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0"

@@ -18,6 +18,7 @@ from tests.wandb_backend.store import (
     Project,
     Run,
     Store,
+    View,
     b64md5,
     iso,
 )
@@ -293,6 +294,12 @@ def _artifact_named(project: Project, name: str) -> Artifact | None:
     return membership["artifact"] if membership else None
 
 
+def _views(project: Project, call: Call) -> Json:
+    """Those of one type; `viewName` is the internal name, not the title."""
+    kind, name = call["viewType"], call["viewName"]
+    return connection([one for one in project.views.values() if one.type == kind and name in (None, one.name)], call)
+
+
 PROJECT: Fields = {
     "id": lambda project, _: project.id,
     "internalId": lambda project, _: str(project.number),
@@ -316,6 +323,20 @@ PROJECT: Fields = {
     "artifactCollection": lambda project, call: project.collections.get(call["name"]),
     "artifactCollections": _collections,
     "artifactCollectionMembership": lambda project, call: _membership(project, call["name"]),
+    "allViews": _views,
+}
+
+VIEW: Fields = {
+    "id": lambda view, _: view.id,
+    "type": lambda view, _: view.type,
+    "name": lambda view, _: view.name,
+    "displayName": lambda view, _: view.display_name,
+    "description": lambda view, _: view.description,
+    "spec": lambda view, _: view.spec,
+    "project": lambda view, _: view.project,
+    "user": lambda _, call: _user(call.store) | {"photoUrl": None},
+    "createdAt": lambda view, _: iso(view.created_at),
+    "updatedAt": lambda view, _: iso(view.updated_at),
 }
 
 
@@ -457,6 +478,7 @@ QUERY: Fields = {
     ),
     "artifact": lambda _, call: call.store.get(Artifact, call["id"]),
     "artifactCollection": lambda _, call: call.store.get(Collection, call["id"]),
+    "view": lambda _, call: call.store.get(View, call["id"]),
     "clientIDMapping": lambda _, call: _server_id(call.store, call["clientID"]),
 }
 
@@ -464,6 +486,7 @@ TABLES: dict[str, Fields] = {
     "Query": QUERY,
     "Run": RUN,
     "Project": PROJECT,
+    "View": VIEW,
     "File": FILE,
     "Artifact": ARTIFACT,
     "ArtifactSequence": COLLECTION,

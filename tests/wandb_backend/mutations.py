@@ -7,7 +7,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from tests.wandb_backend.fields import connection, file_url, manifest_url, member
-from tests.wandb_backend.store import Artifact, Collection, Refused, Run, Store, now
+from tests.wandb_backend.store import Artifact, Collection, Refused, Run, Store, View, now
 
 if TYPE_CHECKING:
     from tests.wandb_backend.fields import Fields, Json
@@ -237,6 +237,41 @@ def _upsert_model(_: object, call: Call) -> Json:
     return {"project": project, "model": project, "inserted": not existed}
 
 
+def _view(store: Store, view_id: str) -> View:
+    found = store.get(View, view_id)
+    if found is None:
+        raise Refused(f"view {view_id} not found", 404)
+    return found
+
+
+def _upsert_view(_: object, call: Call) -> Json:
+    """Change the view with this id; without an id make one, even where another has the same names."""
+    given, store = call.input, call.store
+    if given.get("id"):
+        view = _view(store, given["id"])
+    else:
+        project = store.project(given.get("entityName"), given.get("projectName"))
+        if project is None:
+            raise Refused(f"project {given.get('entityName')}/{given.get('projectName')} not found", 404)
+        view = store.make_view(project, given["type"])
+    for attribute, argument in {
+        "type": "type",
+        "name": "name",
+        "display_name": "displayName",
+        "description": "description",
+        "spec": "spec",
+    }.items():
+        if given.get(argument) is not None:
+            setattr(view, attribute, given[argument])
+    view.updated_at = now()
+    return {"view": view, "inserted": not given.get("id")}
+
+
+def _delete_view(_: object, call: Call) -> Json:
+    call.store.delete_view(_view(call.store, call.input["id"]))
+    return {"success": True, "pendingDrafts": []}
+
+
 MUTATION: Fields = {
     "upsertBucket": _upsert_bucket,
     "upsertModel": _upsert_model,
@@ -256,4 +291,6 @@ MUTATION: Fields = {
     "linkArtifact": _link_artifact,
     "unlinkArtifact": _unlink_artifact,
     "deleteArtifact": _delete_artifact,
+    "upsertView": _upsert_view,
+    "deleteView": _delete_view,
 }

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 
 from tests.wandb_backend.fields import ABSTRACT, TABLES
 from tests.wandb_backend.mutations import MUTATION
-from tests.wandb_backend.store import Artifact, Blob, Project, Refused, Run, Store, b64md5
+from tests.wandb_backend.store import Artifact, Blob, Project, Refused, Run, Store, View, b64md5
 from tests.wandb_backend.walk import Walk, operation_of
 
 if TYPE_CHECKING:
@@ -174,6 +174,12 @@ class WandbBackend:
             held = self.store.project(entity[0] if entity else None, project)
             collection = held.collections.get(name) if held else None
             return collection.find(alias or "latest") if collection else None
+
+    def views(self, project: str, kind: str, entity: str | None = None) -> list[View]:
+        """The project's views of a type, oldest first: `runs` are reports, `project-view` are workspaces."""
+        with self.store.lock:
+            held = self.store.project(entity, project)
+            return [view for view in held.views.values() if view.type == kind] if held else []
 
     # Failures
 

@@ -1,4 +1,4 @@
-"""What the loopback W&B server remembers: entities, projects, runs and artifacts; no HTTP and no GraphQL."""
+"""What the loopback W&B server remembers: entities, projects, runs, artifacts and views; no HTTP and no GraphQL."""
 
 from __future__ import annotations
 
@@ -77,10 +77,31 @@ class Project:
     runs: dict[str, Run] = field(default_factory=dict, repr=False)
     deleted_runs: set[str] = field(default_factory=set)
     collections: dict[str, Collection] = field(default_factory=dict, repr=False)
+    views: dict[str, View] = field(default_factory=dict, repr=False)
 
     @property
     def id(self) -> str:
         return _global_id("Project", "v1", self.name, self.entity)
+
+
+@dataclass(eq=False)
+class View:
+    """A report (`runs`), a draft of one (`runs/draft`) or a saved workspace (`project-view`); the spec is as sent."""
+
+    typename: ClassVar[str] = "View"
+    project: Project = field(repr=False)
+    number: int
+    type: str
+    name: str = ""
+    display_name: str = ""
+    description: str = ""
+    spec: str = field(default="{}", repr=False)
+    created_at: datetime = field(default_factory=now)
+    updated_at: datetime = field(default_factory=now)
+
+    @property
+    def id(self) -> str:
+        return _global_id("View", self.number)
 
 
 @dataclass(eq=False)
@@ -276,7 +297,7 @@ class Store:
         self.url = ""
         self.lock = threading.RLock()
         self.projects: dict[tuple[str, str], Project] = {}
-        self.objects: dict[str, Run | Artifact | Collection] = {}
+        self.objects: dict[str, Run | Artifact | Collection | View] = {}
         # The SDK caches artifacts by id for as long as its process lives, so two servers may share none.
         self._numbers = itertools.count(secrets.randbelow(10**9) + 1)
 
@@ -289,7 +310,7 @@ class Store:
         found = self.objects.get(str(key))
         return found if isinstance(found, kind) else None
 
-    def _keep(self, thing: Run | Artifact | Collection) -> None:
+    def _keep(self, thing: Run | Artifact | Collection | View) -> None:
         identity = thing.global_id if isinstance(thing, Run) else thing.id
         self.objects[identity] = self.objects[str(thing.number)] = thing
 
@@ -348,6 +369,15 @@ class Store:
         collection.pending.append(artifact)
         self._keep(artifact)
         return artifact
+
+    def make_view(self, project: Project, kind: str) -> View:
+        view = View(project, next(self._numbers), kind)
+        project.views[view.id] = view
+        self._keep(view)
+        return view
+
+    def delete_view(self, view: View) -> None:
+        del view.project.views[view.id], self.objects[view.id], self.objects[str(view.number)]
 
     def delete_artifact(self, artifact: Artifact) -> None:
         for collection in (artifact.collection, *artifact.links):

@@ -16,6 +16,7 @@ from ft_sync.cli.archive import archive
 from ft_sync.cli.config import config
 from ft_sync.cli.demo import demo
 from ft_sync.cli.list import list_jobs
+from ft_sync.cli.report import report
 from ft_sync.cli.status import status
 from ft_sync.cli.sync import RESYNC_HELP, sync
 from ft_sync.cli.verify import verify
@@ -36,6 +37,7 @@ app.command("resync", epilog=exits.EPILOG, help=RESYNC_HELP)(sync)
 app.command("verify", epilog=exits.EPILOG)(verify)
 app.command("list", epilog=exits.EPILOG)(list_jobs)
 app.command("status", epilog=exits.EPILOG)(status)
+app.command("report", epilog=exits.EPILOG)(report)
 app.command("archive", epilog=exits.EPILOG)(archive)
 app.command("config", epilog=exits.EPILOG)(config)
 app.command("demo", epilog=exits.EPILOG)(demo)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ft_sync.models import ArchiveOutcome, ArchiveReport, JobOutcome, Plan, SyncReport
     from ft_sync.overview import Detail, Standing
     from ft_sync.planning import Preview
+    from ft_sync.reporting import ProjectReport
 
 
 VERDICTS = ("identical", "differs", "missing", "unreadable", "skipped")
@@ -46,6 +47,19 @@ def of_verification(verification: Verification) -> dict[str, Any]:
         "verdicts": [_verdict(verdict) for verdict in verification.verdicts],
         "counts": {kind: verification.counts.get(kind, 0) for kind in VERDICTS},
         "exit_code": exits.of_verification(verification),
+    }
+
+
+def of_project_report(report: ProjectReport) -> dict[str, Any]:
+    """Return where a report is, and what it is about."""
+    return {
+        "command": "report",
+        "title": report.title,
+        "report": {"url": report.report_url, "is_new": report.is_new},
+        "workspace": {"url": report.workspace_url},
+        "runs": len(report.run_ids),
+        "job_ids": list(report.job_ids),
+        "exit_code": exits.DONE,
     }
 
 

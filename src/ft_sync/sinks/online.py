@@ -6,13 +6,13 @@ import threading
 import time
 from collections import defaultdict
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import wandb
 
 from ft_sync import redaction
 from ft_sync.compare import differ
+from ft_sync.convert import newness
 from ft_sync.errors import AuthError, NotFound, NotLoggedIn, SinkRejected
 from ft_sync.models import Enrich, JobId, Origin, RunId, RunState
 from ft_sync.names import FOLDER, alias, artifact_name, dataset_name, first_of, run_id
@@ -315,7 +315,7 @@ class OnlineSink:
         named = [{"name": {"$in": sorted(wanted)}}, {"config.fine_tune_job_id": {"$in": sorted(wanted.values())}}]
         with translated(f"the runs of {self._path}"):
             runs = api.runs(self._path, filters={"$or": named}, per_page=RUNS_A_PAGE, lazy=False)
-            for run in runs if _project_exists(runs) else ():
+            for run in runs if project_exists(runs) else ():
                 remove_folder(run)
                 yield run
 
@@ -343,7 +343,7 @@ def _batched(job_ids: Collection[JobId]) -> Iterator[dict[RunId, JobId]]:
         yield {run_id(job_id): job_id for job_id in ids[start : start + JOBS_A_QUERY]}
 
 
-def _project_exists(runs: Runs) -> bool:
+def project_exists(runs: Runs) -> bool:
     """Read the first page; a project that was never written to is an answer, not a failure."""
     try:
         len(runs)
@@ -366,12 +366,7 @@ def _has_keys_of(config: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
 
 def _newness(artifact: wandb.Artifact) -> tuple[float, str]:
     """Return the newness of the job of a model artifact, see `Job.newness`; the lowest if it does not tell."""
-    created_at, job_id = artifact.metadata.get("created_at"), artifact.metadata.get("job_id")
-    try:
-        created = datetime.fromisoformat(created_at).timestamp() if created_at else 0.0
-    except (TypeError, ValueError):
-        created = 0.0
-    return (created, str(job_id or ""))
+    return newness(artifact.metadata, artifact.metadata.get("job_id"))
 
 
 def _origin(run: Run, *, written_by_us: bool) -> Origin:

@@ -81,6 +81,12 @@ def entry(path: Path, name: str) -> ArtifactManifestEntry:
     )
 
 
+def graphql(api: wandb.Api, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+    """Ask the server what the public API has no function for."""
+    answer: dict[str, Any] = api._service_api.execute_graphql(query, variables=variables)
+    return answer
+
+
 def create_run(api: wandb.Api, path: str, run_id: str) -> bool:
     """Create an empty run; return whether it was this call that created it.
 
@@ -89,8 +95,7 @@ def create_run(api: wandb.Api, path: str, run_id: str) -> bool:
     """
     entity, _, project = path.rpartition("/")
     names = {"entity": entity or None, "project": project, "name": run_id}
-    answer: dict[str, Any] = api._service_api.execute_graphql(CREATE_RUN, names)["upsertBucket"]
-    return answer.get("inserted") is not False
+    return graphql(api, CREATE_RUN, names)["upsertBucket"].get("inserted") is not False
 
 
 def remove_folder(run: Run) -> None:
