@@ -176,7 +176,7 @@ def held_run(of: RunRecord, run_id: str = "ftjob-1", *, inputs: Sequence[Trainin
         "tags": of.tags,
         "notes": "\n\n".join(filter(None, (of.failure, *of.notes))),
         "rows": of.rows,
-        "files": {file.path: digest_of(file.content) for file in of.files},
+        "files": {file.path: digest_of(b"".join(file.chunks)) for file in of.files},
         "log": of.log,
         "datasets": tuple(map(held_dataset, inputs)),
         "model": model,

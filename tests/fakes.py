@@ -48,7 +48,7 @@ from ft_sync.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from ft_sync.compare import HeldRun
@@ -158,12 +158,12 @@ class FakeRun:
         assert self.exit_code is None, "a run that is closed takes nothing"
         self.rows += rows
 
-    def log_events(self, lines: Sequence[str]) -> None:
+    def log_events(self, lines: Iterable[str]) -> None:
         self.lines += lines
 
     def save(self, files: Iterable[RunFile]) -> None:
         self.sink.do("save", self.run_id)
-        self.files |= {file.path: file.content for file in files}
+        self.files |= {file.path: b"".join(file.chunks) for file in files}
 
     def use_dataset(self, file: TrainingFile, download: Download | None) -> DatasetSummary:
         if download is not None:

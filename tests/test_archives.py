@@ -35,9 +35,9 @@ def folder(tmp_path: Path) -> Path:
     """An archive with a job, its events and a file."""
     folder = tmp_path / "my archive"
     with writing(folder) as archive:
-        archive.store("job", "ftjob-1", b"{}")
-        archive.store("events", "ftjob-1", b"")
-        archive.store("file", "file-1", b"{}")
+        archive.store("job", "ftjob-1", [b"{}"])
+        archive.store("events", "ftjob-1", [b""])
+        archive.store("file", "file-1", [b"{}"])
         adopt(archive, "file-1", b"one\n")
     return folder
 
@@ -70,13 +70,13 @@ def test_nobody_else_can_read_it(folder: Path) -> None:
 def test_storing_the_same_again_changes_nothing(folder: Path) -> None:
     before = (folder / "jobs/ftjob-1/job.json").stat().st_mtime_ns
     with writing(folder) as archive:
-        assert not archive.store("job", "ftjob-1", b"{}")
+        assert not archive.store("job", "ftjob-1", [b"{}"])
     assert (folder / "jobs/ftjob-1/job.json").stat().st_mtime_ns == before
 
 
 def test_the_last_line_on_a_thing_counts_and_the_manifest_holds_no_other_afterwards(folder: Path) -> None:
     with writing(folder) as archive:
-        archive.store("job", "ftjob-1", b'{"a": 1}')
+        archive.store("job", "ftjob-1", [b'{"a": 1}'])
     assert Archive(folder).read("job", "ftjob-1") == b'{"a": 1}'
     with writing(folder):
         pass
@@ -103,7 +103,7 @@ def test_a_command_killed_before_it_renames_leaves_the_new_readable_and_the_next
     with writing(folder) as archive, monkeypatch.context() as patch:
         patch.setattr(type(folder), "replace", killed)
         with pytest.raises(KeyboardInterrupt):
-            archive.store("job", "ftjob-1", b'{"a": 1}')
+            archive.store("job", "ftjob-1", [b'{"a": 1}'])
     assert (folder / "jobs/ftjob-1/job.json").read_bytes() == b"{}"
     assert Archive(folder).read("job", "ftjob-1") == b'{"a": 1}'
     assert list(Archive(folder).check()) == []
@@ -126,11 +126,11 @@ def test_a_line_for_which_there_is_no_room_spoils_no_other(folder: Path) -> None
         resource.setrlimit(resource.RLIMIT_FSIZE, ((folder / MANIFEST).stat().st_size + 20, limits[1]))
         try:
             with pytest.raises(OSError, match="File too large"):
-                archive.store("job", "ftjob-2", b"{}")
+                archive.store("job", "ftjob-2", [b"{}"])
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
             signal.signal(signal.SIGXFSZ, before)
-        archive.store("job", "ftjob-3", b"{}")
+        archive.store("job", "ftjob-3", [b"{}"])
     assert set(Archive(folder).entries("job")) == {"ftjob-1", "ftjob-3"}
 
 
@@ -166,7 +166,7 @@ def test_a_readme_of_the_users_own_is_not_overwritten(tmp_path: Path) -> None:
 def test_a_name_that_is_another_ones_way_out_stays_apart_from_it(tmp_path: Path) -> None:
     with writing(tmp_path / "first") as archive:
         for name in ("a_b", "a/b"):
-            archive.store("job", name, b"")
+            archive.store("job", name, [b""])
         out = PurePosixPath(archive.stored("job", "a/b").path).parent.name
     names_kept(tmp_path / "second", ["a_b", out, "a/b"])
 
@@ -261,8 +261,8 @@ def names_kept(folder: Path, names: Sequence[str]) -> None:
     """Store jobs and files of these names, and see that each keeps what is its own, inside the folder."""
     with writing(folder) as archive:
         for number, name in enumerate(names):
-            archive.store("job", name, str(number).encode())
-            archive.store("file", name, str(number).encode())
+            archive.store("job", name, [str(number).encode()])
+            archive.store("file", name, [str(number).encode()])
             adopt(archive, name, str(number).encode(), filename=name)
     archive = ArchiveWriter(folder)
     for number, name in enumerate(names):

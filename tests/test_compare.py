@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 ROWS = tuple(MetricRow(step, {"train_loss": 1 / step}, 1_700_000_000.0 + step) for step in range(1, 11))
 FILES = (
-    RunFile("fine_tuning/job.json", b"{}"),
-    RunFile("fine_tuning/events.jsonl", b"1\n2\n3\n"),
-    RunFile("fine_tuning/result_files/file-r/metrics.csv", b"step,train_loss\n"),
+    RunFile("fine_tuning/job.json", [b"{}"]),
+    RunFile("fine_tuning/events.jsonl", [b"1\n2\n3\n"]),
+    RunFile("fine_tuning/result_files/file-r/metrics.csv", [b"step,train_loss\n"]),
 )
 RECORD = record(
     config={"model": "gpt", "hyperparameters": {"n_epochs": 3}},
@@ -36,7 +36,7 @@ TRAIN = training_file()
 def expected(*, is_native: bool = False, without: str | None = None, **changes: Any) -> Expected:  # noqa: ANN401
     made = replace(RECORD, **changes)
     files = tuple(file for file in made.files if without is None or without not in file.path)
-    digests = {file.path: digest_of(file.content) for file in files}
+    digests = {file.path: digest_of(b"".join(file.chunks)) for file in files}
     return Expected(replace(made, files=files), ((TRAIN, DATASET),), digests, is_native)
 
 
@@ -174,14 +174,14 @@ def test_a_result_file_that_is_gone_from_the_source_would_be_lost() -> None:
 
 
 def test_events_that_are_gone_from_the_source_would_be_lost() -> None:
-    fewer = (FILES[0], RunFile("fine_tuning/events.jsonl", b"3\n"), *FILES[2:])
+    fewer = (FILES[0], RunFile("fine_tuning/events.jsonl", [b"3\n"]), *FILES[2:])
     assert lost(expected(log=("three",), files=fewer), held()) == ("2 events",)
     assert lost(expected(without="events", log=()), held()) == ("fine_tuning/events.jsonl",)
 
 
 def test_checkpoints_that_are_gone_from_the_source_would_be_lost() -> None:
     path = "fine_tuning/checkpoints.jsonl"
-    fewer = expected(model_metadata={"checkpoints": []}, files=(*FILES, RunFile(path, b"")))
+    fewer = expected(model_metadata={"checkpoints": []}, files=(*FILES, RunFile(path, [b""])))
     assert lost(fewer, held(files={**held().files, path: digest_of(b"5\n")})) == ("1 checkpoints",)
 
 

@@ -209,7 +209,7 @@ def test_the_files_of_the_run_are_what_the_service_served() -> None:
         checkpoints=(checkpoint(10, raw={"id": "c"}),),
         result_files=(result_file(b"c3RlcA==\r\n", "file-result"), result_file(b"\x00", "../evil/file")),
     )
-    files = {file.path: file.content for file in record(of).files}
+    files = {file.path: b"".join(file.chunks) for file in record(of).files}
     assert json.loads(files.pop("fine_tuning/job.json")) == {"id": "ftjob-1", "new": {"field": 1.5}}
     assert [json.loads(line) for line in files.pop("fine_tuning/events.jsonl").splitlines()] == [
         {"id": "e1", "é": "\ud800"},

@@ -21,9 +21,10 @@ from filelock import FileLock, Timeout
 from ft_sync.errors import REFUSALS, BadData, ConfigError, FtSyncError, NotOffered, Unavailable
 from ft_sync.file_names import file_name
 from ft_sync.scratch import private
+from ft_sync.spool import Many
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ft_sync.models import Download
 
@@ -158,6 +159,19 @@ class Archive:
             raise self._damaged(stored)
         return content
 
+    def lines(self, kind: Kind, name: str) -> Many[bytes]:
+        """Return the lines of what is stored, however many; the errors are those of `read`."""
+        stored = self.stored(kind, name)
+        path = self._opened(stored)
+        if not _is_whole(path, stored):
+            raise self._damaged(stored)
+
+        def lines() -> Iterator[bytes]:
+            with path.open("rb") as content:
+                yield from content
+
+        return Many(sum(1 for _ in lines()), lines)
+
     def copy(self, name: str, to: Path) -> Stored:
         """Copy the content of a file; the errors are those of `read`."""
         stored = self.stored("content", name)
@@ -250,16 +264,23 @@ class Archive:
 class ArchiveWriter(Archive):
     """The archive in a folder while it is added to, by one process at a time; see `writing`."""
 
-    def store(self, kind: Kind, name: str, content: bytes) -> bool:
-        """Store what is small; return whether it was not there like that already."""
-        if self.holds(kind, name, content):
-            return False
-        digest = hashlib.sha256(content).hexdigest()
-        path = f"{self._folder_of(kind, name)}/{NAMES[kind]}"
-        aside = self._aside(kind, name)
+    def store(self, kind: Kind, name: str, chunks: Iterable[bytes]) -> bool:
+        """Store something, piece by piece; return whether it was not there like that already."""
+        digest, aside = hashlib.sha256(), self._aside(kind, name)
         with _private(aside) as out:
-            out.write(content)
-        self._put(aside, Stored(kind, name, path, digest, len(content), _now()))
+            for chunk in chunks:
+                out.write(chunk)
+                digest.update(chunk)
+            size = out.tell()
+        held = self.entry(kind, name)
+        if isinstance(held, Stored) and held.sha256 == digest.hexdigest():
+            if (self.folder / held.path).is_file():
+                aside.unlink()
+            else:
+                self._rename(aside, held)
+            return False
+        path = f"{self._folder_of(kind, name)}/{NAMES[kind]}"
+        self._put(aside, Stored(kind, name, path, digest.hexdigest(), size, _now()))
         return True
 
     def adopt(self, name: str, download: Download, filename: str | None) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ft_sync.archives import ArchiveWriter, Kind
     from ft_sync.events import Observer
-    from ft_sync.models import ArchiveOutcome, Download, FileId, Job, JobId, JsonObject
+    from ft_sync.models import ArchiveOutcome, Checkpoint, Download, FileId, Job, JobEvent, JobId
     from ft_sync.planning import Selection
     from ft_sync.ports import Clock, JobSource
 
@@ -121,18 +121,18 @@ class _Work:
         is_known = self.archive.holds("job", job.id, content)
         if is_known and job.is_finished and not (self.lacks("events", job.id) or self.lacks("checkpoints", job.id)):
             return False
-        is_news = self.bring_lines("events", job, lambda: [event.raw for event in self.source.events(job.id)])
-        is_news |= self.bring_lines("checkpoints", job, lambda: [one.raw for one in self.source.checkpoints(job.id)])
+        is_news = self.bring_lines("events", job, lambda: self.source.events(job.id))
+        is_news |= self.bring_lines("checkpoints", job, lambda: self.source.checkpoints(job.id))
         # Last: a job that is there as it is listed has the others there, too.
-        return self.archive.store("job", job.id, content) or is_news
+        return self.archive.store("job", job.id, [content]) or is_news
 
-    def bring_lines(self, kind: Kind, job: Job, ask: Callable[[], Iterable[JsonObject]]) -> bool:
+    def bring_lines(self, kind: Kind, job: Job, ask: Callable[[], Iterable[JobEvent | Checkpoint]]) -> bool:
         try:
-            content = "".join(f"{json.dumps(raw)}\n" for raw in ask())
+            listed = ask()
         except REFUSALS as error:
             self.archive.note(kind, job.id, error)
             return False
-        return self.archive.store(kind, job.id, content.encode())
+        return self.archive.store(kind, job.id, (json.dumps(one.raw).encode() + b"\n" for one in listed))
 
     def bring_shared(self, file_id: FileId) -> bool:
         """Bring a file that other jobs may have, too, once."""
@@ -146,7 +146,7 @@ class _Work:
         is_news = False
         try:
             file = self.source.file(file_id)
-            is_news = self.archive.store("file", file_id, json.dumps(file.raw, indent=2).encode())
+            is_news = self.archive.store("file", file_id, [json.dumps(file.raw, indent=2).encode()])
         except REFUSALS as error:
             self.archive.note("file", file_id, error)
         if not self.lacks("content", file_id):

@@ -15,6 +15,7 @@ from ft_sync.file_names import file_name, folder_name
 from ft_sync.models import OF_SERVICE, RunFile, RunRecord
 from ft_sync.names import CHECKPOINTS, EVENTS, FOLDER, alias, dataset_name
 from ft_sync.results import merge
+from ft_sync.spool import each
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -84,7 +85,7 @@ def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -
         digest=digest(job),
         best=best,
         files=tuple(_files(snapshot)),
-        log=tuple(_line(event) for event in snapshot.events),
+        log=each(_line, snapshot.events),
         failure=job.verdict and _text(job.verdict),
         notes=tuple(dict.fromkeys(map(_text, snapshot.notes + merged.notes + taken + lost))),
     )
@@ -216,15 +217,18 @@ def _model_metadata(job: Job, checkpoints: Iterable[Checkpoint], metrics: Mappin
 
 def _files(snapshot: JobSnapshot) -> Iterator[RunFile]:
     """Yield what was served: JSON objects as they were, result files byte for byte."""
-    yield RunFile(f"{FOLDER}/job.json", _json(snapshot.job.raw, indent=2))
+    yield RunFile(f"{FOLDER}/job.json", [_json(snapshot.job.raw, indent=2)])
     if snapshot.events:
-        yield RunFile(EVENTS, b"\n".join(_json(event.raw) for event in snapshot.events) + b"\n")
+        yield RunFile(EVENTS, each(_json_line, snapshot.events))
     if snapshot.checkpoints:
-        lines = b"\n".join(_json(saved.raw) for saved in snapshot.checkpoints)
-        yield RunFile(CHECKPOINTS, lines + b"\n")
+        yield RunFile(CHECKPOINTS, each(_json_line, snapshot.checkpoints))
     for file in snapshot.result_files:
         name = f"{folder_name(file.id)}/{file_name(PurePosixPath(file.filename or 'content').name)}"
-        yield RunFile(f"{FOLDER}/result_files/{name}", file.content)
+        yield RunFile(f"{FOLDER}/result_files/{name}", [file.content])
+
+
+def _json_line(one: JobEvent | Checkpoint) -> bytes:
+    return _json(one.raw) + b"\n"
 
 
 def _line(event: JobEvent) -> str:

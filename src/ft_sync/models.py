@@ -31,7 +31,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, NewType, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime, timedelta
     from pathlib import Path
 
@@ -197,7 +197,7 @@ class JobSnapshot:
     """Everything the service knows of a job; events oldest first, `notes` name what could not be had."""
 
     job: Job
-    events: tuple[JobEvent, ...] = ()
+    events: Collection[JobEvent] = ()
     checkpoints: tuple[Checkpoint, ...] = ()
     result_files: tuple[ResultFile, ...] = ()
     training_files: tuple[TrainingFile, ...] = ()
@@ -215,10 +215,10 @@ class MetricRow:
 
 @dataclass(frozen=True, slots=True)
 class RunFile:
-    """A file of the run: its path there, with `/` between folders, and its bytes."""
+    """A file of the run: its path there, with `/` between folders, and its bytes, piece by piece."""
 
     path: str
-    content: bytes
+    chunks: Iterable[bytes]
 
 
 Best: TypeAlias = Literal["min", "max"]
@@ -251,7 +251,7 @@ class RunRecord:
     digest: str
     best: Mapping[str, Best] = field(default_factory=dict)
     files: tuple[RunFile, ...] = ()
-    log: tuple[str, ...] = ()
+    log: Collection[str] = ()
     failure: str | None = None
     notes: tuple[str, ...] = ()
 

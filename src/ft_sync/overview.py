@@ -80,7 +80,7 @@ def detail(source: JobSource, sink: RunSink, job_id: JobId) -> Detail:
     events: tuple[JobEvent, ...] = ()
     notes: tuple[str, ...] = ()
     try:
-        events = source.events(job_id, limit=EVENTS_READ)
+        events = tuple(source.events(job_id, limit=EVENTS_READ))
     except NotFound:
         notes = (NO_EVENTS,)
     reported = [

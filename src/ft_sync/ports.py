@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -46,7 +46,7 @@ class JobSource(Protocol):
     def job(self, job_id: JobId) -> Job:
         """Return one job."""
 
-    def events(self, job_id: JobId, *, after: str | None = None, limit: int | None = None) -> tuple[JobEvent, ...]:
+    def events(self, job_id: JobId, *, after: str | None = None, limit: int | None = None) -> Collection[JobEvent]:
         """Return, oldest first, the events newer than the event `after`, at most the `limit` newest."""
 
     def checkpoints(self, job_id: JobId) -> tuple[Checkpoint, ...]:
@@ -72,7 +72,7 @@ class RunWriter(Protocol):
     def log(self, rows: Iterable[MetricRow]) -> None:
         """Append rows to the history; steps ascend."""
 
-    def log_events(self, lines: Sequence[str]) -> None:
+    def log_events(self, lines: Iterable[str]) -> None:
         """Append lines to the console log."""
 
     def save(self, files: Iterable[RunFile]) -> None:

@@ -16,6 +16,8 @@ from bisect import bisect_left
 from collections import defaultdict, deque
 from dataclasses import dataclass
 from itertools import count, islice
+from operator import itemgetter
+from sys import intern
 from typing import TYPE_CHECKING, Literal
 
 from ft_sync.errors import BadData
@@ -153,17 +155,23 @@ def merge(
         parsed = _read(file)
         for note in parsed.notes:
             notes.add(f"result file {file.id}: {note}")
-        _add(rows, {row.step: row.metrics for row in parsed.rows})
-    listed = enumerate((event for event in events if event.type == "metrics"), 1)
-    told = sorted(listed, key=lambda numbered: _when(numbered[1]))
-    _add(rows, _by_step(((no, event.data.get("step"), event.data) for no, event in told), "metrics event", notes))
-    saves = ((no, saved.step, saved.metrics) for no, saved in enumerate(checkpoints, 1))
-    _add(rows, _by_step(saves, "checkpoint", notes))
-    known: dict[int, float] = {}
-    for _, event in told:
-        step = step_of(event.data.get("step"))
-        if step in rows and event.created_at is not None:
-            known[step] = event.created_at.timestamp()
+        _add(rows, {row.step: {**row.metrics} for row in parsed.rows})
+    numbered = enumerate((event for event in events if event.type == "metrics"), 1)
+    told = [
+        (_when(event), step, metrics)
+        for no, event in numbered
+        for step, metrics in _at_step(no, event.data.get("step"), event.data, "metrics event", notes)
+    ]
+    told.sort(key=itemgetter(0))
+    _add(rows, _by_step((step, metrics) for _, step, metrics in told))
+    known = {step: when for when, step, _ in told if when > -math.inf}
+    del told  # it may be large, and so is what comes now
+    saves = (
+        entry
+        for no, saved in enumerate(checkpoints, 1)
+        for entry in _at_step(no, saved.step, saved.metrics, "checkpoint", notes)
+    )
+    _add(rows, _by_step(saves))
     return Merged(_metric_rows(rows, _times(sorted(rows), known, started, finished)), notes.sentences())
 
 
@@ -347,25 +355,34 @@ def _when(event: JobEvent) -> float:
     return -math.inf if event.created_at is None else event.created_at.timestamp()
 
 
-def _by_step(
-    entries: Iterable[tuple[int, object, JsonObject]], what: str, notes: _Notes
-) -> dict[int, dict[str, float]]:
-    """Sort numbered metrics by step, the later entry standing."""
-    rows: defaultdict[int, dict[str, float]] = defaultdict(dict)
-    for number, served, data in entries:
-        metrics = _flatten(data, what, notes)
-        step = step_of(served)
-        if step is not None:
+def _at_step(
+    number: int, served: object, data: JsonObject, what: str, notes: _Notes
+) -> Iterator[tuple[int, dict[str, float]]]:
+    """Yield the metrics with their step, if they have one."""
+    # There may be a million of the same names.
+    metrics = {intern(name): value for name, value in _flatten(data, what, notes).items()}
+    step = step_of(served)
+    if step is not None:
+        yield step, metrics
+    elif metrics:
+        notes.add(f"{what}s left out, without a step or with a negative one", f"no. {number}")
+
+
+def _by_step(entries: Iterable[tuple[int, dict[str, float]]]) -> dict[int, dict[str, float]]:
+    """Gather metrics by step, the later entry standing."""
+    rows: dict[int, dict[str, float]] = {}
+    for step, metrics in entries:
+        if step in rows:
             rows[step].update(metrics)
-        elif metrics:
-            notes.add(f"{what}s left out, without a step or with a negative one", f"no. {number}")
+        else:
+            rows[step] = metrics
     return rows
 
 
-def _add(rows: dict[int, dict[str, float]], more: Mapping[int, Mapping[str, float]]) -> None:
+def _add(rows: dict[int, dict[str, float]], more: Mapping[int, dict[str, float]]) -> None:
     """Add what the rows lack, and digits where they have fewer."""
     for step, metrics in more.items():
-        row = rows.setdefault(step, {})
+        row = rows.setdefault(step, metrics)
         for name, number in metrics.items():
             if name not in row or _refines(number, row[name]):
                 row[name] = number

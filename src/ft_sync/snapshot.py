@@ -23,7 +23,7 @@ from ft_sync.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from ft_sync.models import FileId, Job, Split
     from ft_sync.ports import JobSource
@@ -46,7 +46,7 @@ def snapshot(
         held: Describes a training or validation file of which the source does not tell any more; None if it cannot.
     """
     notes = list(_misread(job))
-    events: tuple[JobEvent, ...] = ()
+    events: Collection[JobEvent] = ()
     checkpoints: tuple[Checkpoint, ...] = ()
     with _or_note(notes, NO_EVENTS):
         events = source.events(job.id)

@@ -168,7 +168,7 @@ class _Work:
         files = known.training_files if self.request.log_datasets else ()
         compared, missing, gone = self.datasets(files, held)
         record = convert.record(known, missing)
-        digests = {file.path: _digest(file.content) for file in record.files}
+        digests = {file.path: _digest(file.chunks) for file in record.files}
         expected = Expected(record, compared, digests, is_native=run.origin is Origin.NATIVE)
         notes = tuple(f"{file}: the source does not give it any more, so it was not compared" for file in gone)
         found = differences(expected, held)
@@ -261,8 +261,12 @@ def _noted(verdict: Verdict, note: str) -> Verdict:
     return replace(verdict, notes=(*verdict.notes, note))
 
 
-def _digest(content: bytes) -> Digest:
-    return Digest(len(content), base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode())
+def _digest(chunks: Iterable[bytes]) -> Digest:
+    digest, size = hashlib.md5(usedforsecurity=False), 0
+    for chunk in chunks:
+        digest.update(chunk)
+        size += len(chunk)
+    return Digest(size, base64.b64encode(digest.digest()).decode())
 
 
 def _digest_of(path: Path) -> Digest:

@@ -117,7 +117,7 @@ def test_what_the_user_has_set_stays(backend: WandbBackend, run: wandb.Run) -> N
 
 
 def test_files_are_there_before_the_run_is_finished(backend: WandbBackend, run: wandb.Run) -> None:
-    file = RunFile("fine_tuning/job.json", b"{}")
+    file = RunFile("fine_tuning/job.json", [b"{}"])
     add(run, record(files=(file,)))
     until(lambda: file.path in on_server(backend, run).files)
     assert on_server(backend, run).state == "running"

@@ -39,7 +39,7 @@ ROWS = (
     MetricRow(1, {"train_loss": 0.123456789012345, 'graders/a, "b"/c': 1.0}, 1_700_000_000.5),
     MetricRow(3, {"train_loss": 1e-9}, 1_700_000_060.0),
 )
-FILES = (RunFile("fine_tuning/job.json", b"{}"), RunFile("fine_tuning/result_files/f/[a] *.csv", bytes(range(256))))
+FILES = (RunFile("fine_tuning/job.json", [b"{}"]), RunFile("fine_tuning/result_files/f/[a] *.csv", [bytes(range(256))]))
 LOG = ("2026-01-01T00:00:00Z INFO Job started.", "2026-01-01T00:00:00Z WARN \u05e9\u05dc\u05d5\u05dd \u2028 end")
 
 
@@ -211,7 +211,7 @@ def test_a_dataset_adds_an_artifact_a_table_and_a_count_but_no_row(side: Side, t
 
 def test_files_and_console_lines_arrive_as_they_are(side: Side) -> None:
     write(side, full_record())
-    assert [side.reader.file("ftjob-1", file.path) for file in FILES] == [file.content for file in FILES]
+    assert [side.reader.file("ftjob-1", file.path) for file in FILES] == [b"".join(file.chunks) for file in FILES]
     assert side.reader.console("ftjob-1") == list(LOG)
 
 

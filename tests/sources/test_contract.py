@@ -59,13 +59,13 @@ def test_a_job_is_what_the_listing_has(source: JobSource) -> None:
 
 def test_events_come_oldest_first_from_one_on_or_the_newest(source: JobSource, world: World) -> None:
     job_id = JobId("ftjob-1LdB563SfkhvH8pUo541MPmi")
-    events = source.events(job_id)
+    events = tuple(source.events(job_id))
     assert len(events) == len([job for job in world.jobs if job.id == job_id][0].events)  # noqa: RUF015 - the only one
     assert list(events) == sorted(events, key=lambda event: str(event.created_at))
-    assert source.events(job_id, after=events[4].id) == events[5:]
-    assert source.events(job_id, after=events[-1].id) == ()
-    assert source.events(job_id, after="gone") == events
-    assert source.events(job_id, limit=3) == events[-3:]
+    assert tuple(source.events(job_id, after=events[4].id)) == events[5:]
+    assert tuple(source.events(job_id, after=events[-1].id)) == ()
+    assert tuple(source.events(job_id, after="gone")) == events
+    assert tuple(source.events(job_id, limit=3)) == events[-3:]
 
 
 def test_a_file_has_its_description_and_its_bytes(source: JobSource, world: World, tmp_path: Path) -> None:

@@ -154,8 +154,8 @@ def test_a_snapshot_holds_events_checkpoints_results_and_file_descriptions(sourc
 
 def test_only_events_after_a_known_one_are_returned(source: OpenAISource, world: World) -> None:
     (job_id,) = full(world, 1)
-    events = source.events(JobId(job_id))
-    assert source.events(JobId(job_id), after=events[-3].id) == events[-2:]
+    events = tuple(source.events(JobId(job_id)))
+    assert tuple(source.events(JobId(job_id), after=events[-3].id)) == events[-2:]
 
 
 def test_a_service_without_events_and_checkpoints_still_gives_the_job(

@@ -18,7 +18,7 @@ from ft_sync.sinks.run import WandbRun
 from ft_sync.sinks.wandb import mark_from, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     import wandb
 
@@ -130,7 +130,7 @@ class ActiveRun(WandbRun):
         behind = self.run.step + max(0, 1 - missing[0].step)
         super().log(replace(row, step=behind + row.step, metrics={**row.metrics, STEP: row.step}) for row in missing)
 
-    def log_events(self, lines: Sequence[str]) -> None:
+    def log_events(self, lines: Iterable[str]) -> None:
         """Leave the console log to the caller's program; the events are among the files."""
 
 

@@ -11,6 +11,7 @@ import shutil
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -39,7 +40,7 @@ from ft_sync.sinks.wandb import JOB_TYPE, SDK_ERRORS, RunOptions, translated
 from ft_sync.table import write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ft_sync.models import Download, JsonObject, MetricRow, RunFile, RunId, RunRecord, Split, TrainingFile, Write
     from ft_sync.once import Once
@@ -157,14 +158,15 @@ class WandbRun:
                 )
             self._defined.add(metric)
 
-    def log_events(self, lines: Sequence[str]) -> None:
+    def log_events(self, lines: Iterable[str]) -> None:
         """Append lines to the console log, when nothing can fail any more but the closing of the run.
 
         Lines cannot be told apart, so a run that has some is not gone on with.
         """
         self._await_models()
-        for start in range(0, len(lines), LINES_AT_ONCE):
-            self.run.write_logs("\n".join(lines[start : start + LINES_AT_ONCE]))
+        rest = iter(lines)
+        while some := list(islice(rest, LINES_AT_ONCE)):
+            self.run.write_logs("\n".join(some))
 
     def save(self, files: Iterable[RunFile]) -> None:
         """Keep files in the run."""
@@ -172,7 +174,8 @@ class WandbRun:
             # Inside the run's own folder: from anywhere else, the SDK would leave a link to a file that may go.
             path = Path(self.run.dir) / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(file.content)
+            with path.open("wb") as out:
+                out.writelines(file.chunks)
             self.run.save(path, base_path=self.run.dir, policy=self.upload, glob=False)
             self.saved.add(file.path)
 

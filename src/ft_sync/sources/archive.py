@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ft_sync.errors import NotFound
 from ft_sync.models import Download, JobId
 from ft_sync.sources.objects import checkpoint_from, event_from, file_from, job_from
+from ft_sync.spool import FEW, Many
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from ft_sync.archives import Archive, Kind
@@ -37,15 +39,21 @@ class ArchiveSource:
             )
         return job_from(self._json("job", job_id))
 
-    def events(self, job_id: JobId, *, after: str | None = None, limit: int | None = None) -> tuple[JobEvent, ...]:
+    def events(self, job_id: JobId, *, after: str | None = None, limit: int | None = None) -> Collection[JobEvent]:
         """Return the events newer than `after`, oldest first, at most the `limit` newest."""
-        events = [event_from(raw) for raw in self._lines("events", job_id)]
-        newer = next((events[number + 1 :] for number, event in enumerate(events) if event.id == after), events)
-        return tuple(newer if limit is None else newer[max(0, len(newer) - limit) :])
+        lines = self._archive.lines("events", job_id)
+
+        def events() -> Iterator[JobEvent]:
+            return map(event_from, map(json.loads, lines))
+
+        known = 0 if after is None else next((no for no, event in enumerate(events(), 1) if event.id == after), 0)
+        begin = known if limit is None else max(known, len(lines) - limit)
+        newer = Many(len(lines) - begin, lambda: islice(events(), begin, None))
+        return tuple(newer) if len(newer) < FEW else newer
 
     def checkpoints(self, job_id: JobId) -> tuple[Checkpoint, ...]:
         """Return the job's checkpoints as they were listed."""
-        return tuple(checkpoint_from(raw) for raw in self._lines("checkpoints", job_id))
+        return tuple(checkpoint_from(json.loads(line)) for line in self._archive.lines("checkpoints", job_id))
 
     def file(self, file_id: FileId) -> File:
         """Return a file's description."""
@@ -64,6 +72,3 @@ class ArchiveSource:
     def _json(self, kind: Kind, name: str) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(self._archive.read(kind, name))
         return content
-
-    def _lines(self, kind: Kind, name: str) -> Iterator[dict[str, Any]]:
-        return map(json.loads, self._archive.read(kind, name).splitlines())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, quote
 
@@ -35,9 +35,10 @@ from ft_sync.sources.objects import checkpoint_from, event_from, file_from, job_
 from ft_sync.sources.routes import Routes, message_of, route
 from ft_sync.sources.service import OPENAI, Service
 from ft_sync.sources.speed import transport
+from ft_sync.spool import turned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from ft_sync.models import Checkpoint, Failed, File, FileId, Job, JobEvent, JobId, JsonObject
@@ -54,6 +55,9 @@ BEYOND_THE_END = 416
 
 GO_BACK = 3
 """Entries of a list to go back by, where it cannot be gone on with from the last one."""
+
+RECENT = 10_000
+"""Entries of a list that are known again when they are served once more."""
 
 NO_OBJECT = "not an object"
 """The key of what a list holds in the place of an object, so that it is kept."""
@@ -116,17 +120,12 @@ class OpenAISource:
         """Return one job."""
         return job_from(self._get(_path_of(job_id), f"job {job_id}", route("job", job_id)))
 
-    def events(self, job_id: JobId, *, after: str | None = None, limit: int | None = None) -> tuple[JobEvent, ...]:
+    def events(self, job_id: JobId, *, after: str | None = None, limit: int | None = None) -> Collection[JobEvent]:
         """Return the events newer than `after`, oldest first, at most the `limit` newest."""
-        newest_first: list[JobEvent] = []
-        for raw in self._pages(
-            f"{_path_of(job_id)}/events", f"the events of {job_id}", route("events", job_id), limit=limit
-        ):
-            event = event_from(raw)
-            if event.id == after:
-                break
-            newest_first.append(event)
-        return tuple(reversed(newest_first))
+        path = f"{_path_of(job_id)}/events"
+        served = self._pages(path, f"the events of {job_id}", route("events", job_id), limit=limit)
+        newer = served if after is None else takewhile(lambda raw: text(raw.get("id")) != after, served)
+        return turned(newer, event_from)
 
     def checkpoints(self, job_id: JobId) -> tuple[Checkpoint, ...]:
         """Return the job's checkpoints as listed."""
@@ -199,23 +198,23 @@ class OpenAISource:
         """Yield the entries of a cursor-paged list, each once; no page is asked for before it is needed."""
         size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit)
         given = 0
-        seen: dict[str, None] = {}
+        seen = _Seen()
         for page in self._turned(partial(self._get, path, what, route, is_list=True), what, size, seen):
             for served in page:
                 entry = served if isinstance(served, dict) else {NO_OBJECT: served}
                 entry_id = text(entry.get("id"))
                 # The list may have changed between two pages.
-                if entry_id in seen:
+                if entry_id in seen.recent:
                     continue
                 if entry_id is not None:
-                    seen[entry_id] = None
+                    seen.add(entry_id)
                 yield entry
                 given += 1
                 if given == limit:
                     return
 
     def _turned(
-        self, ask: Callable[[JsonObject], JsonObject], what: str, size: int, seen: dict[str, None]
+        self, ask: Callable[[JsonObject], JsonObject], what: str, size: int, seen: _Seen
     ) -> Iterator[list[object]]:
         """Yield pages, each after the last entry seen so far.
 
@@ -226,10 +225,10 @@ class OpenAISource:
         yield page["data"]
         goes_on, back = _goes_on(page, size), 0
         while goes_on and back <= GO_BACK:
-            known = len(seen)
+            known = seen.number
             if page["data"] and not known:
                 raise BadData(f"{what} goes on, but its last entry has no id to go on from", hint=self._hint)
-            after = next(islice(reversed(seen), min(back, known - 1), None)) if known else None
+            after = next(islice(reversed(seen.recent), min(back, known - 1), None)) if known else None
             try:
                 page = ask({"limit": size} | ({"after": after} if after else {}))
             except (NotFound, Refused):
@@ -239,7 +238,7 @@ class OpenAISource:
                 yield page["data"]
                 goes_on = _goes_on(page, size) or not page["data"]
             # In the end: a service that ignores the cursor gives the same page for ever.
-            back = 0 if len(seen) > known else back + 1
+            back = 0 if seen.number > known else back + 1
 
     def _get(
         self, path: str, what: str, route: str, params: JsonObject | None = None, *, is_list: bool = False
@@ -281,6 +280,20 @@ class OpenAISource:
             raise Unavailable(f"{name} broke off while sending {what}", hint=self._hint) from error
         else:
             self._routes.is_there(route)
+
+
+class _Seen:
+    """The ids in a list: how many there were, and the last ones, since a list changes at its beginning alone."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.recent: dict[str, None] = {}
+
+    def add(self, entry_id: str) -> None:
+        self.number += 1
+        self.recent[entry_id] = None
+        if len(self.recent) > RECENT:
+            del self.recent[next(iter(self.recent))]
 
 
 def client(base_url: str = "", timeout: float = TIMEOUT) -> openai.OpenAI:

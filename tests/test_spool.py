@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ft_sync.spool import FEW, Many, each, turned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ft_sync.models import JsonObject
+
+
+def served(number: int) -> Iterator[JsonObject]:
+    """Newest first."""
+    return ({"no": no, "text": "é\ud800"} for no in range(number, 0, -1))
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("number", [0, 1, FEW - 1, FEW, FEW + 1, 3 * FEW, 3 * FEW + 7])
+def test_what_is_served_newest_first_comes_oldest_first_as_often_as_it_is_asked_for(number: int) -> None:
+    things = turned(served(number), lambda raw: (raw["no"], raw["text"]))
+    expected = [(no, "é\ud800") for no in range(1, number + 1)]
+    assert [len(things), list(things), list(things)] == [number, expected, expected]
+
+
+def test_few_are_held_and_many_are_read_again() -> None:
+    read: list[int] = []
+    few, many = (turned(served(number), lambda raw: read.append(raw["no"])) for number in (2, FEW))
+    assert read == [2, 1][::-1]
+    assert (len(few), len(many)) == (2, FEW)
+    next(iter(many))
+    assert len(read) == 3
+
+
+def test_what_is_made_of_many_is_made_when_it_is_gone_through() -> None:
+    assert each(str, (1, 2)) == ("1", "2")
+    many = each(str, turned(served(FEW), lambda raw: raw["no"]))
+    assert isinstance(many, Many)
+    assert list(many)[:2] == ["1", "2"]
+    assert "2" in many
+    assert "0" not in many
+
+
+def test_the_file_of_many_has_no_name_and_goes_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = open_files()
+    many = turned(served(FEW), lambda raw: raw["no"])
+    assert list(tmp_path.iterdir()) == []
+    assert open_files() == before + 1
+    del many
+    gc.collect()
+    assert open_files() == before
