@@ -65,6 +65,7 @@ def workspace(
         if name.startswith(("OPENAI_", "AZURE_", "WANDB_", "FTSYNC_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("FTSYNC_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("OPENAI_BASE_URL", sandbox.url)
     monkeypatch.setenv("OPENAI_API_KEY", API_KEY)
     for name, value in backend.env(tmp_path / "home").items():

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
     from ft_sync.compare import HeldRun
     from ft_sync.datasets import DatasetSummary
+    from ft_sync.diagnosis import Owner
     from ft_sync.models import FileId, TrainingFile, Write
     from ft_sync.once import Once
 
@@ -119,6 +120,31 @@ class FakeSource:
         self.asked.append(words)
         self.happens(words)
         if error := self.broken.get(name or what):
+            raise error
+
+
+class FakeAccount:
+    """A W&B account in memory: `broken` is what it raises when it is asked for a thing by its name."""
+
+    def __init__(self, owner: Owner, projects: Iterable[str] = ()) -> None:
+        self.whose = owner
+        self.projects = set(projects)
+        self.broken: dict[str, Exception] = {}
+
+    def login(self) -> str:
+        self._ask("login")
+        return "WANDB_API_KEY"
+
+    def owner(self) -> Owner:
+        self._ask("owner")
+        return self.whose
+
+    def has_project(self, entity: str, project: str) -> bool:
+        self._ask("project")
+        return f"{entity}/{project}" in self.projects
+
+    def _ask(self, what: str) -> None:
+        if error := self.broken.get(what):
             raise error
 
 

@@ -80,3 +80,7 @@ def test_an_error_and_what_caused_it_tell_no_key() -> None:
     assert (error.args, error.__cause__.args) == (("at ***",), ("***", 1))
     told = FtSyncError("with sk-service", hint="not sk-service")
     assert (told.message, told.hint, str(told)) == ("with ***", "not ***", "with ***")
+
+
+def test_what_is_no_url_holds_no_password_and_is_no_failure() -> None:
+    redaction.learn_url("http://[::1")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ft_sync.errors import ConfigError
-from ft_sync.settings import DEFAULT, Settings, config_files, guessed_provider, load, origins, variables
+from ft_sync.settings import DEFAULT, Settings, config_files, load, origins, variables
 
 
 @pytest.fixture(autouse=True)
@@ -152,26 +152,3 @@ def test_a_project_of_something_else_sets_nothing(tmp_path: Path) -> None:
     write(tmp_path / "pyproject.toml", '[project]\nname = "mine"\n')
     assert load({}) == load({})
     assert set(origins().values()) == {DEFAULT}
-
-
-KEY, ENDPOINT, AZURE_KEY = "OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY"
-
-
-@pytest.mark.parametrize(
-    ("set_variables", "provider"),
-    [
-        ([], "openai"),
-        ([KEY], "openai"),
-        ([ENDPOINT], "azure"),
-        ([AZURE_KEY], "azure"),
-        ([ENDPOINT, AZURE_KEY], "azure"),
-        ([ENDPOINT, AZURE_KEY, KEY], "openai"),
-    ],
-)
-def test_the_provider_whose_variables_are_set_is_guessed(set_variables: list[str], provider: str) -> None:
-    guess, reason = guessed_provider(dict.fromkeys(set_variables, "x"))
-    assert (guess, bool(reason)) == (provider, True)
-
-
-def test_an_empty_variable_makes_no_guess() -> None:
-    assert guessed_provider({ENDPOINT: ""})[0] == "openai"

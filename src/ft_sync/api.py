@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ft_sync import archives, archiving, engine, overview, reporting, wiring
+from ft_sync.diagnosis import SECONDS
 from ft_sync.errors import ConfigError
 from ft_sync.follow import Patience
 from ft_sync.models import Failed, JobId, RunId, SyncReport
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import wandb
 
     from ft_sync.compare import Verification
+    from ft_sync.diagnosis import Check
     from ft_sync.events import Event, Observer
     from ft_sync.models import ArchiveReport
     from ft_sync.overview import Detail, Standing
@@ -435,6 +437,30 @@ def check_archive(folder: str | Path) -> Iterator[archives.Problem]:
         ConfigError: There is no archive.
     """
     return archives.Archive(Path(folder)).check()
+
+
+def diagnose(
+    project: str | None = None,
+    entity: str | None = None,
+    *,
+    mode: str | None = None,
+    provider: str | None = None,
+    seconds: float = SECONDS,
+) -> Iterator[Check]:
+    """Yield what comes of each check of what a sync needs; writes nothing.
+
+    For a process of its own: the wandb SDK is in a hurry from then on.
+
+    Args:
+        project: `OpenAI-Fine-Tune` unless configured.
+        entity: The account's default unless configured.
+        mode: `offline` leaves W&B's server out; `online` unless configured.
+        provider: "openai" or "azure"; guessed from the environment unless configured.
+        seconds: Without an answer, after which a request is asked once more, and then given up.
+    """
+    from ft_sync import checkup  # noqa: PLC0415 - for one command
+
+    return checkup.checks({"project": project, "entity": entity, "mode": mode, "provider": provider}, seconds)
 
 
 def _settings_in(init: dict[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,10 @@ def learn(secret: object) -> None:
 
 def learn_url(url: str | None) -> None:
     """Keep the user and the password of a URL out of all texts."""
-    user, at, _ = urlsplit(url or "").netloc.rpartition("@")
+    try:
+        user, at, _ = urlsplit(url or "").netloc.rpartition("@")
+    except ValueError:  # no URL; whoever asks for it will say so
+        return
     if at:
         _add({f"//{user}@", *_written(unquote(user))} if len(user) >= SHORTEST else {f"//{user}@"})
         learn(unquote(user.partition(":")[2]))

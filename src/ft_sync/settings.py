@@ -7,7 +7,7 @@ import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import platformdirs
 from pydantic import AliasChoices, Field, ValidationError
@@ -15,12 +15,10 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from ft_sync import redaction
 from ft_sync.errors import ConfigError
+from ft_sync.providers import Provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-Provider: TypeAlias = Literal["openai", "azure"]
-"""`openai` are all services with OpenAI's routes and its way to show a key."""
 
 DEFAULT = "default"
 """Where a value comes from that nobody has given."""
@@ -198,16 +196,6 @@ def load(arguments: Mapping[str, Any]) -> Settings:
         raise ConfigError(
             f"{place}: {field}: {problem['msg']}, not {value!r}", hint="`ftsync sync --help` lists what fits"
         ) from error
-
-
-def guessed_provider(environment: Mapping[str, str]) -> tuple[Provider, str]:
-    """Return the provider whose variables are set, OpenAI if both or neither are; and the reason."""
-    of_azure = [name for name in ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY") if environment.get(name)]
-    if not of_azure:
-        return "openai", "nothing of Azure is set"
-    if environment.get("OPENAI_API_KEY"):
-        return "openai", f"OPENAI_API_KEY is set, and {of_azure[0]} only besides"
-    return "azure", f"{of_azure[0]} is set, and OPENAI_API_KEY is not"
 
 
 def origins() -> dict[str, str]:

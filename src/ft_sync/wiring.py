@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ft_sync import scratch
 from ft_sync.errors import ConfigError, Stopped
 from ft_sync.events import ProviderGuessed
-from ft_sync.settings import guessed_provider
+from ft_sync.providers import guessed_provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     import openai
     import wandb as sdk
 
+    from ft_sync.diagnosis import Account
     from ft_sync.events import Observer
     from ft_sync.ports import Clock, JobSource, ReportSink, RunSink
-    from ft_sync.settings import Provider, Settings
+    from ft_sync.providers import Provider
+    from ft_sync.settings import Settings
+    from ft_sync.sources.service import Service
 
 
 class SystemClock:
@@ -52,7 +55,7 @@ def reporter(settings: Settings) -> ReportSink:
     Raises:
         ConfigError: What makes reports is not installed.
     """
-    _prepare()
+    prepare_wandb()
     try:
         from ft_sync.sinks import report  # noqa: PLC0415 - as below, and in an extra
     except ModuleNotFoundError as error:
@@ -83,20 +86,27 @@ def source(
 
         yield ArchiveSource(Archive(archive))
         return
-    from ft_sync.sources import azure, service  # noqa: PLC0415 - 0.6 s that only commands which need it pay
-    from ft_sync.sources import openai as adapter  # noqa: PLC0415 - as above
+    from ft_sync.sources import openai as adapter  # noqa: PLC0415 - 0.6 s that only commands which need it pay
+    from ft_sync.sources import service  # noqa: PLC0415 - as above
     from ft_sync.sources.pace import Pace  # noqa: PLC0415 - as above
 
     connection: AbstractContextManager[openai.OpenAI]
     if client is not None:
         connection, asked = nullcontext(client), service.service_of(client)
-    elif _provider(settings, observe) == "azure":
-        connection, asked = azure.client(os.environ, adapter.TIMEOUT), service.AZURE
     else:
-        made = adapter.client(os.environ.get("OPENAI_BASE_URL", ""), adapter.TIMEOUT)
-        connection, asked = made, service.service_of(made)
+        connection, asked = _client(_provider(settings, observe), adapter.TIMEOUT)
     with connection as opened:
         yield adapter.OpenAISource(opened, Pace(clock, observe, asked.name), asked)
+
+
+def _client(provider: Provider, timeout: float) -> tuple[openai.OpenAI, Service]:
+    from ft_sync.sources import azure, service  # noqa: PLC0415 - as above
+    from ft_sync.sources import openai as adapter  # noqa: PLC0415 - as above
+
+    if provider == "azure":
+        return azure.client(os.environ, timeout), service.AZURE
+    made = adapter.client(os.environ.get("OPENAI_BASE_URL", ""), timeout)
+    return made, service.service_of(made)
 
 
 def _provider(settings: Settings, observe: Observer) -> Provider:
@@ -119,7 +129,7 @@ def sink(
     Raises:
         ConfigError: `init` holds what `wandb.init` does not take, or the folder cannot be written to.
     """
-    _prepare()
+    prepare_wandb()
     from ft_sync.sinks import active, offline, online, wandb  # noqa: PLC0415 - as above
 
     wandb.check_init(init)
@@ -143,11 +153,35 @@ def sink(
     return online.OnlineSink(options)
 
 
-def _prepare() -> None:
-    """Set what the wandb SDK reads from the environment when it is imported."""
+def prepare_wandb() -> None:
+    """Set what the SDK reads from the environment when it is imported."""
     # W&B's core would post its telemetry to the configured server on its only request loop, and every run of the
     # process would wait for that.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     if instead := scratch.home():
         for name in ("XDG_CACHE_HOME", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
             os.environ.setdefault(name, str(instead))
+
+
+@contextmanager
+def hurried_source(provider: Provider, seconds: float) -> Iterator[JobSource]:
+    """Connect to ask twice at most, and never wait for a service that limits the rate; not for a sync.
+
+    Raises:
+        ConfigError, NotLoggedIn: As for `source`.
+    """
+    from ft_sync.sources import openai as adapter  # noqa: PLC0415 - as above
+    from ft_sync.sources.pace import Pace  # noqa: PLC0415 - as above
+
+    client, asked = _client(provider, seconds)
+    pace = Pace(SystemClock(), lambda _: None, asked.name, attempts=2, patience=0.0)
+    with client as opened:
+        yield adapter.OpenAISource(opened, pace, asked)
+
+
+def account(seconds: float) -> Account:
+    """Return the W&B account of the key, to look at; not for a sync."""
+    prepare_wandb()
+    from ft_sync.sinks.account import WandbAccount  # noqa: PLC0415 - as above
+
+    return WandbAccount(os.environ, seconds)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import openai
 import pytest
 
+from ft_sync.cli import seen
 from ft_sync.sandbox import World, samples
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ def test_the_demo_writes_runs_and_says_where_and_what_to_do_with_them(
     again = ftsync("demo")
     assert again.code == 0
     assert {row[0] for row in again.rows} == {"skipped"}
+
+
+@pytest.mark.usefixtures("_no_services", "_brief_demo")
+def test_the_sample_jobs_are_not_kept_for_completions(ftsync: Ftsync) -> None:
+    assert ftsync("demo", "-q").code == 0
+    assert not seen.folder().exists()
 
 
 @pytest.mark.usefixtures("_brief_demo")

@@ -7,7 +7,8 @@ import pytest
 from ft_sync import errors
 from ft_sync.cli import exits
 from ft_sync.compare import Differs, Identical, Missing, Unreadable, Verification
-from ft_sync.errors import AuthError, BadData, FtSyncError, NotFound, NotLoggedIn, Unavailable
+from ft_sync.diagnosis import Check
+from ft_sync.errors import AuthError, BadData, ConfigError, FtSyncError, NotFound, NotLoggedIn, Unavailable, Unexpected
 from ft_sync.models import Failed, JobId, JobStatus, RunId, Skipped, Synced, SyncReport
 
 if TYPE_CHECKING:
@@ -89,3 +90,20 @@ def test_a_failure_weighs_more_than_a_job_that_ended_badly() -> None:
 
 def test_running_out_of_time_is_8() -> None:
     assert exits.of_report(SyncReport((SKIPPED,), timed_out=(ONE,))) == 8
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ((), 0),
+        ((NotFound("which?"),), 3),
+        ((ConfigError("what?"), NotFound("which?")), 2),
+        ((ConfigError("what?"), Unavailable("gone")), 5),
+        ((Unavailable("gone"), AuthError("no"), ConfigError("what?")), 4),
+        ((AuthError("no"), Unexpected("a bug")), 1),
+    ],
+)
+def test_the_worst_failure_of_a_diagnosis_decides(given: tuple[FtSyncError, ...], code: int) -> None:
+    failed = [Check("one", "failed", error.message, None, error) for error in given]
+    fine = [Check("two", "ok", "well"), Check("three", "warning", "not quite"), Check("four", "skipped", "unchecked")]
+    assert exits.of_diagnosis([*fine, *failed]) == code

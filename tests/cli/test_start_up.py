@@ -2,10 +2,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 import ft_sync
+from ft_sync.cli import seen
+from tests.builders import job
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROBE = """
 import sys
@@ -21,7 +27,7 @@ from ft_sync.cli import run
 try:
     run([])
 finally:
-    print(*sorted({"openai", "wandb", "pydantic"} & set(sys.modules)), file=sys.stderr)
+    print(*sorted({"openai", "wandb", "pydantic", "rich.text"} & set(sys.modules)), file=sys.stderr)
 """
 
 
@@ -45,6 +51,21 @@ def test_a_tab_imports_neither_the_sdks_nor_pydantic(words: str, monkeypatch: py
     monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
     done = subprocess.run([sys.executable, "-c", TAB], capture_output=True, text=True, check=False)
     assert done.stdout
+    assert done.stderr.strip() == ""
+
+
+@pytest.mark.parametrize("words", ["ftsync sync --", "ftsync status ", "ftsync sync --project "])
+def test_nor_does_a_tab_that_shows_descriptions_import_rich(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTSYNC_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("FTSYNC_PROVIDER", "openai")
+    seen.keep_jobs([job()], "openai")
+    seen.keep_place(seen.Place("mine", "team"))
+    monkeypatch.setenv("_FTSYNC_COMPLETE", "complete_zsh")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", words)
+    done = subprocess.run([sys.executable, "-c", TAB], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("_arguments")
     assert done.stderr.strip() == ""
 
 

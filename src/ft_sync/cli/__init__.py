@@ -1,5 +1,6 @@
 """The command line: the Typer app, and the one place where an error becomes an exit code."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from ft_sync.cli import exits, interrupts, render
 from ft_sync.cli.archive import archive
 from ft_sync.cli.config import config
 from ft_sync.cli.demo import demo
+from ft_sync.cli.doctor import doctor
 from ft_sync.cli.list import list_jobs
 from ft_sync.cli.report import report
 from ft_sync.cli.status import status
@@ -40,6 +42,7 @@ app.command("status", epilog=exits.EPILOG)(status)
 app.command("report", epilog=exits.EPILOG)(report)
 app.command("archive", epilog=exits.EPILOG)(archive)
 app.command("config", epilog=exits.EPILOG)(config)
+app.command("doctor", epilog=exits.EPILOG)(doctor)
 app.command("demo", epilog=exits.EPILOG)(demo)
 
 
@@ -79,11 +82,14 @@ def _command() -> TyperGroup:
     """Return the whole command line.
 
     While a line is completed, the values in it are not used; reading them would import pydantic, which takes longer
-    than all the rest.
+    than all the rest. So would Rich, by which Typer renders descriptions as markup, and those of jobs are a server's.
     """
     group = get_command(app)
     assert isinstance(group, TyperGroup)
     if COMPLETING in os.environ:
+        sys.modules["rich"] = None  # type: ignore[assignment]  # Python's way to say that there is none
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # a description is no reason to offer nothing
         for command in (group, *group.commands.values()):
             for parameter in command.get_params(typer.Context(command)):
                 parameter.process_value = _as_given  # type: ignore[method-assign, assignment]

@@ -13,15 +13,44 @@ ZSH_END = "compdef _ftsync_completion ftsync"
 
 # Zsh loads the file at the first Tab and calls it; without this the first Tab would complete nothing.
 ZSH_END_AUTOLOADED = f"""\
+zstyle ':completion:*:*:ftsync:*' sort false
 if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
   _ftsync_completion "$@"
 else
   {ZSH_END}
 fi"""
 
+FISH = """\
+complete --command ftsync --no-files --arguments "(env _FTSYNC_COMPLETE=complete_fish \
+_TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) ftsync)" --condition "env \
+_FTSYNC_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) ftsync\""""
+
+# One process for each TAB instead of two: whether there is something to offer is seen in what is offered.
+FISH_AT_ONCE = """\
+function __ftsync_complete
+    set -l offers (env _FTSYNC_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args \\
+        _TYPER_COMPLETE_ARGS=(commandline -cp) ftsync)
+    if test -n "$offers"
+        printf '%s\\n' $offers
+    else
+        __fish_complete_path (commandline -ct)
+    end
+end
+
+complete --command ftsync --no-files --keep-order --arguments "(__ftsync_complete)\""""
+
+# Jobs are offered newest first, and shells sort unless they are told not to; `group=` is no whole word yet.
+IMPROVEMENTS = (
+    ("bash", "    return 0\n", "    [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace\n    return 0\n"),
+    ("bash", "complete -o default ", "complete -o default -o nosort "),
+    ("fish", FISH, FISH_AT_ONCE),
+    ("zsh", ZSH_END, ZSH_END_AUTOLOADED),
+)
+"""A shell, what its script says, and what it should say instead."""
+
 
 def script(shell: str) -> str:
-    """Return the completion script that ftsync itself prints for a shell."""
+    """Return the completion script that ftsync itself prints for a shell, improved."""
     done = subprocess.run(  # noqa: S603 - ourselves
         [sys.executable, "-m", "ft_sync", "--show-completion", shell],
         env={**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
@@ -29,7 +58,12 @@ def script(shell: str) -> str:
         text=True,
         check=True,
     )
-    return done.stdout.strip().replace(ZSH_END, ZSH_END_AUTOLOADED) + "\n"
+    text = done.stdout.strip()
+    for of, said, better in IMPROVEMENTS:
+        if of == shell:
+            assert said in text, f"{shell}: {said}"
+            text = text.replace(said, better)
+    return text + "\n"
 
 
 def write(folder: Path) -> None:

@@ -66,7 +66,7 @@ def demo(  # noqa: PLR0913 - one argument for each flag
             "mode": "online" if online else "offline",
         }
         output = Output(json, quiet, verbose, debug, not no_color)
-        report = carry_out(arguments, output)
+        report = carry_out(arguments, output, remembers=False)
     code = show(report, "demo", output)
     if not quiet and report.synced:
         _explain(report, online=online)

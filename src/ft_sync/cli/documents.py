@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from ft_sync.cli import exits
 from ft_sync.cli.render import moment, seconds
 from ft_sync.compare import Differs, Digest, Identical, Missing, Unreadable
+from ft_sync.diagnosis import State
 from ft_sync.models import Archived, Failed, Skip, Skipped, Synced, Wait
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from ft_sync.archives import Problem
     from ft_sync.compare import Difference, Verdict, Verification
+    from ft_sync.diagnosis import Check
     from ft_sync.models import ArchiveOutcome, ArchiveReport, JobOutcome, Plan, SyncReport
     from ft_sync.overview import Detail, Standing
     from ft_sync.planning import Preview
@@ -122,6 +124,20 @@ def of_details(details: Iterable[tuple[Detail, float | None]], failures: Iterabl
         "command": "status",
         "jobs": [_detail(detail, left) for detail, left in details],
         "failed": [_outcome(failed) for failed in failures],
+    }
+
+
+def of_diagnosis(checks: Sequence[Check]) -> dict[str, Any]:
+    """Return what came of each check."""
+    counts = Counter(check.state for check in checks)
+    return {
+        "command": "doctor",
+        "checks": [
+            {"check": check.name, "state": check.state, "message": check.message, "hint": check.hint}
+            for check in checks
+        ],
+        "counts": {state: counts[state] for state in get_args(State)},
+        "exit_code": exits.of_diagnosis(checks),
     }
 
 

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 from ft_sync import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ft_sync.compare import Verification
+    from ft_sync.diagnosis import Check
     from ft_sync.errors import FtSyncError
     from ft_sync.models import ArchiveReport, SyncReport
 
@@ -100,6 +103,13 @@ def of_archive(report: ArchiveReport) -> int:
         codes = {ending(failed.error).exit_code for failed in report.failed}
         return codes.pop() if codes in ({NOT_ALLOWED}, {UNAVAILABLE}) else INCOMPLETE
     return INCOMPLETE if report.failed or report.lost else DONE
+
+
+def of_diagnosis(checks: Iterable[Check]) -> int:
+    """Return the exit code of the worst failure: of those that take most to be put right."""
+    codes = {ending(check.error).exit_code for check in checks if check.error is not None}
+    worst_first = (UNEXPECTED, NOT_ALLOWED, UNAVAILABLE, USAGE)
+    return next((code for code in worst_first if code in codes), INCOMPLETE if codes else DONE)
 
 
 def of_report(report: SyncReport) -> int:

@@ -2,11 +2,11 @@
 
 import sys
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ft_sync.cli import exits, options, render
+from ft_sync.cli import exits, options, render, suggestions
 from ft_sync.cli.options import Output
 from ft_sync.errors import ConfigError, NotLoggedIn
 
@@ -27,7 +27,10 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Show every job, all pages.")] = False,
     status: Annotated[
-        list[str] | None, typer.Option(metavar="STATUS", help="Only jobs with this status; repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="STATUS", help="Only jobs with this status; repeatable.", autocompletion=suggestions.statuses
+        ),
     ] = None,
     unsynced: Annotated[
         bool, typer.Option("--unsynced", help="Only succeeded jobs that W&B does not hold completely.")
@@ -51,24 +54,24 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
     if everything and limit is not None:
         raise ConfigError("--all and --limit exclude each other", hint="give one of them")
     from ft_sync import api  # noqa: PLC0415 - the SDKs: `--help` does without
-    from ft_sync.cli import progress  # noqa: PLC0415 - as above
+    from ft_sync.cli import progress, seen  # noqa: PLC0415 - as above
 
     shown = None if everything else limit or LIMIT
     filtered = bool(status or unsynced)
     # One more than is shown tells whether there are more.
     wanted = None if shown is None else shown + 1
     output = Output(json, quiet, verbose, debug, not no_color)
-    standings = api.list_jobs(
-        None if filtered else wanted,
-        project=project,
-        entity=entity,
-        mode="offline" if offline else None,
-        provider=provider,
-        observer=progress.lines(output),
-        from_archive=from_archive,
-    )
+    where: dict[str, Any] = {
+        "project": project,
+        "entity": entity,
+        "mode": "offline" if offline else None,
+        "provider": provider,
+        "from_archive": from_archive,
+    }
+    standings = api.list_jobs(None if filtered else wanted, **where, observer=progress.lines(output))
     failures: list[Failed] = []
     found = list(islice(_chosen(standings, status or (), failures, unsynced=unsynced), wanted))
+    seen.remember((standing.job for standing in found), where)
     _show(found[:shown], failures, output)
     if shown is not None and len(found) > shown and not quiet:
         render.tell(f"the newest {shown}; --all shows every job")

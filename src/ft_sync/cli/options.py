@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
+from ft_sync.cli import suggestions
 from ft_sync.errors import ConfigError
 
 RUN_PANEL = "What is logged"
@@ -32,6 +33,7 @@ Jobs = Annotated[
         "--job",
         metavar="ID",
         help="This job; repeat it for several; - reads ids from stdin, one a line. Without it: every job.",
+        autocompletion=suggestions.jobs,
     ),
 ]
 Last = Annotated[int | None, typer.Option(min=1, metavar="N", help="The N newest jobs.", show_default=False)]
@@ -45,11 +47,19 @@ Provider = Annotated[
 ]
 Project = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="W&B project (default OpenAI-Fine-Tune; env FTSYNC_PROJECT, WANDB_PROJECT)."),
+    typer.Option(
+        metavar="NAME",
+        help="W&B project (default OpenAI-Fine-Tune; env FTSYNC_PROJECT, WANDB_PROJECT).",
+        autocompletion=suggestions.projects,
+    ),
 ]
 Entity = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="W&B user or team (default the account's own; env FTSYNC_ENTITY, WANDB_ENTITY)."),
+    typer.Option(
+        metavar="NAME",
+        help="W&B user or team (default the account's own; env FTSYNC_ENTITY, WANDB_ENTITY).",
+        autocompletion=suggestions.entities,
+    ),
 ]
 Offline = Annotated[
     bool,
@@ -191,6 +201,7 @@ Init = Annotated[
         "--init",
         metavar="KEY=VALUE",
         help="Argument of wandb.init, e.g. group=nightly; JSON if it parses as JSON, else text; repeatable.",
+        autocompletion=suggestions.init_keys,
         rich_help_panel=RUN_PANEL,
     ),
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ft_sync.cli import exits, options, render
+from ft_sync.cli import exits, options, render, suggestions
 from ft_sync.cli.options import Output
 
 if TYPE_CHECKING:
@@ -24,7 +24,10 @@ def status(  # noqa: PLR0913 - one argument for each flag
     job: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[JOB]...", help="These jobs; - reads ids from stdin. Without it: counts.", show_default=False
+            metavar="JOB",
+            help="These jobs; - reads ids from stdin. Without it: counts.",
+            show_default=False,
+            autocompletion=suggestions.jobs,
         ),
     ] = None,
     exit_code: Annotated[
@@ -46,7 +49,7 @@ def status(  # noqa: PLR0913 - one argument for each flag
     In depth: progress, metrics, events, error, files, the run, and what a sync would do.
     """
     from ft_sync import api  # noqa: PLC0415 - the SDKs: `--help` does without
-    from ft_sync.cli import progress  # noqa: PLC0415 - as above
+    from ft_sync.cli import progress, seen  # noqa: PLC0415 - as above
     from ft_sync.models import Failed  # noqa: PLC0415 - as above
 
     output = Output(json, quiet, verbose, debug, not no_color)
@@ -75,6 +78,7 @@ def status(  # noqa: PLR0913 - one argument for each flag
         failures = [one for one in listed if isinstance(one, Failed)]
         standings = [one for one in listed if not isinstance(one, Failed)]
         _show_counts(standings, failures, output)
+    seen.remember((standing.job for standing in standings), where)
     for failed in failures:
         render.tell(f"{failed.job_id}: {failed.error.message}")
     if failures:

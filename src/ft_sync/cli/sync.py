@@ -138,17 +138,17 @@ def init_arguments(given: list[str], *, offline: bool) -> dict[str, Any]:
     return arguments
 
 
-def carry_out(arguments: dict[str, Any], output: Output) -> "SyncReport":
-    """Sync, and show how it goes."""
+def carry_out(arguments: dict[str, Any], output: Output, *, remembers: bool = True) -> "SyncReport":
+    """Sync, and show how it goes; remember the jobs for completions, unless they are made up."""
     from ft_sync import api  # noqa: PLC0415 - the SDKs: `--help` does without
-    from ft_sync.cli import progress  # noqa: PLC0415 - as above
+    from ft_sync.cli import progress, seen  # noqa: PLC0415 - as above
     from ft_sync.models import SyncReport  # noqa: PLC0415 - as above
 
     if arguments["fine_tune_job_id"] == []:
         return SyncReport(())  # `--job -` named none: that is not "every job"
     _allow_open_files()
     with progress.watching(output) as observer:
-        return api.sync(**arguments, observer=observer)
+        return api.sync(**arguments, observer=seen.noting(observer, arguments) if remembers else observer)
 
 
 def _allow_open_files() -> None:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import wandb
 
-from ft_sync import redaction
 from ft_sync.compare import differ
 from ft_sync.convert import newness
-from ft_sync.errors import AuthError, NotFound, NotLoggedIn, SinkRejected
+from ft_sync.errors import NotFound, SinkRejected
 from ft_sync.models import Enrich, JobId, Origin, RunId, RunState
 from ft_sync.names import FOLDER, alias, artifact_name, dataset_name, first_of, run_id
 from ft_sync.once import Once
@@ -21,7 +20,7 @@ from ft_sync.sinks.gate import Gate
 from ft_sync.sinks.held import Reader, console_log, history
 from ft_sync.sinks.run import Held, described, forget_lock, is_being_written, opened, summary_of
 from ft_sync.sinks.sdk import create_run, remove_folder
-from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, SDK_ERRORS, RunOptions, mark_from, translated
+from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, SDK_ERRORS, RunOptions, log_in, mark_from, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -298,16 +297,8 @@ class OnlineSink:
     def _log_in(self) -> None:
         if self._is_logged_in:
             return
-        try:
-            # Never prompts: a script that hangs at a question is worse than one that fails. While the caller has a
-            # run of its own, there is a login, and asking for one is refused.
-            self._is_logged_in = wandb.run is not None or wandb.login(prompt=False, verify=False)
-        except SDK_ERRORS as error:
-            redaction.cleanse(error)
-            raise AuthError(f"the W&B key cannot be used: {error}", hint="`wandb login --relogin`") from error
-        redaction.learn(wandb.setup().settings.api_key)  # which may stand in a file of the SDK's
-        if not self._is_logged_in:
-            raise NotLoggedIn("not logged in to W&B", hint="`wandb login`, or export WANDB_API_KEY=…, or use --offline")
+        log_in()
+        self._is_logged_in = True
 
     def _runs(self, wanted: Mapping[RunId, JobId]) -> Iterator[Run]:
         api = self._connected()

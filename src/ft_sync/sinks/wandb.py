@@ -16,7 +16,17 @@ from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
 from ft_sync import redaction
 from ft_sync.datasets import TABLE_ROWS
-from ft_sync.errors import AuthError, ConfigError, FtSyncError, IdTaken, RunExists, SinkRejected, Unavailable, on_disk
+from ft_sync.errors import (
+    AuthError,
+    ConfigError,
+    FtSyncError,
+    IdTaken,
+    NotLoggedIn,
+    RunExists,
+    SinkRejected,
+    Unavailable,
+    on_disk,
+)
 from ft_sync.models import Mark
 
 if TYPE_CHECKING:
@@ -112,6 +122,23 @@ def check_init(init: Mapping[str, Any]) -> None:
         )
     if init.get("mode") not in {None, "online", "offline"}:
         raise ConfigError(f"--init mode={init['mode']} would write nothing", hint="use online or offline")
+
+
+def log_in() -> None:
+    """Find the key, and never prompt for one: a script that hangs at a question is worse than one that fails.
+
+    Raises:
+        AuthError: There is no key, or none that can be one.
+    """
+    try:
+        # While the caller has a run of its own, there is a login, and asking for one is refused.
+        is_logged_in = wandb.run is not None or wandb.login(prompt=False, verify=False)
+    except SDK_ERRORS as error:
+        redaction.cleanse(error)
+        raise AuthError(f"the W&B key cannot be used: {error}", hint="`wandb login --relogin`") from error
+    redaction.learn(wandb.setup().settings.api_key)  # which may stand in a file of the SDK's
+    if not is_logged_in:
+        raise NotLoggedIn("not logged in to W&B", hint="`wandb login`, or export WANDB_API_KEY=…, or use --offline")
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from ft_sync import redaction
 from ft_sync.errors import (
     AuthError,
     BadData,
+    ConfigError,
     Forbidden,
     FtSyncError,
     NotFound,
@@ -29,6 +30,7 @@ from ft_sync.errors import (
 )
 from ft_sync.models import Download
 from ft_sync.once import Once
+from ft_sync.providers import plain
 from ft_sync.scratch import private
 from ft_sync.sources.guard import guarded
 from ft_sync.sources.objects import checkpoint_from, event_from, file_from, job_from, listed_from, parse, text
@@ -304,9 +306,13 @@ def client(base_url: str = "", timeout: float = TIMEOUT) -> openai.OpenAI:
         timeout: Seconds without a byte after which a request counts as unanswered.
 
     Raises:
+        ConfigError: The address is none.
         NotLoggedIn: There is no key.
     """
     address, _, query = base_url.partition("?")
+    if address and not plain(address):
+        example = "for example export OPENAI_BASE_URL=https://api.openai.com/v1"
+        raise ConfigError(f"OPENAI_BASE_URL: {address!r} is no URL", hint=example)
     query_of_all = dict(parse_qsl(query))
     try:
         return openai.OpenAI(

@@ -56,8 +56,18 @@ class Pace:
     them, once: whoever asks next fails at once, until a pause has passed, and then finds out whether it is back.
     """
 
-    def __init__(self, clock: Clock, observe: Observer, service: str = "OpenAI") -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        observe: Observer,
+        service: str = "OpenAI",
+        *,
+        attempts: int = ATTEMPTS,
+        patience: float = PATIENCE,
+    ) -> None:
         self._clock = clock
+        self._attempts = attempts
+        self._patience = patience
         self._observe = observe
         self._service = service
         self._lock = threading.Lock()
@@ -73,7 +83,7 @@ class Pace:
             openai.OpenAIError, httpx2.HTTPError, BadData: Asking again did not help, or would not; or it did not help
                 others just now.
         """
-        failures = _Failures(self._clock.now())
+        failures = _Failures(self._clock.now(), self._attempts, self._patience)
         while True:
             self._wait_for_all()
             try:
@@ -128,6 +138,8 @@ class _Failures:
     """Those of one request, which began at a time."""
 
     began: float
+    attempts: int
+    patience: float
     limits: int = 0
     others: int = 0
     first: float | None = None
@@ -138,10 +150,10 @@ class _Failures:
             self.limits += 1
             # Never shorter than without a word: a service that says "now" again and again is not to be flooded.
             pause = max(_retry_after(error) or 0.0, _pause(self.limits))
-            return pause if now + pause <= self.began + PATIENCE else None
+            return pause if now + pause <= self.began + self.patience else None
         self.others += 1
         self.first = now if self.first is None else self.first
-        is_over = self.others == ATTEMPTS or now - self.first >= TROUBLE
+        is_over = self.others == self.attempts or now - self.first >= TROUBLE
         return None if is_over else _pause(self.others)
 
 

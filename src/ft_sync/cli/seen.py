@@ -1,0 +1,188 @@
+"""What commands have seen, kept in the user's cache for the next TAB; neither keeping nor reading it ever fails."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from ft_sync.errors import FtSyncError
+from ft_sync.providers import Provider, address, guessed_provider, plain
+
+if TYPE_CHECKING:
+    from ft_sync.events import Event, Observer
+    from ft_sync.models import Job
+
+MOST_JOBS = 500
+"""Of one service address."""
+
+MOST_SERVICES = 20
+"""Addresses of which jobs are kept."""
+
+MOST_PLACES = 100
+
+LONGEST_FILE = 1_000_000
+"""Bytes that are read: no file of ours is longer."""
+
+ACCOUNTS = {
+    "openai": ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"),
+    "azure": ("AZURE_OPENAI_API_KEY",),
+}
+"""Variables that tell the accounts at one address apart."""
+
+_T = TypeVar("_T", bound=tuple[Any, ...])
+
+
+class SeenJob(NamedTuple):
+    """A job as a shell offers it; `account` is a digest."""
+
+    account: str
+    id: str
+    status: str
+    model: str
+    created: float
+
+
+class Place(NamedTuple):
+    """Where runs went."""
+
+    project: str
+    entity: str
+
+
+def remember(jobs: "Iterable[Job]", where: Mapping[str, Any]) -> None:
+    """Keep what a command has seen; `where` holds the arguments that say whom it asked, and where its runs are."""
+    from ft_sync.settings import load  # noqa: PLC0415 - pydantic: a TAB does without
+
+    with suppress(FtSyncError):  # a file of settings that has changed since the command began
+        settings = load({name: where.get(name) for name in ("project", "entity", "provider")})
+        keep_place(Place(settings.project, settings.entity or ""))
+        if where.get("from_archive") is None:
+            keep_jobs(jobs, settings.provider or guessed_provider(os.environ)[0])
+
+
+def noting(observe: "Observer", where: Mapping[str, Any]) -> "Observer":
+    """Return an observer that also keeps the jobs of each plan."""
+    from ft_sync.events import Planned  # noqa: PLC0415 - a TAB does without
+
+    def note(event: "Event") -> None:
+        observe(event)
+        if isinstance(event, Planned):
+            remember([plan.job for plan in event.plans], where)
+
+    return note
+
+
+def keep_jobs(jobs: "Iterable[Job]", provider: Provider) -> None:
+    """Put jobs in front of those that are known of the same service."""
+    account = _account(provider, os.environ)
+    news = [
+        SeenJob(
+            account,
+            job.id,
+            job.status,
+            job.fine_tuned_model or job.base_model or "",
+            job.created_at.timestamp() if job.created_at else 0.0,
+        )
+        for job in jobs
+    ]
+    if news:
+        file = _jobs_file(provider, os.environ)
+        known = {(job.account, job.id): job for job in (*_read(file, SeenJob), *news)}
+        newest = sorted(known.values(), key=lambda job: job.created, reverse=True)
+        _replace(file, newest[:MOST_JOBS])
+        _forget_services()
+
+
+def known_jobs(provider: str | None, environment: Mapping[str, str]) -> list[SeenJob]:
+    """Return the jobs of the account that an environment names, newest first; without a key, all of the service."""
+    asked: Provider = guessed_provider(environment)[0]
+    if provider:
+        asked = "azure" if provider == "azure" else "openai"
+    jobs = _read(_jobs_file(asked, environment), SeenJob)
+    if any(environment.get(name) for name in ACCOUNTS[asked]):
+        account = _account(asked, environment)
+        jobs = [job for job in jobs if job.account == account]
+    return sorted(jobs, key=lambda job: job.created, reverse=True)
+
+
+def keep_place(place: Place) -> None:
+    """Put a place in front of those that are known."""
+    places = known_places()
+    if places[:1] != [place]:
+        _replace(_places_file(), [*dict.fromkeys((place, *places))][:MOST_PLACES])
+
+
+def known_places() -> list[Place]:
+    """Return where runs went, the last one first."""
+    return _read(_places_file(), Place)
+
+
+def folder() -> Path:
+    """Return the folder of the cache."""
+    if own := os.environ.get("FTSYNC_CACHE_DIR"):
+        return Path(own)
+    import platformdirs  # noqa: PLC0415 - `--help` does without
+
+    return platformdirs.user_cache_path("ftsync", appauthor=False)
+
+
+def _forget_services() -> None:
+    """Remove what is known of the services that were asked longest ago: a server of a test may never come again."""
+    with suppress(OSError):
+        files = sorted(folder().glob("jobs-*.jsonl"), key=lambda file: file.stat().st_mtime, reverse=True)
+        for file in files[MOST_SERVICES:]:
+            file.unlink()
+
+
+def _jobs_file(provider: Provider, environment: Mapping[str, str]) -> Path:
+    return folder() / f"jobs-{_digest(plain(address(provider, environment)))}.jsonl"
+
+
+def _places_file() -> Path:
+    return folder() / f"places-{_digest(plain(os.environ.get('WANDB_BASE_URL', '')))}.jsonl"
+
+
+def _account(provider: Provider, environment: Mapping[str, str]) -> str:
+    return _digest(plain(address(provider, environment)), *(environment.get(name, "") for name in ACCOUNTS[provider]))
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def _read(file: Path, kind: type[_T]) -> list[_T]:
+    """Return the lines of a file that are what they should be; others may have written there."""
+    fields = kind.__annotations__
+    found: list[_T] = []
+    for line in _text(file).splitlines():
+        with suppress(ValueError, RecursionError):
+            entry = json.loads(line)
+            if isinstance(entry, dict) and all(type(entry.get(name)) is of for name, of in fields.items()):
+                found.append(kind(*(entry[name] for name in fields)))
+    return found
+
+
+def _text(file: Path) -> str:
+    with suppress(OSError):
+        if file.is_file():  # a pipe in its place would be waited for
+            with file.open(encoding="utf-8", errors="replace") as lines:
+                return lines.read(LONGEST_FILE)
+    return ""
+
+
+def _replace(file: Path, entries: Iterable[_T]) -> None:
+    """Write a file as a whole, so that whoever reads it meanwhile finds the old one or the new one."""
+    with suppress(OSError):
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=".", dir=file.parent)  # for this user alone
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+                out.writelines(json.dumps(entry._asdict()) + "\n" for entry in entries)  # type: ignore[attr-defined]
+            Path(name).replace(file)
+        except OSError:
+            Path(name).unlink()
+            raise

@@ -1,0 +1,271 @@
+"""What a sync needs, checked one thing after the other; knows the two services by what they are asked, and no SDK."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+from ft_sync.errors import ConfigError, FtSyncError, NotFound, NotOffered, Unavailable, unexpected
+from ft_sync.models import NO_CHECKPOINTS, NO_CONTENT, NO_EVENTS, SUCCEEDED, Failed, Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from ft_sync.ports import JobSource
+
+State: TypeAlias = Literal["ok", "warning", "failed", "skipped"]
+
+SECONDS = 10.0
+"""Without an answer, after which a request is asked once more, or given up."""
+
+JOBS_ASKED_FOR = 100
+"""A page."""
+
+BYTES_READ = 1_000_000
+"""Of a result file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """What a sync can do without, or will soon lack, and what to do about it."""
+
+    message: str
+    hint: str | None = None
+
+
+Finding: TypeAlias = str | Concern
+"""Of a check that has not failed; one that has raises `FtSyncError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One thing to check; it is left alone when one that it needs has failed."""
+
+    name: str
+    ask: Callable[[], Finding]
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What came of a probe: `message` is a sentence, `hint` says what to do next where something is not ok."""
+
+    name: str
+    state: State
+    message: str
+    hint: str | None = None
+    error: FtSyncError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose W&B key it is, and where that person or service account may have runs."""
+
+    name: str
+    entity: str | None
+    teams: tuple[str, ...]
+    is_admin: bool
+    server: str
+
+
+class Account(Protocol):
+    """A W&B account that is only looked at; it raises `AuthError` and `Unavailable` as a `RunSink` does."""
+
+    def login(self) -> str:
+        """Return where the key comes from; asks nobody."""
+
+    def owner(self) -> Owner:
+        """Return who one is."""
+
+    def has_project(self, entity: str, project: str) -> bool:
+        """Whether the project is there."""
+
+
+def diagnose(
+    local: Sequence[Probe], services: Callable[[], Sequence[Sequence[Probe]]], *, seconds: float
+) -> Iterator[Check]:
+    """Yield what comes of each probe, in order; the services are asked at the same time, after all that is local.
+
+    Args:
+        local: Probes that need no network.
+        services: Those of each service, asked for after the local ones; they may need these.
+        seconds: After which a probe that does not return is given up.
+    """
+    settled: dict[str, State] = {}
+    for probe in local:
+        check = _settle(probe, settled, seconds)
+        settled[check.name] = check.state
+        yield check
+    for results in [_begin(probes, dict(settled), seconds) for probes in services()]:
+        yield from iter(results.get, None)
+
+
+def _begin(probes: Sequence[Probe], settled: dict[str, State], seconds: float) -> queue.SimpleQueue[Check | None]:
+    results: queue.SimpleQueue[Check | None] = queue.SimpleQueue()
+
+    def work() -> None:
+        for probe in probes:
+            check = _settle(probe, settled, seconds)
+            settled[check.name] = check.state
+            results.put(check)
+        results.put(None)
+
+    threading.Thread(target=work, daemon=True).start()
+    return results
+
+
+def _settle(probe: Probe, settled: Mapping[str, State], seconds: float) -> Check:
+    for needed in probe.needs:
+        if settled.get(needed) in {"failed", "skipped"}:
+            return Check(probe.name, "skipped", f"not checked, since {needed} is not ok")
+    try:
+        found = _within(seconds, probe.ask)
+    except FtSyncError as error:
+        return Check(probe.name, "failed", error.message, error.hint, error)
+    except Exception as error:  # noqa: BLE001 - a bug in one check takes no other with it
+        bug = unexpected(error)
+        return Check(probe.name, "failed", bug.message, bug.hint, bug)
+    if isinstance(found, Concern):
+        return Check(probe.name, "warning", found.message, found.hint)
+    return Check(probe.name, "ok", found)
+
+
+def _within(seconds: float, ask: Callable[[], Finding]) -> Finding:
+    """Return what is found, unless it takes too long: neither a disk nor an SDK can be told to give up."""
+    found: queue.SimpleQueue[Finding | Exception] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            found.put(ask())
+        except Exception as error:  # noqa: BLE001 - raised again below
+            found.put(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        result = found.get(timeout=seconds)
+    except queue.Empty:
+        raise Unavailable(f"no answer within {seconds:.0f} s", hint="check the network, then run it again") from None
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+class ServiceProbes:
+    """Those of the service that has the jobs; each uses what the ones before it have found.
+
+    Args:
+        connect: Makes the source, and says what it shows as a key.
+    """
+
+    def __init__(self, connect: Callable[[], tuple[JobSource, str]]) -> None:
+        self._connect = connect
+        self._jobs: list[Job] = []
+
+    def all(self) -> tuple[Probe, ...]:
+        """Return the probes in their order."""
+        return (
+            Probe("openai-key", self._key, ("configuration", "provider")),
+            Probe("jobs", self._listing, ("openai-key",)),
+            Probe("file-content", self._content, ("jobs",)),
+            Probe("events", self._events, ("jobs",)),
+            Probe("checkpoints", self._checkpoints, ("jobs",)),
+        )
+
+    def _key(self) -> Finding:
+        self._source, key = self._connect()
+        return key
+
+    def _listing(self) -> Finding:
+        found = list(islice(self._source.jobs(limit=JOBS_ASKED_FOR), JOBS_ASKED_FOR))
+        self._jobs = [job for job in found if isinstance(job, Job)]
+        unreadable = [failed for failed in found if isinstance(failed, Failed)]
+        if unreadable:
+            return Concern(
+                f"{len(unreadable)} of {len(found)} jobs cannot be read: {unreadable[0].error.message}",
+                hint="a sync brings the others; `ftsync list` names these",
+            )
+        more = " or more" if len(found) == JOBS_ASKED_FOR else ""
+        return f"the service answers: {len(found) or 'no'}{more} job{'' if len(found) == 1 else 's'}"
+
+    def _content(self) -> Finding:
+        job = next((job for job in self._jobs if job.result_files), None)
+        if job is None:
+            return "not checked: no job has a result file"
+        file = job.result_files[0]
+        try:
+            content = self._source.content(file, limit=BYTES_READ)
+        except NotFound as error:
+            reason = NO_CONTENT if isinstance(error, NotOffered) else error.message
+            return Concern(reason, hint="metrics come from the events then, as far as there are any")
+        return f"{file} can be downloaded" if content is None else f"{file} was downloaded: {len(content)} bytes"
+
+    def _events(self) -> Finding:
+        job = next(iter(self._jobs), None)
+        if job is None:
+            return "not checked: there is no job"
+        try:
+            self._source.events(job.id, limit=1)
+        except NotFound:
+            return Concern(NO_EVENTS, hint="runs get their metrics from result files alone, and no console log")
+        return "events can be read"
+
+    def _checkpoints(self) -> Finding:
+        job = next((job for job in self._jobs if job.status == SUCCEEDED), None)
+        if job is None:
+            return "not checked: no job has succeeded"
+        try:
+            self._source.checkpoints(job.id)
+        except NotFound:
+            return Concern(NO_CHECKPOINTS, hint="runs do without them")
+        return "checkpoints can be read"
+
+
+class AccountProbes:
+    """Those of W&B; nothing is written there, so what only writing shows is said to be unknown.
+
+    Args:
+        connect: Makes the account, and says which project in which entity is to be written to; None is its default.
+    """
+
+    def __init__(self, connect: Callable[[], tuple[Account, str | None, str]]) -> None:
+        self._connect = connect
+
+    def all(self) -> tuple[Probe, ...]:
+        """Return the probes in their order."""
+        return (
+            Probe("wandb-login", self._login, ("configuration",)),
+            Probe("wandb-server", self._server, ("wandb-login",)),
+            Probe("wandb-entity", self._its_entity, ("wandb-server",)),
+            Probe("wandb-project", self._its_project, ("wandb-entity",)),
+        )
+
+    def _login(self) -> Finding:
+        self._account, self._entity, self._project = self._connect()
+        return f"there is a key: {self._account.login()}"
+
+    def _server(self) -> Finding:
+        self._owner = self._account.owner()
+        return f"{self._owner.server} answers: the key is {self._owner.name}'s"
+
+    def _its_entity(self) -> Finding:
+        owner, wanted = self._owner, self._entity or self._owner.entity
+        if wanted is None:
+            raise ConfigError("the account has no entity of its own", hint="name one by --entity or WANDB_ENTITY")
+        self._entity = wanted
+        if wanted in {owner.name, owner.entity}:
+            return f"{wanted} is the account's own"
+        if wanted in owner.teams:
+            return f"{wanted} is a team of {owner.name}'s; not checked: whether the key may write there"
+        if owner.is_admin:
+            return f"not checked: {wanted} is no team of {owner.name}'s, who is an administrator"
+        known = dict.fromkeys(name for name in (owner.entity, *owner.teams) if name)
+        raise ConfigError(f"{owner.name} belongs to no entity {wanted}", hint=f"--entity {' or '.join(known)}")
+
+    def _its_project(self) -> Finding:
+        assert self._entity is not None
+        if self._account.has_project(self._entity, self._project):
+            return f"{self._entity}/{self._project} is there"
+        return f"the first sync makes {self._entity}/{self._project}; not checked: whether the key may"
