@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ft_sync.cli import documents
 from ft_sync.compare import Difference, Differs, Identical, Missing, Unreadable, Verification
@@ -31,6 +31,9 @@ from tests.builders import job
 from tests.fakes import complete_run
 from tests.readme import README, renewed
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 def test_help_settings_exit_codes_and_sessions_are_those_of_the_program() -> None:
     text = README.read_text()
@@ -51,7 +54,7 @@ def test_every_field_named_below_json_is_in_a_document() -> None:
     assert named - _words(_documents()) == set()
 
 
-def _documents() -> list[dict[str, Any]]:
+def _documents() -> list[Mapping[str, object]]:
     failed = Failed(JobId("ftjob-2"), NotFound("no such job"))
     synced = Synced(job().id, job().status, RunId("ftjob-1"), 2, "not in W&B yet")
     skipped = Skipped(job().id, "already complete")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ft_sync import archives, archiving, engine, overview, reporting, wiring
+from ft_sync import archives, archiving, engine, overview, planning, reporting, wiring
 from ft_sync.diagnosis import SECONDS
 from ft_sync.errors import ConfigError
 from ft_sync.follow import Patience
@@ -61,6 +61,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     timeout: float | None = None,
     watch: bool = False,
     concurrency: int | None = None,
+    shard: str | None = None,
     provider: str | None = None,
     from_archive: str | Path | None = None,
     observer: Observer | None = None,
@@ -92,6 +93,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
         timeout: Seconds to wait at most; for ever unless configured.
         watch: Go on for ever: take on new jobs as they come, until interrupted, and then return.
         concurrency: Jobs in work at the same time, 8 unless configured.
+        shard: Of the selected jobs only the I-th of N parts, as "2/8"; the ids decide which job is in which part.
         provider: "openai" or "azure"; guessed from the environment unless configured. A given client needs none.
         from_archive: Take the jobs from this archive instead of from OpenAI.
         observer: Called with each event of `ft_sync.events`, from any thread, but by one at a time.
@@ -122,6 +124,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
             "poll_interval": poll_interval,
             "timeout": timeout,
             "concurrency": concurrency,
+            "shard": shard,
             "provider": provider,
             **(_settings_in(kwargs_wandb_init) if run is None else _settings_of(run, kwargs_wandb_init)),
         }
@@ -152,6 +155,7 @@ def preview(  # noqa: PLR0913 - one argument for each flag
     on_native: OnNative | None = None,
     link: Iterable[str] = (),
     link_alias: Iterable[str] = (),
+    shard: str | None = None,
     provider: str | None = None,
     from_archive: str | Path | None = None,
     observer: Observer | None = None,
@@ -172,6 +176,7 @@ def preview(  # noqa: PLR0913 - one argument for each flag
         on_native: What would be done with a run of OpenAI's own integration.
         link: Registry collections; they are checked.
         link_alias: Aliases there; they are checked.
+        shard: Of these only one part, as for `sync`.
         provider: "openai" or "azure"; guessed from the environment unless configured. A given client needs none.
         from_archive: Take the jobs from this archive instead of from OpenAI.
         observer: Called with each event of `ft_sync.events`.
@@ -192,6 +197,7 @@ def preview(  # noqa: PLR0913 - one argument for each flag
             # Nothing goes on in an archive.
             "wait": wait_for_job_success if from_archive is None else False,
             "on_native": on_native,
+            "shard": shard,
             "provider": provider,
             **_settings_in(kwargs_wandb_init),
         }
@@ -218,6 +224,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
     on_native: OnNative | None = None,
     keep_replaced: bool | None = None,
     concurrency: int | None = None,
+    shard: str | None = None,
     provider: str | None = None,
     from_archive: str | Path | None = None,
     observer: Observer | None = None,
@@ -240,6 +247,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
         on_native: As for `sync`.
         keep_replaced: As for `sync`, when something is repaired.
         concurrency: Jobs in work at the same time, 8 unless configured.
+        shard: Of these only one part, as for `sync`.
         provider: As for `sync`.
         from_archive: Take the jobs from this archive instead of from OpenAI.
         observer: Called with each event of `ft_sync.events`, from any thread, but by one at a time.
@@ -264,6 +272,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
             "on_native": on_native,
             "keep_replaced": keep_replaced,
             "concurrency": concurrency,
+            "shard": shard,
             "provider": provider,
             **_settings_in(kwargs_wandb_init),
         }
@@ -317,7 +326,7 @@ def report(
             "there are no reports offline",
             hint="upload the runs with `wandb sync`, then run `FTSYNC_MODE=online ftsync report`",
         )
-    return reporting.report(wiring.reporter(settings), _selection(fine_tune_job_id, num_fine_tunes))
+    return reporting.report(wiring.reporter(settings), _selection(settings, fine_tune_job_id, num_fine_tunes))
 
 
 def list_jobs(  # noqa: PLR0913 - one argument for each flag
@@ -327,6 +336,7 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
     entity: str | None = None,
     *,
     mode: str | None = None,
+    shard: str | None = None,
     provider: str | None = None,
     from_archive: str | Path | None = None,
     observer: Observer | None = None,
@@ -339,6 +349,7 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
         project: `OpenAI-Fine-Tune` unless configured.
         entity: The account's default unless configured.
         mode: `offline` asks the run folders here instead of the server; `online` unless configured.
+        shard: Only jobs of one part, as for `sync`; so many of those at most, if there is a limit.
         provider: "openai" or "azure"; guessed from the environment unless configured. A given client needs none.
         from_archive: Take the jobs from this archive instead of from OpenAI.
         observer: Called with each event of `ft_sync.events`.
@@ -352,9 +363,9 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
         AuthError: OpenAI refuses its key, or there is none; or W&B refuses the key that it is given.
         Unavailable: One of the services could not be asked.
     """
-    settings = load({"project": project, "entity": entity, "mode": mode, "provider": provider})
+    settings = load({"project": project, "entity": entity, "mode": mode, "shard": shard, "provider": provider})
     with _connected(settings, openai_client, {}, from_archive, observe=observer) as (source, sink):
-        yield from overview.standings(source, sink, limit=limit)
+        yield from overview.standings(source, sink, limit=limit, shard=_shard(settings))
 
 
 def job_details(  # noqa: PLR0913 - one argument for each flag
@@ -364,6 +375,7 @@ def job_details(  # noqa: PLR0913 - one argument for each flag
     entity: str | None = None,
     *,
     mode: str | None = None,
+    shard: str | None = None,
     provider: str | None = None,
     from_archive: str | Path | None = None,
     observer: Observer | None = None,
@@ -376,6 +388,7 @@ def job_details(  # noqa: PLR0913 - one argument for each flag
         project: `OpenAI-Fine-Tune` unless configured.
         entity: The account's default unless configured.
         mode: `offline` asks the run folders here instead of the server; `online` unless configured.
+        shard: Of these only one part, as for `sync`.
         provider: "openai" or "azure"; guessed from the environment unless configured. A given client needs none.
         from_archive: Take the jobs from this archive instead of from OpenAI.
         observer: Called with each event of `ft_sync.events`.
@@ -389,9 +402,9 @@ def job_details(  # noqa: PLR0913 - one argument for each flag
         AuthError: One of the services refuses its key, or there is none.
         Unavailable: One of the services could not be asked at all.
     """
-    settings = load({"project": project, "entity": entity, "mode": mode, "provider": provider})
+    settings = load({"project": project, "entity": entity, "mode": mode, "shard": shard, "provider": provider})
     with _connected(settings, openai_client, {}, from_archive, observe=observer) as (source, sink):
-        yield from overview.details(source, sink, [JobId(job_id) for job_id in job_ids])
+        yield from overview.details(source, sink, filter(_shard(settings).holds, map(JobId, job_ids)))
 
 
 def archive(  # noqa: PLR0913 - one argument for each flag
@@ -401,6 +414,7 @@ def archive(  # noqa: PLR0913 - one argument for each flag
     num_fine_tunes: int | None = None,
     *,
     concurrency: int | None = None,
+    shard: str | None = None,
     provider: str | None = None,
     observer: Observer | None = None,
 ) -> ArchiveReport:
@@ -412,6 +426,7 @@ def archive(  # noqa: PLR0913 - one argument for each flag
         openai_client: Made from the environment if not given.
         num_fine_tunes: The N newest jobs.
         concurrency: Jobs in work at the same time, 8 unless configured.
+        shard: Of these only one part, as for `sync`.
         provider: As for `sync`.
         observer: Called with each event of `ft_sync.events`, from any thread, but by one at a time.
 
@@ -423,8 +438,8 @@ def archive(  # noqa: PLR0913 - one argument for each flag
         AuthError: OpenAI refuses the key, or there is none.
         Unavailable: OpenAI could not be asked at all.
     """
-    settings = load({"concurrency": concurrency, "provider": provider})
-    selection = _selection(fine_tune_job_id, num_fine_tunes)
+    settings = load({"concurrency": concurrency, "shard": shard, "provider": provider})
+    selection = _selection(settings, fine_tune_job_id, num_fine_tunes)
     observe, clock = engine.one_at_a_time(observer or _ignore), wiring.SystemClock()
     with wiring.source(settings, clock, observe, openai_client) as source, archives.writing(Path(folder)) as writer:
         return archiving.archive(source, writer, clock, selection, settings.concurrency, observe)
@@ -486,7 +501,7 @@ def _request(  # noqa: PLR0913 - what a command asks for
     link: Iterable[str],
     link_alias: Iterable[str],
 ) -> Request:
-    selection = _selection(fine_tune_job_id, num_fine_tunes)
+    selection = _selection(settings, fine_tune_job_id, num_fine_tunes)
     ids = selection.job_ids
     if rule.into is not None and len(ids) != 1 and selection.last != 1:
         raise ConfigError("an open run takes one job", hint="name the job, or leave out the run")
@@ -510,13 +525,19 @@ def _request(  # noqa: PLR0913 - what a command asks for
     return request
 
 
-def _selection(fine_tune_job_id: str | Iterable[str] | None, num_fine_tunes: int | None) -> Selection:
+def _selection(
+    settings: Settings, fine_tune_job_id: str | Iterable[str] | None, num_fine_tunes: int | None
+) -> Selection:
     ids = [fine_tune_job_id] if isinstance(fine_tune_job_id, str) else list(fine_tune_job_id or ())
     if ids and num_fine_tunes is not None:
         raise ConfigError("named jobs and a number of newest jobs exclude each other", hint="give --job or --last")
     if num_fine_tunes is not None and num_fine_tunes < 1:
         raise ConfigError(f"the number of newest jobs is {num_fine_tunes}", hint="give 1 or more")
-    return Selection(tuple(JobId(job_id) for job_id in ids), num_fine_tunes)
+    return Selection(tuple(JobId(job_id) for job_id in ids), num_fine_tunes, _shard(settings))
+
+
+def _shard(settings: Settings) -> planning.Shard:
+    return planning.WHOLE if settings.shard is None else planning.shard(settings.shard)
 
 
 def _check_links(request: Request, settings: Settings) -> None:
@@ -531,6 +552,7 @@ def _check_links(request: Request, settings: Settings) -> None:
     if request.links and settings.mode == "offline":
         flags = [("--job", str(job_id)) for job_id in request.selection.job_ids]
         flags += [("--last", str(request.selection.last))] if request.selection.last else []
+        flags += [("--shard", settings.shard)] if settings.shard else []
         flags += [("--project", settings.project), *([("--entity", settings.entity)] if settings.entity else [])]
         flags += [("--model-artifact-name", settings.model_artifact_name)]
         flags += [("--link", collection) for collection in request.links]

@@ -101,7 +101,8 @@ class _Work:
         """Have the work end in order, from another thread; return whether there is anything to bring to its end."""
         self.clock.stop()
         self.workers.interrupt()
-        return bool(self.workers.busy or self.following or self.arrivals)
+        # A watch ends with its report also where it is idle.
+        return bool(self.workers.busy or self.following or self.arrivals or self.patience.watch)
 
     def report(self) -> SyncReport:
         outcomes = tuple(self.outcomes[job_id] for job_id in self.known if job_id in self.outcomes)
@@ -315,7 +316,7 @@ class _Work:
             for job_id, outcome in self.outcomes.items()
             if isinstance(outcome, Failed) and not isinstance(outcome.error, REFUSALS)
         ]
-        plans = plan_all(new[::-1], self.sink, self.request.rule)
+        plans = plan_all([*self.request.selection.shard.part(new)][::-1], self.sink, self.request.rule)
         if failed:
             again = preview(self.source, self.sink, Selection(tuple(failed)), self.chosen)
             for job_id in failed:
@@ -323,6 +324,7 @@ class _Work:
             self.accept(again)
         if plans:
             self.accept(Preview(plans))
+        self.known |= dict.fromkeys(job.id for job in new)  # those of other shards, too: they are not new any more
 
     def write_ended(self, jobs: Sequence[Job]) -> None:
         """Write the runs of jobs that were followed and have ended."""

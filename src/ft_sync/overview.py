@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ft_sync.errors import AuthError, Forbidden, FtSyncError, NotFound, NotLoggedIn
 from ft_sync.models import NO_EVENTS, Failed, RunState, SyncState
 from ft_sync.plan import Rule, current, plan, sync_state
+from ft_sync.planning import WHOLE
 from ft_sync.results import flatten, step_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ft_sync.models import Job, JobEvent, JobId, Plan
+    from ft_sync.planning import Shard
     from ft_sync.ports import JobSource, RunSink
 
 JOBS_A_QUESTION = 100
@@ -58,10 +61,12 @@ class Detail:
     notes: tuple[str, ...] = ()
 
 
-def standings(source: JobSource, sink: RunSink, *, limit: int | None = None) -> Iterator[Standing | Failed]:
+def standings(
+    source: JobSource, sink: RunSink, *, limit: int | None = None, shard: Shard = WHOLE
+) -> Iterator[Standing | Failed]:
     """Yield jobs newest first with what W&B holds of them, a page at a time; one that cannot be read comes early."""
     page: list[Job] = []
-    for job in source.jobs(limit=limit):
+    for job in islice(shard.part(source.jobs(limit=limit if shard == WHOLE else None)), limit):
         if isinstance(job, Failed):
             yield job
             continue

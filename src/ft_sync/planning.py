@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ft_sync.datasets import TABLE_ROWS
 from ft_sync.errors import AuthError, Forbidden, FtSyncError
@@ -13,21 +15,57 @@ from ft_sync.models import Failed, Job, JobId, Plan
 from ft_sync.plan import Rule, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ft_sync.ports import JobSource, RunSink
 
+
+Listed = TypeVar("Listed", bound=Job | Failed)
+"""What a listing has: jobs, and those that cannot be read."""
 
 JOBS_A_PAGE = 100
 """Of the listing: what one request brings."""
 
 
 @dataclass(frozen=True, slots=True)
+class Shard:
+    """The `index`-th of `number` parts of all jobs, counted from 1: each job is in one, the same for ever."""
+
+    index: int = 1
+    number: int = 1
+
+    def holds(self, job_id: JobId) -> bool:
+        """Whether the job is in this part; its id alone decides, so that no two processes need to agree."""
+        digest = hashlib.sha256(job_id.encode("utf-8", "surrogatepass")).digest()
+        return int.from_bytes(digest) % self.number == self.index - 1
+
+    def part(self, jobs: Iterable[Listed]) -> Iterator[Listed]:
+        """Yield those of some jobs that are in this part."""
+        return (one for one in jobs if self.holds(one.job_id if isinstance(one, Failed) else one.id))
+
+
+WHOLE = Shard()
+
+
+def shard(text: str) -> Shard:
+    """Read `I/N`, as `1/4`.
+
+    Raises:
+        ValueError: It is no such thing, or there is no I-th of N parts.
+    """
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError("should be I/N for the I-th of N parts, such as 1/4 to 4/4")
+    return Shard(int(match[1]), int(match[2]))
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
-    """Which jobs: those with `job_ids`; or else the `last` newest; or else all."""
+    """Which jobs: those with `job_ids`; or else the `last` newest; or else all; of these, those in the `shard`."""
 
     job_ids: tuple[JobId, ...] = ()
     last: int | None = None
+    shard: Shard = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +107,8 @@ def preview(source: JobSource, sink: RunSink, selection: Selection, rule: Rule) 
 def selected(source: JobSource, selection: Selection) -> tuple[list[Job], tuple[Failed, ...]]:
     """Return the selected jobs, oldest first or as they are named, and those that could not be had."""
     if selection.job_ids:
-        return _named(source, selection.job_ids)
-    listed = list(source.jobs(limit=selection.last))[::-1]
+        return _named(source, [job_id for job_id in selection.job_ids if selection.shard.holds(job_id)])
+    listed = list(selection.shard.part(source.jobs(limit=selection.last)))[::-1]
     unreadable = tuple(one for one in listed if isinstance(one, Failed))
     return [one for one in listed if isinstance(one, Job)], unreadable
 
@@ -83,7 +121,7 @@ def plan_all(jobs: Sequence[Job], sink: RunSink, rule: Rule) -> tuple[Plan, ...]
 
 def _listed(source: JobSource, wanted: set[JobId]) -> dict[JobId, Job]:
     """Return those of several jobs that are found in no more pages of the listing than there are jobs."""
-    if len(wanted) == 1:
+    if len(wanted) <= 1:
         return {}
     found: dict[JobId, Job] = {}
     for job in islice(source.jobs(), JOBS_A_PAGE * len(wanted)):

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import platformdirs
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, ValidationError
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ft_sync import redaction
 from ft_sync.errors import ConfigError
+from ft_sync.planning import shard
 from ft_sync.providers import Provider
 
 if TYPE_CHECKING:
@@ -27,6 +29,15 @@ DEFAULT = "default"
 def _environment(*names: str) -> AliasChoices:
     """Name the variables that set a field; the first that is set wins."""
     return AliasChoices(*names)
+
+
+def _a_shard(text: str) -> str:
+    """Return the text, if it names a shard."""
+    try:
+        shard(text)
+    except ValueError as error:
+        raise PydanticCustomError("shard", str(error)) from error
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +138,11 @@ class Settings(BaseSettings):
         None,
         description="whom to ask: `openai` (or whoever speaks like it) or `azure`; without it, whose key is set",
         validation_alias=_environment("FTSYNC_PROVIDER"),
+    )
+    shard: Annotated[str, AfterValidator(_a_shard)] | None = Field(
+        None,
+        description="take only the I-th of N parts of the selected jobs, as `2/8`",
+        validation_alias=_environment("FTSYNC_SHARD"),
     )
     wait: bool = Field(
         default=True, description="wait for unfinished jobs", validation_alias=_environment("FTSYNC_WAIT")

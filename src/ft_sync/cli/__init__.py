@@ -19,13 +19,16 @@ from ft_sync.cli.demo import demo
 from ft_sync.cli.doctor import doctor
 from ft_sync.cli.list import list_jobs
 from ft_sync.cli.report import report
+from ft_sync.cli.schema import schema
 from ft_sync.cli.status import status
 from ft_sync.cli.sync import RESYNC_HELP, sync
 from ft_sync.cli.verify import verify
-from ft_sync.errors import ConfigError, FtSyncError, unexpected
+from ft_sync.errors import ConfigError, FtSyncError, Stopped, unexpected
 
 COMPLETING = "_FTSYNC_COMPLETE"
 """Set by the shell that asks for completions."""
+
+CARRY_ON = "run the same command again to carry on"
 
 app = typer.Typer(
     name="ftsync",
@@ -43,6 +46,7 @@ app.command("report", epilog=exits.EPILOG)(report)
 app.command("archive", epilog=exits.EPILOG)(archive)
 app.command("config", epilog=exits.EPILOG)(config)
 app.command("doctor", epilog=exits.EPILOG)(doctor)
+app.command("schema", epilog=exits.EPILOG)(schema)
 app.command("demo", epilog=exits.EPILOG)(demo)
 
 
@@ -55,8 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     arguments = arguments or ["--help"]
-    # Read from the words as given: they matter also for an error in the words.
-    as_json, debug = "--json" in arguments, "--debug" in arguments
+    debug = "--debug" in arguments
     redaction.learn_environment(os.environ)
     # What the SDK would print is neither redacted nor without control characters; what matters of it is told by us.
     os.environ["WANDB_SILENT"] = "true"
@@ -71,11 +74,11 @@ def run(arguments: Sequence[str]) -> int:
         failure = unexpected(error)
     else:
         if code == exits.INTERRUPTED:
-            render.tell("interrupted; run the same command again to carry on")
+            return _report(Stopped("interrupted", hint=CARRY_ON), arguments)
         return code or exits.DONE
     if debug:
         render.trace(failure)
-    return _report(failure, as_json=as_json)
+    return _report(failure, arguments)
 
 
 def _command() -> TyperGroup:
@@ -106,11 +109,15 @@ def _usage_error(error: typer.TyperException) -> ConfigError:
     return ConfigError(error.format_message(), hint=f"`{command} --help` lists what fits")
 
 
-def _report(error: FtSyncError, *, as_json: bool) -> int:
+def _report(error: FtSyncError, arguments: Sequence[str]) -> int:
     """Say what went wrong, and what to do next."""
     ending = exits.ending(error)
-    if as_json:
-        render.document({"error": exits.described(error)})
+    # Read from the words as given: it matters also for an error in the words.
+    if "--json" in arguments or "--jsonl" in arguments:
+        render.document({"error": exits.described(error)}, as_line="--jsonl" in arguments)
+    if isinstance(error, Stopped):
+        render.tell("; ".join(filter(None, (error.message, error.hint))))
+        return ending.exit_code
     render.tell(f"ftsync: {ending.title}: {error.message}")
     if error.hint:
         render.tell(f"  next: {error.hint}")

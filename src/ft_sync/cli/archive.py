@@ -1,7 +1,6 @@
 """`ftsync archive`: a copy of everything, in a folder that depends on nobody; and whether it is still whole."""
 
 import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ from ft_sync.cli.options import Output
 from ft_sync.errors import ConfigError
 
 if TYPE_CHECKING:
+    from ft_sync.archives import Problem
     from ft_sync.models import ArchiveReport
 
 
@@ -20,12 +20,14 @@ def archive(  # noqa: PLR0913 - one argument for each flag
     *,
     job: options.Jobs = None,
     last: options.Last = None,
+    shard: options.Shard = None,
     check: Annotated[
         bool, typer.Option("--check", help="Read the whole archive again and compare the sums; asks no service.")
     ] = False,
     provider: options.Provider = None,
     concurrency: options.Concurrency = None,
     json: options.Json = False,
+    jsonl: options.Jsonl = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     debug: options.Debug = False,
@@ -37,15 +39,15 @@ def archive(  # noqa: PLR0913 - one argument for each flag
     --last: every job, whatever its status. What is there is not asked for again. In a pipe, tab separated: outcome,
     id, status or reason. Other commands read it with --from-archive.
     """
-    if check and (job or last is not None):
-        raise ConfigError("--check reads the whole archive", hint="leave out --job and --last")
+    if check and (job or last is not None or shard):
+        raise ConfigError("--check reads the whole archive", hint="leave out --job, --last and --shard")
     if job and last is not None:
         raise ConfigError("--job and --last exclude each other", hint="give one of them")
-    output = Output(json, quiet, verbose, debug, not no_color)
+    output = Output(json, quiet, verbose, debug, not no_color, jsonl)
     if check:
         raise typer.Exit(_check(folder, output))
     ids = options.job_ids(job) if job else None
-    given = {"num_fine_tunes": last, "provider": provider, "concurrency": concurrency}
+    given = {"num_fine_tunes": last, "shard": shard, "provider": provider, "concurrency": concurrency}
     raise typer.Exit(_show(_carry_out(folder, ids, given, output), folder, output))
 
 
@@ -64,16 +66,20 @@ def _check(folder: Path, output: Output) -> int:
     from ft_sync.archives import Archive  # noqa: PLC0415 - as above
     from ft_sync.cli import documents  # noqa: PLC0415 - as above
 
-    problems = list(Archive(folder).check())
-    if output.json:
-        render.document(documents.of_check(str(folder), problems))
+    problems: list[Problem] = []
+    for problem in Archive(folder).check():
+        problems.append(problem)
+        if output.jsonl:
+            render.line("problem", documents.of_problem(problem))
+    if output.is_json:
+        render.document(documents.of_check(str(folder), problems), as_line=output.jsonl)
     elif output.quiet:
         render.lines([path] for path, _ in problems)
     elif problems and render.is_screen(sys.stdout):
         render.table(("path", "problem"), problems, folds=0, color=output.color)
     else:
         render.lines(problems)
-    if not output.quiet:
+    if output.tells:
         render.tell(f"{len(problems)} problems" if problems else "everything is as it was stored")
         if problems:
             render.tell("  next: remove what is damaged or unknown, then the same command without --check")
@@ -88,19 +94,19 @@ def _show(report: "ArchiveReport", folder: Path, output: Output) -> int:
     rows: list[tuple[str, str, str | None]] = [("archived", archived.job_id, archived.status) for archived in news]
     rows += [("failed", failed.job_id, failed.error.message) for failed in report.failed]
     rows += [("lost", lost.id, f"{lost.kind}: {lost.reason}") for lost in report.lost]
-    if output.json:
-        render.document(documents.of_archive(report, str(folder)))
+    if output.is_json:
+        render.document(documents.of_archive(report, str(folder)), as_line=output.jsonl)
     elif output.quiet:
         render.lines([archived.job_id] for archived in news)
     elif not render.is_screen(sys.stdout):
         render.lines(rows)
     elif rows:
         render.table(("outcome", "id", "status or reason"), rows, folds=2, color=output.color)
-    if not output.quiet:
+    if output.tells:
         _summarize(report, len(news), folder)
     if output.debug:
         for failed in report.failed:
-            traceback.print_exception(failed.error)
+            render.trace(failed.error)
     return exits.of_archive(report)
 
 

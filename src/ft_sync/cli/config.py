@@ -1,11 +1,14 @@
 """`ftsync config`: the settings in effect, and where each comes from; keys are no settings, so none is shown."""
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ft_sync.cli import options, render
+
+if TYPE_CHECKING:
+    from ft_sync.cli import shapes
 
 
 def config(
@@ -27,7 +30,11 @@ def config(
     if path:
         files = [(str(file), file.path.is_file()) for file in settings.config_files()]
         if json:
-            render.document({"command": "config", "files": [{"file": name, "exists": found} for name, found in files]})
+            looked_at: shapes.SettingsFiles = {
+                "command": "config",
+                "files": [{"file": name, "exists": found} for name, found in files],
+            }
+            render.document(looked_at)
             return
         rows = [(name, "read" if found else "not there") for name, found in files]
         if render.is_screen(sys.stdout):
@@ -38,8 +45,11 @@ def config(
     values = settings.load({}).model_dump(mode="json")
     origins = settings.origins()
     if json:
-        effective = {name: {"value": value, "from": origins[name]} for name, value in values.items()}
-        render.document({"command": "config", "settings": effective})
+        effective: shapes.Settings = {
+            "command": "config",
+            "settings": {name: {"value": value, "from": origins[name]} for name, value in values.items()},
+        }
+        render.document(effective)
     elif render.is_screen(sys.stdout):
         shown = [(name, _written(value), origins[name]) for name, value in values.items()]
         render.table(("setting", "value", "from"), shown, folds=2, color=False)

@@ -39,6 +39,7 @@ def demo(  # noqa: PLR0913 - one argument for each flag
     project: options.Project = None,
     entity: options.Entity = None,
     json: options.Json = False,
+    jsonl: options.Jsonl = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     debug: options.Debug = False,
@@ -50,6 +51,10 @@ def demo(  # noqa: PLR0913 - one argument for each flag
     """
     if dialect != "openai" and not serve:
         raise ConfigError("--dialect without --serve", hint=f"ftsync demo --serve --dialect {dialect}")
+    output = Output(json, quiet, verbose, debug, not no_color, jsonl)
+    if serve and output.is_json:
+        hint = "leave out --json: what it prints is for a shell"
+        raise ConfigError("--serve has no JSON", hint=hint)
     with _sandbox(port, dialect) as sandbox:
         if serve:
             _serve(sandbox)
@@ -65,10 +70,9 @@ def demo(  # noqa: PLR0913 - one argument for each flag
             "timeout": TIMEOUT,
             "mode": "online" if online else "offline",
         }
-        output = Output(json, quiet, verbose, debug, not no_color)
         report = carry_out(arguments, output, remembers=False)
     code = show(report, "demo", output)
-    if not quiet and report.synced:
+    if output.tells and report.synced:
         _explain(report, online=online)
     raise typer.Exit(code)
 

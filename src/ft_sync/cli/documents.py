@@ -1,36 +1,39 @@
-"""The JSON documents: what other programs may rely on; pure."""
+"""Makes the JSON documents and the lines of a journal: what other programs may rely on, as shapes.py says; pure."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any, get_args
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+from ft_sync import events
 from ft_sync.cli import exits
 from ft_sync.cli.render import moment, seconds
 from ft_sync.compare import Differs, Digest, Identical, Missing, Unreadable
-from ft_sync.diagnosis import State
 from ft_sync.models import Archived, Failed, Skip, Skipped, Synced, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ft_sync.archives import Problem
+    from ft_sync.cli import shapes
     from ft_sync.compare import Difference, Verdict, Verification
     from ft_sync.diagnosis import Check
+    from ft_sync.errors import FtSyncError
+    from ft_sync.events import Event
     from ft_sync.models import ArchiveOutcome, ArchiveReport, JobOutcome, Plan, SyncReport
     from ft_sync.overview import Detail, Standing
     from ft_sync.planning import Preview
     from ft_sync.reporting import ProjectReport
 
 
-VERDICTS = ("identical", "differs", "missing", "unreadable", "skipped")
-
-
-def of_report(report: SyncReport, command: str) -> dict[str, Any]:
+def of_report(report: SyncReport, command: str) -> shapes.SyncReport:
     """Return what a sync did."""
     return {
-        "command": command,
-        "outcomes": [_outcome(outcome) for outcome in report.outcomes],
+        "command": cast("Literal['sync', 'resync', 'demo']", command),
+        "dry_run": False,
+        "outcomes": [of_outcome(outcome) for outcome in report.outcomes],
         "counts": {
             "synced": len(report.synced),
             "skipped": len(report.skipped),
@@ -42,17 +45,24 @@ def of_report(report: SyncReport, command: str) -> dict[str, Any]:
     }
 
 
-def of_verification(verification: Verification) -> dict[str, Any]:
+def of_verification(verification: Verification) -> shapes.Verification:
     """Return what came of a verification."""
+    counts = verification.counts
     return {
         "command": "verify",
         "verdicts": [_verdict(verdict) for verdict in verification.verdicts],
-        "counts": {kind: verification.counts.get(kind, 0) for kind in VERDICTS},
+        "counts": {
+            "identical": counts.get("identical", 0),
+            "differs": counts.get("differs", 0),
+            "missing": counts.get("missing", 0),
+            "unreadable": counts.get("unreadable", 0),
+            "skipped": counts.get("skipped", 0),
+        },
         "exit_code": exits.of_verification(verification),
     }
 
 
-def of_project_report(report: ProjectReport) -> dict[str, Any]:
+def of_project_report(report: ProjectReport) -> shapes.ProjectReport:
     """Return where a report is, and what it is about."""
     return {
         "command": "report",
@@ -65,10 +75,11 @@ def of_project_report(report: ProjectReport) -> dict[str, Any]:
     }
 
 
-def of_archive(report: ArchiveReport, folder: str) -> dict[str, Any]:
+def of_archive(report: ArchiveReport, folder: str) -> shapes.ArchiveReport:
     """Return what an archiving did."""
     return {
         "command": "archive",
+        "check": False,
         "folder": folder,
         "outcomes": [_stored(outcome) for outcome in report.outcomes],
         "counts": {"archived": len(report.archived), "failed": len(report.failed), "lost": len(report.lost)},
@@ -76,58 +87,71 @@ def of_archive(report: ArchiveReport, folder: str) -> dict[str, Any]:
     }
 
 
-def of_check(folder: str, problems: Sequence[Problem]) -> dict[str, Any]:
+def of_check(folder: str, problems: Sequence[Problem]) -> shapes.ArchiveCheck:
     """Return what is wrong with an archive."""
     return {
         "command": "archive",
         "check": True,
         "folder": folder,
-        "problems": [{"path": path, "problem": problem} for path, problem in problems],
+        "problems": [of_problem(problem) for problem in problems],
         "exit_code": exits.INCOMPLETE if problems else exits.DONE,
     }
 
 
-def of_preview(preview: Preview, command: str, exit_code: int) -> dict[str, Any]:
+def of_problem(problem: Problem) -> shapes.Problem:
+    """Return what is wrong with one path of an archive."""
+    path, what = problem
+    return {"path": path, "problem": what}
+
+
+def of_preview(preview: Preview, command: str, exit_code: int) -> shapes.SyncPreview:
     """Return what a sync would do."""
     return {
-        "command": command,
+        "command": cast("Literal['sync', 'resync']", command),
         "dry_run": True,
         "plans": [_planned(plan) for plan in preview.plans],
-        "unreadable": [_outcome(failed) for failed in preview.unreadable],
+        "unreadable": [of_outcome(failed) for failed in preview.unreadable],
         "counts": dict(Counter(action(plan) for plan in preview.plans)),
         "exit_code": exit_code,
     }
 
 
-def of_standings(standings: Iterable[Standing], failures: Iterable[Failed] = ()) -> dict[str, Any]:
+def of_standings(standings: Iterable[Standing], failures: Sequence[Failed] = ()) -> shapes.JobList:
     """Return a listing, and what could not be read of it."""
     return {
         "command": "list",
-        "jobs": [_standing(standing) for standing in standings],
-        "failed": [_outcome(failed) for failed in failures],
+        "jobs": [of_standing(standing) for standing in standings],
+        "failed": [of_outcome(failed) for failed in failures],
+        "exit_code": exits.INCOMPLETE if failures else exits.DONE,
     }
 
 
-def of_counts(statuses: Counter[str], syncs: Counter[str], failures: Iterable[Failed] = ()) -> dict[str, Any]:
+def of_counts(
+    statuses: Counter[str], syncs: Counter[str], failures: Iterable[Failed] = (), exit_code: int = exits.DONE
+) -> shapes.JobCounts:
     """Return how many jobs there are of each kind, and those that could not be read."""
     return {
         "command": "status",
-        "failed": [_outcome(failed) for failed in failures],
         "jobs": statuses.total(),
         "counts": {"status": dict(statuses), "sync": dict(syncs)},
+        "failed": [of_outcome(failed) for failed in failures],
+        "exit_code": exit_code,
     }
 
 
-def of_details(details: Iterable[tuple[Detail, float | None]], failures: Iterable[Failed]) -> dict[str, Any]:
+def of_details(
+    details: Iterable[tuple[Detail, float | None]], failures: Iterable[Failed], exit_code: int = exits.DONE
+) -> shapes.JobsInDepth:
     """Return jobs in depth, each with the seconds that it still takes, and those that could not be had."""
     return {
         "command": "status",
-        "jobs": [_detail(detail, left) for detail, left in details],
-        "failed": [_outcome(failed) for failed in failures],
+        "jobs": [of_detail(detail, left) for detail, left in details],
+        "failed": [of_outcome(failed) for failed in failures],
+        "exit_code": exit_code,
     }
 
 
-def of_diagnosis(checks: Sequence[Check]) -> dict[str, Any]:
+def of_diagnosis(checks: Sequence[Check]) -> shapes.Diagnosis:
     """Return what came of each check."""
     counts = Counter(check.state for check in checks)
     return {
@@ -136,49 +160,86 @@ def of_diagnosis(checks: Sequence[Check]) -> dict[str, Any]:
             {"check": check.name, "state": check.state, "message": check.message, "hint": check.hint}
             for check in checks
         ],
-        "counts": {state: counts[state] for state in get_args(State)},
+        "counts": {
+            "ok": counts["ok"],
+            "warning": counts["warning"],
+            "failed": counts["failed"],
+            "skipped": counts["skipped"],
+        },
         "exit_code": exits.of_diagnosis(checks),
     }
 
 
-def action(plan: Plan) -> str:
+def of_end(command: Literal["list", "status"], jobs: int, failed: int, exit_code: int) -> shapes.End:
+    """Return the last line of a listing."""
+    return {"command": command, "jobs": jobs, "failed": failed, "exit_code": exit_code}
+
+
+def of_failure(error: FtSyncError) -> shapes.Failure:
+    """Return why a command could not be carried out."""
+    return {"error": exits.described(error)}
+
+
+def of_event(event: Event) -> Mapping[str, object]:
+    """Return the fields of the line that tells of an event."""
+    match event:
+        case events.Planned(plans):
+            return {"plans": [_planned(plan) for plan in plans]}
+        case events.Started(plan):
+            return _planned(plan)
+        case events.Waiting(job, step, total, metrics):
+            known = dict(metrics or {})
+            return {"job_id": job.id, "status": job.status, "step": step, "total_steps": total, "metrics": known}
+        case events.Settled(outcome):
+            return of_outcome(outcome)
+        case events.Verified(verdict):
+            return _verdict(verdict)
+        case events.JobArchived(stored):
+            return _stored(stored)
+        case _:
+            return {field.name: getattr(event, field.name) for field in fields(event)}
+
+
+def action(plan: Plan) -> shapes.Action:
     """Name what is to be done: create, extend, enrich, replace, wait or skip."""
-    return type(plan).__name__.lower()
+    return cast("shapes.Action", type(plan).__name__.lower())
 
 
-def _outcome(outcome: JobOutcome) -> dict[str, Any]:
-    fields: dict[str, Any] = {
+def of_outcome(outcome: JobOutcome) -> shapes.Outcome:
+    """Return what became of a job."""
+    nothing: shapes.Outcome = {
         "job_id": outcome.job_id,
-        "outcome": type(outcome).__name__.lower(),
+        "outcome": "failed",
         "status": None,
         "run_id": None,
         "url": None,
         "rows": None,
-        "reason": None,
+        "reason": "",
         "notes": [],
         "error": None,
     }
     match outcome:
-        case Synced():
-            fields |= {
-                "status": outcome.status,
-                "run_id": outcome.run_id,
-                "url": outcome.url,
-                "rows": outcome.rows,
-                "reason": outcome.reason,
-                "notes": list(outcome.notes),
+        case Synced(_, status, run_id, rows, reason, url, notes):
+            return {
+                **nothing,
+                "outcome": "synced",
+                "status": status,
+                "run_id": run_id,
+                "url": url,
+                "rows": rows,
+                "reason": reason,
+                "notes": list(notes),
             }
-        case Skipped():
-            fields |= {"status": outcome.status, "url": outcome.url, "reason": outcome.reason}
-        case Failed():
-            fields |= {"reason": outcome.error.message, "error": exits.described(outcome.error)}
-    return fields
+        case Skipped(_, reason, status, url):
+            return {**nothing, "outcome": "skipped", "status": status, "url": url, "reason": reason}
+        case Failed(_, error):
+            return {**nothing, "reason": error.message, "error": exits.described(error)}
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
-    fields: dict[str, Any] = {
+def _verdict(verdict: Verdict) -> shapes.Verdict:
+    nothing: shapes.Verdict = {
         "job_id": verdict.job_id,
-        "verdict": type(verdict).__name__.lower(),
+        "verdict": "identical",
         "run_id": None,
         "url": None,
         "differences": [],
@@ -189,21 +250,22 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "error": None,
     }
     match verdict:
-        case Identical():
-            fields |= {"run_id": verdict.run_id, "url": verdict.url, "notes": list(verdict.notes)}
-        case Differs():
-            fields |= {"run_id": verdict.run_id, "url": verdict.url, "notes": list(verdict.notes)}
-            fields |= {"differences": [_difference(one) for one in verdict.differences], "lost": list(verdict.lost)}
-        case Missing():
-            fields |= {"reason": verdict.reason, "notes": list(verdict.notes)}
-        case Unreadable(error=error):
-            fields |= {"side": verdict.side, "reason": error.message, "error": exits.described(error)}
-        case Skipped():
-            fields |= {"url": verdict.url, "reason": verdict.reason}
-    return fields
+        case Identical(_, run_id, url, notes):
+            return {**nothing, "run_id": run_id, "url": url, "notes": list(notes)}
+        case Differs(_, run_id, found, url, notes, lost):
+            known: shapes.Verdict = {**nothing, "run_id": run_id, "url": url, "notes": list(notes)}
+            differences = [_difference(one) for one in found]
+            return {**known, "verdict": "differs", "differences": differences, "lost": list(lost)}
+        case Missing(_, reason, notes):
+            return {**nothing, "verdict": "missing", "reason": reason, "notes": list(notes)}
+        case Unreadable(_, side, error):
+            described = exits.described(error)
+            return {**nothing, "verdict": "unreadable", "side": side, "reason": error.message, "error": described}
+        case Skipped(_, reason, _, url):
+            return {**nothing, "verdict": "skipped", "url": url, "reason": reason}
 
 
-def _difference(one: Difference) -> dict[str, Any]:
+def _difference(one: Difference) -> shapes.Difference:
     return {"item": one.item, "expected": _plain(one.expected), "found": _plain(one.found)}
 
 
@@ -214,6 +276,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
             return {"bytes": value.size, "md5": value.md5}
         case list():
             return [_plain(entry) for entry in value]
+        case float() if not math.isfinite(value):
+            return str(value)  # JSON has no such numbers
         case None | bool() | int() | float() | str():
             return value
         case _ if hasattr(value, "items"):
@@ -222,17 +286,29 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
             return str(value)
 
 
-def _stored(outcome: ArchiveOutcome) -> dict[str, Any]:
-    fields: dict[str, Any] = {"job_id": outcome.job_id, "outcome": type(outcome).__name__.lower()}
+def _stored(outcome: ArchiveOutcome) -> shapes.Stored:
     match outcome:
-        case Archived():
-            lost = [{"kind": lost.kind, "id": lost.id, "reason": lost.reason} for lost in outcome.lost]
-            return fields | {"status": outcome.status, "is_news": outcome.is_news, "lost": lost, "error": None}
-        case Failed():
-            return fields | {"status": None, "is_news": False, "lost": [], "error": exits.described(outcome.error)}
+        case Archived(job_id, status, is_news, lost):
+            return {
+                "job_id": job_id,
+                "outcome": "archived",
+                "status": status,
+                "is_news": is_news,
+                "lost": [{"kind": one.kind, "id": one.id, "reason": one.reason} for one in lost],
+                "error": None,
+            }
+        case Failed(job_id, error):
+            return {
+                "job_id": job_id,
+                "outcome": "failed",
+                "status": None,
+                "is_news": False,
+                "lost": [],
+                "error": exits.described(error),
+            }
 
 
-def _planned(plan: Plan) -> dict[str, Any]:
+def _planned(plan: Plan) -> shapes.Plan:
     return {
         "job_id": plan.job.id,
         "action": action(plan),
@@ -243,7 +319,8 @@ def _planned(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _standing(standing: Standing) -> dict[str, Any]:
+def of_standing(standing: Standing) -> shapes.Job:
+    """Return a job of a listing."""
     job, run, plan = standing.job, standing.run, standing.plan
     return {
         "job_id": job.id,
@@ -255,18 +332,19 @@ def _standing(standing: Standing) -> dict[str, Any]:
         "finished_at": moment(job.finished_at),
         "duration_seconds": seconds(job.duration),
         "trained_tokens": job.trained_tokens,
-        "sync": str(standing.sync),
+        "sync": standing.sync.value,
         "run_id": run.run_id if run else None,
         "url": run.url if run else None,
         "plan": {"action": action(plan), "reason": plan.reason} if plan else None,
     }
 
 
-def _detail(detail: Detail, left: float | None) -> dict[str, Any]:
+def of_detail(detail: Detail, left: float | None) -> shapes.JobInDepth:
+    """Return a job in depth, with the seconds that it still takes."""
     job = detail.standing.job
     error = job.error
     return {
-        **_standing(detail.standing),
+        **of_standing(detail.standing),
         "progress": {
             "step": detail.step,
             "total_steps": detail.total_steps,

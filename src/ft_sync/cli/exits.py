@@ -10,6 +10,7 @@ from ft_sync import errors
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ft_sync.cli import shapes
     from ft_sync.compare import Verification
     from ft_sync.diagnosis import Check
     from ft_sync.errors import FtSyncError
@@ -75,7 +76,7 @@ def ending(error: FtSyncError) -> Ending:
     return next(ENDINGS[kind] for kind in type(error).__mro__ if kind in ENDINGS)
 
 
-def described(error: FtSyncError) -> dict[str, str | int | None]:
+def described(error: FtSyncError) -> shapes.Error:
     """Return the error as it stands in JSON documents."""
     end = ending(error)
     return {

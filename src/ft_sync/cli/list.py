@@ -13,7 +13,7 @@ from ft_sync.errors import ConfigError, NotLoggedIn
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from ft_sync.models import Failed
+    from ft_sync.models import Failed, Job
     from ft_sync.overview import Standing
 
 LIMIT = 20
@@ -35,12 +35,14 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
     unsynced: Annotated[
         bool, typer.Option("--unsynced", help="Only succeeded jobs that W&B does not hold completely.")
     ] = False,
+    shard: options.Shard = None,
     provider: options.Provider = None,
     from_archive: options.FromArchive = None,
     project: options.Project = None,
     entity: options.Entity = None,
     offline: options.Offline = False,
     json: options.Json = False,
+    jsonl: options.Jsonl = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     debug: options.Debug = False,
@@ -60,25 +62,41 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
     filtered = bool(status or unsynced)
     # One more than is shown tells whether there are more.
     wanted = None if shown is None else shown + 1
-    output = Output(json, quiet, verbose, debug, not no_color)
+    output = Output(json, quiet, verbose, debug, not no_color, jsonl)
     where: dict[str, Any] = {
         "project": project,
         "entity": entity,
         "mode": "offline" if offline else None,
+        "shard": shard,
         "provider": provider,
         "from_archive": from_archive,
     }
     standings = api.list_jobs(None if filtered else wanted, **where, observer=progress.lines(output))
     failures: list[Failed] = []
-    found = list(islice(_chosen(standings, status or (), failures, unsynced=unsynced), wanted))
-    seen.remember((standing.job for standing in found), where)
-    _show(found[:shown], failures, output)
-    if shown is not None and len(found) > shown and not quiet:
-        render.tell(f"the newest {shown}; --all shows every job")
+    listed: list[Job] = []
+    chosen = _chosen(_noting(standings, listed), status or (), failures, unsynced=unsynced)
+    if jsonl:
+        _stream(islice(chosen, shown), failures)
+    else:
+        found = list(islice(chosen, wanted))
+        _show(found[:shown], failures, output)
+        if shown is not None and len(found) > shown and not quiet:
+            render.tell(f"the newest {shown}; --all shows every job")
+    seen.remember(listed, where)
     for failed in failures:
         render.tell(f"{failed.job_id}: {failed.error.message}")
     if failures:
         raise typer.Exit(exits.INCOMPLETE)
+
+
+def _noting(standings: "Iterable[Standing | Failed]", jobs: "list[Job]") -> "Iterator[Standing | Failed]":
+    """Yield the same, and note which jobs there are."""
+    from ft_sync.models import Failed  # noqa: PLC0415 - as above
+
+    for standing in standings:
+        if not isinstance(standing, Failed):
+            jobs.append(standing.job)
+        yield standing
 
 
 def _chosen(
@@ -101,6 +119,20 @@ def _chosen(
         if unsynced and (standing.job.status != SUCCEEDED or standing.sync is SyncState.COMPLETE):
             continue
         yield standing
+
+
+def _stream(standings: "Iterable[Standing]", failures: "list[Failed]") -> None:
+    """Write a line for each job as it comes, as long as there is a reader."""
+    from ft_sync.cli import documents  # noqa: PLC0415 - as above
+
+    jobs = 0
+    for standing in standings:
+        if not render.line("job", documents.of_standing(standing)):
+            return
+        jobs += 1
+    for failed in failures:
+        render.line("failed", documents.of_outcome(failed))
+    render.line("end", documents.of_end("list", jobs, len(failures), exits.INCOMPLETE if failures else exits.DONE))
 
 
 def _show(standings: "list[Standing]", failures: "list[Failed]", output: Output) -> None:

@@ -4,8 +4,9 @@ import json
 import re
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -37,6 +38,15 @@ Jobs = Annotated[
     ),
 ]
 Last = Annotated[int | None, typer.Option(min=1, metavar="N", help="The N newest jobs.", show_default=False)]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Of these jobs only the I-th of N parts, such as 2/8; the ids decide (env FTSYNC_SHARD).",
+        show_default=False,
+    ),
+]
 Provider = Annotated[
     Literal["openai", "azure"] | None,
     typer.Option(
@@ -207,6 +217,10 @@ Init = Annotated[
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=OUTPUT_PANEL)]
+Jsonl = Annotated[
+    bool,
+    typer.Option("--jsonl", help="One JSON object a line on stdout, as things happen.", rich_help_panel=OUTPUT_PANEL),
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Ids alone on stdout, no progress.", rich_help_panel=OUTPUT_PANEL)
 ]
@@ -217,7 +231,8 @@ NoColor = Annotated[
 ]
 
 
-class Output(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Output:
     """How to say things; the same flags on every command."""
 
     json: bool = False
@@ -225,17 +240,42 @@ class Output(NamedTuple):
     verbose: bool = False
     debug: bool = False
     color: bool = True
+    jsonl: bool = False
+
+    def __post_init__(self) -> None:
+        if self.json and self.jsonl:
+            raise ConfigError("--json and --jsonl exclude each other", hint="give one of them")
+
+    @property
+    def is_json(self) -> bool:
+        """Whether a program reads stdout, as one document or line by line."""
+        return self.json or self.jsonl
+
+    @property
+    def tells(self) -> bool:
+        """Whether stderr is to say more than errors."""
+        return not (self.quiet or self.jsonl)
 
 
 def job_ids(given: Iterable[str]) -> list[str]:
     """Return the named jobs, each once; `-` stands for those on stdin, one a line."""
     ids: dict[str, None] = {}
     for value in given:
-        named = [line.strip() for line in sys.stdin] if value == "-" else [value.strip()]
+        named = _texts(sys.stdin or () if value == "-" else [value])  # None if closed by whoever started us
         if value != "-" and not named[0]:
             raise ConfigError("--job: the id is empty", hint="`ftsync list -q` prints the ids of your jobs")
         ids |= dict.fromkeys(job_id for job_id in named if job_id)
     return list(ids)
+
+
+def _texts(given: Iterable[str]) -> list[str]:
+    """Return what is given without space around it, if it is text and no bytes of something else."""
+    try:
+        texts = [text.strip() for text in given]
+        "".join(texts).encode()
+    except UnicodeError as error:
+        raise ConfigError(f"an id is no UTF-8 text: {error}", hint="`ftsync list -q` prints ids, one a line") from error
+    return texts
 
 
 def init_arguments(given: Iterable[str], *, offline: bool) -> dict[str, Any]:

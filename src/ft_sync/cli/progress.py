@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
 
+from ft_sync.cli import journal
 from ft_sync.cli.render import console, figures, is_screen, safe, tell
 from ft_sync.compare import Unreadable
 from ft_sync.events import (
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 @contextmanager
 def watching(output: Output) -> Iterator[Observer]:
     """Give the observer that fits stderr and the user's wish."""
-    if output.quiet:
-        yield _silent
+    if output.quiet or output.jsonl:
+        yield lines(output)
         return
     screen = console(sys.stderr, color=output.color)
     # A dumb terminal cannot move its cursor.
@@ -54,6 +55,8 @@ def watching(output: Output) -> Iterator[Observer]:
 
 def lines(output: Output) -> Observer:
     """Give the observer for what takes but a moment."""
+    if output.jsonl:
+        return journal.write
     return _silent if output.quiet else _Lines(verbose=output.verbose)
 
 

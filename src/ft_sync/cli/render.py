@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 import unicodedata
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from rich.console import Console
+
+SCHEMA = 1
+"""Raised when a field of a document or a line changes its meaning; new fields may appear at any time."""
 
 NOTHING = "-"
 """What stands for an absent value, so that columns keep their places."""
@@ -49,14 +53,29 @@ def _escaped(char: str) -> str:
     return f"\\x{number:02x}" if number <= 0xFF else f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"  # noqa: PLR2004
 
 
-def emit(text: str) -> None:
-    """Write data to stdout; a reader that has gone (`| head`) is nobody to tell, and no failure."""
+def emit(text: str) -> bool:
+    """Write data to stdout, at once; a reader that has gone (`| head`) is nobody to tell, and no failure.
+
+    Returns:
+        Whether there was a reader.
+    """
+    return _write(sys.stdout, text)
+
+
+def _write(stream: TextIO | None, text: str) -> bool:
+    if stream is None:  # closed by whoever started us
+        return False
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
+        stream.write(text)
+        stream.flush()
+    except OSError as error:
         # What is still buffered would fail again when the interpreter flushes it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise
+        return False
+    return True
 
 
 def lines(rows: Iterable[Sequence[object]]) -> None:
@@ -64,15 +83,27 @@ def lines(rows: Iterable[Sequence[object]]) -> None:
     emit("".join("\t".join(NOTHING if cell is None else safe(cell) for cell in row) + "\n" for row in rows))
 
 
-def document(content: dict[str, Any]) -> None:
-    """Write one JSON document; all but ASCII is escaped, so it is safe in a terminal, too."""
-    emit(json.dumps({"schema": 1, **redacted(content)}, indent=2) + "\n")
+def document(content: Mapping[str, Any], *, as_line: bool = False) -> None:
+    """Write one JSON document, or the same as the last line of a journal.
+
+    All but ASCII is escaped, so it is safe in a terminal, too.
+    """
+    if as_line:
+        line("error" if "error" in content else "report", content)
+    else:
+        emit(json.dumps({"schema": SCHEMA, **redacted({**content})}, indent=2) + "\n")
+
+
+def line(event: str, content: Mapping[str, Any]) -> bool:
+    """Write one line of a journal: a JSON object, which tells when it was written; return whether somebody reads it."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return emit(json.dumps({"schema": SCHEMA, "event": event, "time": now, **redacted({**content})}) + "\n")
 
 
 def tell(text: str = "") -> None:
-    """Say something to the person who watches, on stderr, in one line."""
-    sys.stderr.write(f"{safe(text)}\n")
-    sys.stderr.flush()
+    """Say something to the person who watches, on stderr, in one line; that it cannot be said stops no work."""
+    with suppress(OSError):
+        _write(sys.stderr, f"{safe(text)}\n")
 
 
 def trace(error: BaseException) -> None:
@@ -131,9 +162,9 @@ def console(stream: TextIO, *, color: bool) -> Console:
     return Console(file=stream, markup=False, emoji=False, highlight=False, no_color=None if color else True)
 
 
-def is_screen(stream: TextIO) -> bool:
+def is_screen(stream: TextIO | None) -> bool:
     """Whether somebody looks at this stream in a terminal."""
-    return stream.isatty()
+    return stream is not None and stream.isatty()
 
 
 def place(url: str | None) -> str | None:

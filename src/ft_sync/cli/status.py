@@ -11,7 +11,7 @@ from ft_sync.cli import exits, options, render, suggestions
 from ft_sync.cli.options import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ft_sync.models import Failed
     from ft_sync.overview import Detail, Standing
@@ -33,12 +33,14 @@ def status(  # noqa: PLR0913 - one argument for each flag
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help=f"Exit {exits.STILL_RUNNING} if a shown job is unfinished.")
     ] = False,
+    shard: options.Shard = None,
     provider: options.Provider = None,
     from_archive: options.FromArchive = None,
     project: options.Project = None,
     entity: options.Entity = None,
     offline: options.Offline = False,
     json: options.Json = False,
+    jsonl: options.Jsonl = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     debug: options.Debug = False,
@@ -52,39 +54,62 @@ def status(  # noqa: PLR0913 - one argument for each flag
     from ft_sync.cli import progress, seen  # noqa: PLC0415 - as above
     from ft_sync.models import Failed  # noqa: PLC0415 - as above
 
-    output = Output(json, quiet, verbose, debug, not no_color)
+    output = Output(json, quiet, verbose, debug, not no_color, jsonl)
     where: dict[str, Any] = {
         "project": project,
         "entity": entity,
         "mode": "offline" if offline else None,
+        "shard": shard,
         "provider": provider,
         "from_archive": from_archive,
         "observer": progress.lines(output),
     }
     failures: list[Failed] = []
     if job:
-        found = list(api.job_details(options.job_ids(job), **where))
+        found = list(_told(api.job_details(options.job_ids(job), **where), output))
         failures = [one for one in found if isinstance(one, Failed)]
         details = [one for one in found if not isinstance(one, Failed)]
         if failures and not details:
             raise failures[0].error
         standings = [detail.standing for detail in details]
-        _show_details(details, failures, output)
-        if not quiet:
+        code = _exit_code(standings, failures, asked=exit_code)
+        _show_details(details, failures, output, code)
+        if output.tells:
             for note in dict.fromkeys(note for detail in details for note in detail.notes):
                 render.tell(f"note: {note}")
     else:
         listed = list(api.list_jobs(**where))
         failures = [one for one in listed if isinstance(one, Failed)]
         standings = [one for one in listed if not isinstance(one, Failed)]
-        _show_counts(standings, failures, output)
+        code = _exit_code(standings, failures, asked=exit_code)
+        _show_counts(standings, failures, output, code)
     seen.remember((standing.job for standing in standings), where)
     for failed in failures:
         render.tell(f"{failed.job_id}: {failed.error.message}")
+    raise typer.Exit(code)
+
+
+def _exit_code(standings: "list[Standing]", failures: "list[Failed]", *, asked: bool) -> int:
+    """Return the exit code; whether jobs are finished is told only if asked."""
     if failures:
-        raise typer.Exit(exits.INCOMPLETE)
-    if exit_code and not all(standing.job.is_finished for standing in standings):
-        raise typer.Exit(exits.STILL_RUNNING)
+        return exits.INCOMPLETE
+    is_unfinished = asked and not all(standing.job.is_finished for standing in standings)
+    return exits.STILL_RUNNING if is_unfinished else exits.DONE
+
+
+def _told(found: "Iterable[Detail | Failed]", output: Output) -> "Iterator[Detail | Failed]":
+    """Yield the same; line by line each is written as it comes."""
+    from ft_sync.cli import documents  # noqa: PLC0415 - as above
+    from ft_sync.models import Failed  # noqa: PLC0415 - as above
+
+    for one in found:
+        yield one
+        if not output.jsonl:
+            continue
+        if isinstance(one, Failed):
+            render.line("failed", documents.of_outcome(one))
+        else:
+            render.line("job", documents.of_detail(one, seconds_left(one, time.time())))
 
 
 def seconds_left(detail: "Detail", now: float) -> float | None:
@@ -112,13 +137,15 @@ def seconds_left(detail: "Detail", now: float) -> float | None:
     return max(0.0, last_time + rate * (detail.total_steps - last_step) - now)
 
 
-def _show_details(details: "list[Detail]", failures: "list[Failed]", output: Output) -> None:
+def _show_details(details: "list[Detail]", failures: "list[Failed]", output: Output, code: int) -> None:
     from ft_sync.cli import documents  # noqa: PLC0415 - as above
 
     now = time.time()
-    if output.json:
+    if output.jsonl:
+        render.line("end", documents.of_end("status", len(details), len(failures), code))
+    elif output.json:
         timed = [(detail, seconds_left(detail, now)) for detail in details]
-        render.document(documents.of_details(timed, failures))
+        render.document(documents.of_details(timed, failures, code))
     elif output.quiet:
         render.lines([detail.standing.job.id] for detail in details)
     elif render.is_screen(sys.stdout):
@@ -190,15 +217,15 @@ def _progress(detail: "Detail", now: float) -> str | None:
     return f"{done}, {left} left" if left else done
 
 
-def _show_counts(standings: "list[Standing]", failures: "list[Failed]", output: Output) -> None:
+def _show_counts(standings: "list[Standing]", failures: "list[Failed]", output: Output, code: int) -> None:
     from ft_sync.cli import documents  # noqa: PLC0415 - as above
 
     statuses = Counter(str(standing.job.status) for standing in standings)
     syncs = Counter(str(standing.sync) for standing in standings)
     rows = [("status", name, count) for name, count in statuses.most_common()]
     rows += [("in W&B", name, count) for name, count in syncs.most_common()]
-    if output.json:
-        render.document(documents.of_counts(statuses, syncs, failures))
+    if output.is_json:
+        render.document(documents.of_counts(statuses, syncs, failures, code), as_line=output.jsonl)
     elif output.quiet:
         render.lines([standing.job.id] for standing in standings)
     elif render.is_screen(sys.stdout):

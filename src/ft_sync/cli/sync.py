@@ -28,6 +28,7 @@ Row: TypeAlias = tuple[str, str, int | None, str | None, str]
 FLAGS = {
     "fine_tune_job_id": "--job",
     "num_fine_tunes": "--last",
+    "shard": "--shard",
     "project": "--project",
     "entity": "--entity",
     "overwrite": "--overwrite",
@@ -60,6 +61,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     *,
     job: options.Jobs = None,
     last: options.Last = None,
+    shard: options.Shard = None,
     provider: options.Provider = None,
     from_archive: options.FromArchive = None,
     project: options.Project = None,
@@ -83,6 +85,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     link_alias: options.LinkAlias = None,
     init: options.Init = None,
     json: options.Json = False,
+    jsonl: options.Jsonl = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     debug: options.Debug = False,
@@ -91,7 +94,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     """Bring fine-tuning jobs into W&B.
 
     Creates the runs that are missing and completes those that were cut off; what is complete is left alone.
-    Without --job and --last: every job, all pages, oldest first.
+    Without --job and --last: every job, all pages, oldest first; --shard takes a part of what is selected.
     """
     if job and last is not None:
         raise ConfigError("--job and --last exclude each other", hint="give one of them")
@@ -99,6 +102,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     selection = {
         "fine_tune_job_id": options.job_ids(job) if job else None,
         "num_fine_tunes": last,
+        "shard": shard,
         "provider": provider,
         "from_archive": from_archive,
         "project": project,
@@ -123,7 +127,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
         "watch": watch,
         "concurrency": concurrency,
     }
-    output = Output(json, quiet, verbose, debug, not no_color)
+    output = Output(json, quiet, verbose, debug, not no_color, jsonl)
     if dry_run:
         raise typer.Exit(preview(selection, command, output))
     report = carry_out({**selection, **details}, output)
@@ -177,8 +181,8 @@ def show(report: "SyncReport", command: str, output: Output) -> int:
     """Show what was done and, where something failed, what to do next; return the exit code."""
     from ft_sync.cli import documents  # noqa: PLC0415 - as above
 
-    if output.json:
-        render.document(documents.of_report(report, command))
+    if output.is_json:
+        render.document(documents.of_report(report, command), as_line=output.jsonl)
     elif output.quiet:
         render.lines([outcome.job_id] for outcome in report.synced)
     elif render.is_screen(sys.stdout):
@@ -190,7 +194,7 @@ def show(report: "SyncReport", command: str, output: Output) -> int:
             (outcome, job_id, rows if rows is None else f"{rows} rows", url, reason)
             for outcome, job_id, rows, url, reason in _rows(report)
         )
-    if not output.quiet:
+    if output.tells:
         _summarize(report)
     if output.debug:
         for failed in report.failed:
@@ -229,16 +233,16 @@ def _show_preview(preview: "Preview", command: str, output: Output) -> int:
     from ft_sync.cli import documents  # noqa: PLC0415 - as above
 
     code = exits.INCOMPLETE if preview.unreadable else exits.DONE
-    rows = [(documents.action(plan), plan.job.id, plan.reason) for plan in preview.plans]
+    rows: list[tuple[str, str, str]] = [(documents.action(plan), plan.job.id, plan.reason) for plan in preview.plans]
     rows += [("unreadable", failed.job_id, failed.error.message) for failed in preview.unreadable]
-    if output.json:
-        render.document(documents.of_preview(preview, command, code))
+    if output.is_json:
+        render.document(documents.of_preview(preview, command, code), as_line=output.jsonl)
     elif output.quiet:
         render.lines([job_id] for action, job_id, _ in rows if action not in {"skip", "unreadable"})
     elif render.is_screen(sys.stdout):
         render.table(("would", "job", "because"), rows, folds=2, color=output.color)
     else:
         render.lines(rows)
-    if not output.quiet:
+    if output.tells:
         render.tell("dry run: nothing was written")
     return code

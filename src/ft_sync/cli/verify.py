@@ -26,6 +26,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
     *,
     job: options.Jobs = None,
     last: options.Last = None,
+    shard: options.Shard = None,
     provider: options.Provider = None,
     from_archive: options.FromArchive = None,
     project: options.Project = None,
@@ -41,6 +42,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
     model_artifact_type: options.ModelArtifactType = None,
     init: options.Init = None,
     json: options.Json = False,
+    jsonl: options.Jsonl = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     debug: options.Debug = False,
@@ -57,6 +59,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
     arguments = {
         "fine_tune_job_id": options.job_ids(job) if job else None,
         "num_fine_tunes": last,
+        "shard": shard,
         "provider": provider,
         "from_archive": from_archive,
         "project": project,
@@ -72,7 +75,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
         "model_artifact_type": model_artifact_type,
         **init_arguments(init or [], offline=False),
     }
-    output = Output(json, quiet, verbose, debug, not no_color)
+    output = Output(json, quiet, verbose, debug, not no_color, jsonl)
     raise typer.Exit(show(carry_out(arguments, output), output, repair=repair))
 
 
@@ -94,8 +97,8 @@ def show(verification: "Verification", output: Output, *, repair: bool) -> int:
     from ft_sync.compare import Identical, Unreadable  # noqa: PLC0415 - as above
     from ft_sync.models import Skipped  # noqa: PLC0415 - as above
 
-    if output.json:
-        render.document(documents.of_verification(verification))
+    if output.is_json:
+        render.document(documents.of_verification(verification), as_line=output.jsonl)
     elif output.quiet:
         render.lines([one.job_id] for one in verification.verdicts if not isinstance(one, Identical | Skipped))
     else:
@@ -108,7 +111,7 @@ def show(verification: "Verification", output: Output, *, repair: bool) -> int:
         elif rows:
             short = [(name, job_id, why) for name, job_id, _, _, why in rows]
             render.table(("verdict", "job", "reason"), short, folds=2, color=output.color)
-    if not output.quiet:
+    if output.tells:
         _summarize(verification, repair=repair)
     if output.debug:
         for verdict in verification.verdicts:
