@@ -1,32 +1,42 @@
-"""Makes the parts of the README that the program decides: `python -m tests.readme` writes them, a test compares."""
+"""Makes the parts of README.md and docs/ that the program decides: `python -m tests.readme` writes them."""
 
 from __future__ import annotations
 
-import os
+import ast
 import re
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
+import tomllib
+from functools import cache
 
 from ft_sync.cli import exits
-from ft_sync.sandbox import API_KEY, World, samples, serve
 from ft_sync.settings import Settings, variables
+from tests.pages import PAGES, ROOT
+from tests.terminal import Terminal
 
-README = Path(__file__).parents[1] / "README.md"
-BLOCK = re.compile(r"(?P<open><!-- block: (?P<name>\w+) -->\n)(?P<body>.*?)(?P<close><!-- end -->)", re.DOTALL)
-WIDTH = "100"
-SHOWN = ("ftjob-1LdB563SfkhvH8pUo541MPmi", "ftjob-ygO3T52ixdcoFRMkzutXP6AW")
+BLOCK = re.compile(r"(?P<open><!-- block: (?P<name>[\w-]+) -->\n)(?P<body>.*?)(?P<close><!-- end -->)", re.DOTALL)
+LOWER = {"wait", "log_datasets"}
+SPOILT = "ftjob-rX2CXZM2Olo9owZAnKKIDTmw"
+
+STORY = {
+    "verify": ("sync --last 4", "verify --last 4"),
+    "archive": ("archive ./fine-tuning --last 3",),
+    "archive-again": ("archive ./fine-tuning --last 3", "archive ./fine-tuning --check"),
+    "dry-run": ("sync --last 5 --dry-run",),
+    "counts": ("status",),
+    "offline": ("sync --last 4 --offline",),
+    "config": ("config",),
+    "error": ("status ftjob-typo --offline --json",),
+    "repair": (f"verify --job {SPOILT}", f"verify --job {SPOILT} --repair"),
+}
+"""The commands that pages show with what they print, in the order in which they run; each part is a block's name."""
 
 
 def renewed(text: str) -> str:
-    """Return the README with its generated parts as the program is now."""
-    bodies = {"use": _use, "help": _help, "settings": _settings, "exits": _exits, "json": _json}
-    return BLOCK.sub(lambda found: found["open"] + bodies[found["name"]]() + found["close"], text)
+    """Return a page with its generated parts as the program is now."""
+    return BLOCK.sub(lambda found: found["open"] + _body(found["name"]) + found["close"], text)
 
 
-def _help() -> str:
-    return "".join(_console(_run(*command), *command) for command in (("--help",), ("sync", "--help")))
+def _body(name: str) -> str:
+    return BODIES[name]() if name in BODIES else _story()[name]
 
 
 def _settings() -> str:
@@ -39,60 +49,62 @@ def _settings() -> str:
     return "\n".join([*lines, ""])
 
 
-LOWER = {"wait", "log_datasets"}
-
-
 def _exits() -> str:
     rows = [f"| {code} | {meaning} |" for code, meaning in exits.MEANINGS.items()]
     return "\n".join(["| code | meaning |", "|---|---|", *rows, ""])
 
 
-def _json() -> str:
-    command = ("status", "ftjob-typo", "--offline", "--json")
-    return _console(_against_the_samples(command), *command)
+def _layers() -> str:
+    """Return the layers as import-linter checks them, with what each module says of itself."""
+    tables = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (layers,) = [contract["layers"] for contract in tables["contracts"] if contract["type"] == "layers"]
+    rows = [
+        f"| {number} | `{name}` | {_purpose(name)} |"
+        for number, layer in enumerate(layers, start=1)
+        for name in layer.split(" | ")
+    ]
+    return "\n".join(["| layer | module | |", "|---|---|---|", *rows, ""])
 
 
-def _use() -> str:
-    jobs = tuple(word for job_id in SHOWN for word in ("--job", job_id))
-    commands = (("sync", *jobs, "--offline"), ("status", "--offline"))
+def _purpose(module: str) -> str:
+    """Return the first sentence of a module's docstring."""
+    source = ROOT / "src" / "ft_sync"
+    path = source / module / "__init__.py" if (source / module).is_dir() else source / f"{module}.py"
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert docstring
+    return " ".join(docstring.partition("\n\n")[0].split()).replace("|", "\\|")
+
+
+@cache
+def _story() -> dict[str, str]:
+    """Return what a user sees who brings the sample jobs into W&B, by the names of its parts."""
+    told: dict[str, str] = {}
+    with Terminal() as terminal:
+        told["commands"] = _commands(terminal)
+        for part, commands in STORY.items():
+            if part == "repair":
+                terminal.spoil(SPOILT)
+            told[part] = "".join(_console(f"ftsync {command}", terminal.told(command)) for command in commands)
+    return told
+
+
+def _commands(terminal: Terminal) -> str:
+    """Return a section for every command, with its help."""
+    listed = terminal.told("--help").partition("Commands:\n")[2].partition("\n\n")[0]
+    names = re.findall(r"^  (\w[\w-]*) ", listed, re.MULTILINE)
     return "".join(
-        _console(output, *command)
-        for command, output in zip(commands, _outputs_against_the_samples(*commands), strict=True)
+        f"## {name}\n\n{_console(f'ftsync {name} --help', terminal.told(f'{name} --help'))}" for name in names
     )
 
 
-def _console(output: str, *command: str) -> str:
-    body = "\n".join(line.rstrip() for line in output.splitlines())
-    return f"```console\n$ ftsync {' '.join(command)}\n{body}\n```\n\n"
+def _console(command: str, output: str) -> str:
+    body = "".join(f"{line.rstrip()}\n" for line in output.splitlines())
+    return f"```console\n$ {command}\n{body}```\n\n"
 
 
-def _against_the_samples(command: tuple[str, ...]) -> str:
-    (output,) = _outputs_against_the_samples(command)
-    return output
-
-
-def _outputs_against_the_samples(*commands: tuple[str, ...]) -> list[str]:
-    """Run the commands one after another in an empty folder, with the finished sample jobs behind them."""
-    with tempfile.TemporaryDirectory() as folder, serve(World(samples.finished_jobs())) as sandbox:
-        service = {"OPENAI_BASE_URL": sandbox.url, "OPENAI_API_KEY": API_KEY}
-        return [_run(*command, folder=folder, **service) for command in commands]
-
-
-def _run(*arguments: str, folder: str | None = None, **environment: str) -> str:
-    """Return what the command prints in a plain environment, 100 columns wide."""
-    home = folder or tempfile.gettempdir()
-    plain = {"PATH": os.environ["PATH"], "HOME": home, "COLUMNS": WIDTH, "TERM": "dumb", "LANG": "C.UTF-8"}
-    done = subprocess.run(
-        [sys.executable, "-m", "ft_sync", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-        env=plain | {"WANDB_ERROR_REPORTING": "false"} | environment,
-    )
-    # Where the runs lie differs from run to run; all else must not.
-    return re.sub(r"\S*(/wandb/offline-run-)\d+_\d+-", r".\1<time>-", done.stdout)
+BODIES = {"settings": _settings, "exits": _exits, "layers": _layers}
 
 
 if __name__ == "__main__":
-    README.write_text(renewed(README.read_text()))
+    for page in PAGES:
+        page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -11,7 +12,17 @@ import pytest
 from ft_sync import arrival
 from ft_sync.datasets import DatasetFormat, DatasetSummary
 from ft_sync.engine import sync
-from ft_sync.errors import Forbidden, FtSyncError, IdTaken, NotFound, RunExists, SinkRejected, Unavailable, Unexpected
+from ft_sync.errors import (
+    Forbidden,
+    FtSyncError,
+    IdTaken,
+    NotFound,
+    RunExists,
+    SinkRejected,
+    Stopped,
+    Unavailable,
+    Unexpected,
+)
 from ft_sync.events import Delayed, Event, Interrupted, Noted, Planned, Settled
 from ft_sync.follow import Patience
 from ft_sync.models import (
@@ -560,6 +571,18 @@ def test_a_watch_takes_on_new_jobs_and_ends_with_a_report_when_it_is_interrupted
     assert synced_in(report) == {"ftjob-1", "ftjob-2", "ftjob-3"}
     assert source.asked.count("jobs") == 3
     assert source.asked.count("checkpoints ftjob-1") == 1
+
+
+def test_a_watch_that_has_nothing_at_work_ends_with_a_report_too() -> None:
+    stopped = threading.Event()
+
+    def at_sleep() -> None:
+        _thread.interrupt_main()
+        assert stopped.wait(10)
+        raise Stopped("stopped")
+
+    report = run(FakeSource(jobs(1)), FakeSink(), WATCH, FakeClock(at_sleep=at_sleep, at_stop=stopped.set))
+    assert synced_in(report) == {"ftjob-1"}
 
 
 def test_a_watch_of_an_empty_account_waits_for_its_first_job() -> None:

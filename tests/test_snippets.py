@@ -1,7 +1,8 @@
-"""What W&B's documentation does with its class, as scripts of their own in which the import alone is changed."""
+"""What W&B's documentation does with its class, with the import alone changed, and the Python of our own pages."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -12,11 +13,12 @@ import pytest
 
 from ft_sync.sandbox import World, samples
 from ft_sync.sandbox.world import Live
+from tests.pages import PAGES, blocks, name_of
+from tests.wandb_backend import WandbBackend, serving
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from tests.wandb_backend import WandbBackend
 
 pytestmark = pytest.mark.usefixtures("workspace")
 
@@ -137,3 +139,44 @@ def test_into_the_active_run(
     assert printed(INTO_THE_ACTIVE_RUN, workspace, project, world.jobs[0].id) == f"{DONE}True\n"
     (run,) = backend.runs(project)
     assert (run.state, len(run.history), run.config["fine_tune_job_id"]) == ("finished", 4, world.jobs[0].id)
+
+
+OUR_OWN = {name_of(page): [block.text for block in blocks(page, "python") if block.recipe is None] for page in PAGES}
+
+EACH_BY_ITSELF = """
+import json, sys
+
+for block in json.load(sys.stdin):
+    exec(compile(block, "a page", "exec"), {"__name__": "__main__"})
+"""
+
+
+@pytest.fixture
+def wandb_of_the_page(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbBackend]:
+    """A W&B server for one page alone, since all pages speak of the same project."""
+    assert workspace.is_dir()
+    with serving() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", server.api_key)
+        yield server
+
+
+@pytest.mark.parametrize("page", [page for page, found in OUR_OWN.items() if found])
+def test_the_python_of_a_page_runs(
+    page: str, world: World, wandb_of_the_page: WandbBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB__FILE_STREAM_TRANSMIT_INTERVAL", "1")
+    world.add(*samples.many(1), samples.Supervised(id="ftjob-abc", created_at=1_700_000_000, steps=4, epochs=2).build())
+    # What the pages take from W&B was brought there before.
+    first = "import ft_sync\nft_sync.sync(project='fine-tuning')\n"
+    script = json.dumps([first, *OUR_OWN[page]])
+    done = subprocess.run(
+        [sys.executable, "-c", EACH_BY_ITSELF], input=script, capture_output=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == 0, done.stderr
+    if page == "docs/mapping.md":
+        (job,) = [job for job in world.jobs if job.id == "ftjob-abc"]
+        models = [checkpoint["fine_tuned_model_checkpoint"] for checkpoint in reversed(job.checkpoints)]
+        assert done.stdout.splitlines() == [job.job["fine_tuned_model"], str(models)]
+    held = wandb_of_the_page.runs("fine-tuning")
+    assert {run.id.removesuffix("-r2") for run in held if "ftsync" in run.summary} >= {"ftjob-abc"}

@@ -98,11 +98,13 @@ class _Work:
         return self.report()
 
     def interrupt(self) -> bool:
-        """Have the work end in order, from another thread; return whether there is anything to bring to its end."""
+        """Have the work end in order, from another thread; return whether there is anything to bring to its end.
+
+        Of a watch there is always: its report.
+        """
         self.clock.stop()
         self.workers.interrupt()
-        # A watch ends with its report also where it is idle.
-        return bool(self.workers.busy or self.following or self.arrivals or self.patience.watch)
+        return bool(self.patience.watch or self.workers.busy or self.following or self.arrivals)
 
     def report(self) -> SyncReport:
         outcomes = tuple(self.outcomes[job_id] for job_id in self.known if job_id in self.outcomes)

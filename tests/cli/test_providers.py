@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ft_sync.sandbox import DIALECTS, Sandbox, World, samples, serve
+from tests.pages import DOCS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from tests.cli.conftest import Ftsync
 
+PAGE = (DOCS / "providers.md").read_text(encoding="utf-8")
 ONE_JOB = samples.many(1)
 
 
@@ -110,3 +113,16 @@ def test_what_a_service_lacks_is_told_once_for_all_jobs(ftsync: Ftsync, world: W
     said = ftsync("sync", "--offline")
     notes = [line.partition(": note: ")[2] for line in said.err.splitlines() if ": note: " in line]
     assert sorted(notes) == ["this service keeps no checkpoints", "this service keeps no events"]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_page_of_providers_names_every_dialect_and_every_variable_that_leads_to_it(dialect: str) -> None:
+    assert re.search(rf"[ `]{dialect}`", PAGE)
+    named = set(re.findall(r"[A-Z]+_[A-Z_]+", PAGE))
+    assert set(DIALECTS[dialect].environment) <= named
+
+
+def test_the_addresses_that_the_page_gives_have_the_routes_of_their_dialects() -> None:
+    assert f"`{DIALECTS['azure-v1'].prefix}/`" in PAGE
+    assert DIALECTS["litellm"].environment["OPENAI_BASE_URL"].format(root="http://PROXY") in PAGE
+    assert f"OPENAI_API_VERSION={DIALECTS['azure-dated'].environment['OPENAI_API_VERSION']}" in PAGE
