@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import ft_sync
+from ft_sync.api import watch_jobs
 from ft_sync.errors import ConfigError
 from ft_sync.events import Started
 from ft_sync.models import Create, Failed, Skip, SyncState, Wait
@@ -190,3 +191,21 @@ def test_a_job_that_cannot_be_had_is_failed_in_its_place(ids: list[str]) -> None
     assert isinstance(lost, Failed)
     assert not isinstance(detail, Failed)
     assert detail.standing.sync is SyncState.ABSENT
+
+
+def test_the_metrics_of_all_steps_come_with_a_job_if_they_are_asked_for(ids: list[str]) -> None:
+    for with_rows in (False, True):
+        (detail,) = ft_sync.job_details(ids[:1], mode="offline", with_rows=with_rows)
+        assert not isinstance(detail, Failed)
+        assert [row.step for row in detail.rows] == ([1, 2, 3, 4] if with_rows else [])
+
+
+def test_jobs_are_watched_until_they_have_ended(running: str, world: World) -> None:
+    looks = watch_jobs([running, "ftjob-typo"], mode="offline", poll_interval=0.01, with_rows=True)
+    (waits, lost), job = next(looks), world.job(running)
+    assert job is not None
+    world.add(replace(job, live=None))
+    *_, (ended, still_lost) = looks
+    assert [one.standing.job.status for one in readable([waits, ended])] == ["running", "succeeded"]
+    assert isinstance(lost, Failed)
+    assert isinstance(still_lost, Failed)

@@ -23,7 +23,7 @@ from ft_sync.errors import (
     Unavailable,
     Unexpected,
 )
-from ft_sync.events import Delayed, Event, Interrupted, Noted, Planned, Settled
+from ft_sync.events import Advanced, Delayed, Event, Interrupted, Noted, Planned, Settled
 from ft_sync.follow import Patience
 from ft_sync.models import (
     Failed,
@@ -316,6 +316,14 @@ def test_observers_hear_the_plan_first_and_each_outcome_once() -> None:
     told = [event.outcome for event in heard if isinstance(event, Settled)]
     assert (len(told), set(told)) == (2, set(report.outcomes))
     assert len([event for event in heard if isinstance(event, Noted)]) == 2
+
+
+def test_observers_hear_where_a_run_is_to_be_seen_and_its_last_metrics() -> None:
+    heard: list[Event] = []
+    run(FakeSource(jobs(1)), FakeSink(), observe=heard.append)
+    phases = [event for event in heard if isinstance(event, Advanced)]
+    assert [event.phase for event in phases] == ["reading", "metrics", "datasets", "model", "verifying"]
+    assert (phases[1].url, phases[1].metrics) == ("memory:ftjob-1", {"train_loss": 0.5})
 
 
 # A run that is there by now

@@ -108,6 +108,13 @@ def test_progress_tells_the_newest_step_and_its_metrics() -> None:
     assert told == [(5, 30, {"train_loss": 0.25})] * 2
 
 
+def test_where_the_run_is_to_be_seen_is_told_once_it_is_open() -> None:
+    setting = Setting(QUEUED)
+    setting.look(status=QUEUED)
+    setting.look(event(1))
+    assert [one.url for one in setting.heard if isinstance(one, Waiting)] == [None, "memory:ftjob-1"]
+
+
 @pytest.mark.parametrize("error", [Unavailable("away"), BadData("garbled")])
 def test_events_that_cannot_be_had_are_noted_and_asked_for_again(error: Exception) -> None:
     setting = Setting()

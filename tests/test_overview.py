@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ft_sync.errors import AuthError, FtSyncError, NotFound, NotLoggedIn, Unavailable
-from ft_sync.models import Create, Failed, JobId, Skip, SyncState
-from ft_sync.overview import JOBS_A_QUESTION, detail, details, standings
+from ft_sync.models import Create, Failed, FileId, JobId, JobStatus, Skip, SyncState
+from ft_sync.overview import EVENTS_FOR_ROWS, JOBS_A_QUESTION, detail, details, standings, watch
 from tests.builders import at, event, job, readable
-from tests.fakes import FakeSink, FakeSource, complete_run
+from tests.fakes import FakeClock, FakeSink, FakeSource, complete_run
 
 ONE = JobId("ftjob-1")
 
@@ -86,3 +88,61 @@ def test_a_refused_key_ends_the_look_at_once() -> None:
     source.broken["ftjob-1"] = AuthError("refused")
     with pytest.raises(AuthError):
         list(details(source, FakeSink(), [ONE]))
+
+
+RESULTS = FileId("file-results")
+
+
+def with_results(name: str = "ftjob-1") -> FakeSource:
+    source = FakeSource([job(name, result_files=(RESULTS,))])
+    source.results[RESULTS] = b"step,train_loss\n1,2.0\n2,1.0\n"
+    source.events_by_id[JobId(name)] = [event(3, data={"step": 3, "train_loss": 0.5})]
+    return source
+
+
+def test_all_steps_come_with_a_job_only_if_they_are_asked_for() -> None:
+    assert detail(with_results(), FakeSink(), ONE).rows == ()
+    rows = detail(with_results(), FakeSink(), ONE, with_rows=True).rows
+    assert [(row.step, row.metrics) for row in rows] == [
+        (1, {"train_loss": 2.0}),
+        (2, {"train_loss": 1.0}),
+        (3, {"train_loss": 0.5}),
+    ]
+
+
+def test_where_no_result_file_tells_of_the_steps_the_events_do_as_far_as_they_may_be_asked_for() -> None:
+    source = FakeSource([job(result_files=())])
+    source.events_by_id[ONE] = [event(step, data={"step": step, "train_loss": 1.0}) for step in range(1, 2101)]
+    rows = detail(source, FakeSink(), ONE, with_rows=True).rows
+    assert [row.step for row in rows] == list(range(2101 - EVENTS_FOR_ROWS, 2101))
+
+
+def test_a_result_file_that_cannot_be_had_is_noted() -> None:
+    source = with_results()
+    source.broken[RESULTS] = NotFound("gone")
+    (note,) = detail(source, FakeSink(), ONE, with_rows=True).notes
+    assert note.startswith("result file file-results could not be had")
+
+
+def test_jobs_are_watched_until_all_have_ended() -> None:
+    clock = FakeClock()
+    done, live = job("ftjob-1"), job("ftjob-2", status=JobStatus("running"))
+    source = FakeSource([done, live])
+    looks = watch(source, FakeSink(), clock, [done.id, live.id], poll_interval=60)
+    first = next(looks)
+    source.jobs_by_id[live.id] = replace(live, status=JobStatus("cancelled"))
+    (second,) = looks
+    assert [one.standing.job.status for one in readable(first)] == ["succeeded", "running"]
+    assert [one.standing.job.status for one in readable(second)] == ["succeeded", "cancelled"]
+    assert clock.now() == 60
+
+
+def test_a_service_that_is_away_is_asked_again_and_a_job_that_is_unknown_is_not() -> None:
+    clock = FakeClock()
+    source = FakeSource([job()])
+    source.broken["ftjob-1"] = Unavailable("away")
+    looks = watch(source, FakeSink(), clock, [ONE, JobId("ftjob-typo")], poll_interval=60)
+    assert [isinstance(one, Failed) for one in next(looks)] == [True, True]
+    del source.broken["ftjob-1"]
+    assert [isinstance(one, Failed) for one in next(looks)] == [False, True]
+    assert list(looks) == []

@@ -378,6 +378,7 @@ def job_details(  # noqa: PLR0913 - one argument for each flag
     shard: str | None = None,
     provider: str | None = None,
     from_archive: str | Path | None = None,
+    with_rows: bool = False,
     observer: Observer | None = None,
 ) -> Iterator[Detail | Failed]:
     """Yield each job in depth, in the given order.
@@ -391,6 +392,7 @@ def job_details(  # noqa: PLR0913 - one argument for each flag
         shard: Of these only one part, as for `sync`.
         provider: "openai" or "azure"; guessed from the environment unless configured. A given client needs none.
         from_archive: Take the jobs from this archive instead of from OpenAI.
+        with_rows: Read the metrics of all steps, too: some requests more for each job.
         observer: Called with each event of `ft_sync.events`.
 
     Yields:
@@ -404,7 +406,64 @@ def job_details(  # noqa: PLR0913 - one argument for each flag
     """
     settings = load({"project": project, "entity": entity, "mode": mode, "shard": shard, "provider": provider})
     with _connected(settings, openai_client, {}, from_archive, observe=observer) as (source, sink):
-        yield from overview.details(source, sink, filter(_shard(settings).holds, map(JobId, job_ids)))
+        yield from overview.details(
+            source, sink, filter(_shard(settings).holds, map(JobId, job_ids)), with_rows=with_rows
+        )
+
+
+def watch_jobs(  # noqa: PLR0913 - what it can be told
+    job_ids: Iterable[str],
+    openai_client: openai.OpenAI | None = None,
+    project: str | None = None,
+    entity: str | None = None,
+    *,
+    mode: str | None = None,
+    shard: str | None = None,
+    provider: str | None = None,
+    poll_interval: float | None = None,
+    with_rows: bool = False,
+    observer: Observer | None = None,
+) -> Iterator[list[Detail | Failed]]:
+    """Yield where the jobs stand, at once and after each poll, until all of them have ended.
+
+    Args:
+        job_ids: The jobs.
+        openai_client: As for `job_details`, and so the others.
+        project: Where the runs are.
+        entity: Whose they are.
+        mode: Which runs are asked for.
+        shard: Of these only one part, as for `sync`.
+        provider: Whom to ask for the jobs.
+        poll_interval: Seconds between two looks, 60 unless configured.
+        with_rows: Read the metrics of all steps, too.
+        observer: Called with each event of `ft_sync.events`.
+
+    Yields:
+        Of each job, in the given order, what `job_details` yields. A `Failed` for a service that is away may pass.
+
+    Raises:
+        ConfigError, AuthError, Unavailable: As `job_details`.
+    """
+    settings = load(
+        {
+            "project": project,
+            "entity": entity,
+            "mode": mode,
+            "shard": shard,
+            "provider": provider,
+            "poll_interval": poll_interval,
+        }
+    )
+    clock = wiring.SystemClock()
+    with _connected(settings, openai_client, {}, None, clock=clock, observe=observer) as (source, sink):
+        yield from overview.watch(
+            source,
+            sink,
+            clock,
+            list(dict.fromkeys(filter(_shard(settings).holds, map(JobId, job_ids)))),
+            poll_interval=settings.poll_interval,
+            with_rows=with_rows,
+        )
 
 
 def archive(  # noqa: PLR0913 - one argument for each flag

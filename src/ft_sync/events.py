@@ -39,10 +39,17 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Advanced:
-    """The job has entered a phase."""
+    """The job has entered a phase.
+
+    Attributes:
+        url: Where its run is to be seen; None until that is known.
+        metrics: The last value of each; None where this phase does not tell.
+    """
 
     job_id: JobId
     phase: Phase
+    url: str | None = None
+    metrics: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +60,14 @@ class Waiting:
         step: The newest step reported by a metrics event; None before the first.
         total_steps: Of the whole job; None where the service does not say.
         metrics: Those of the newest step.
+        url: Where its run is to be seen, if it is written while the job runs.
     """
 
     job: Job
     step: int | None = None
     total_steps: int | None = None
     metrics: Mapping[str, float] | None = None
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

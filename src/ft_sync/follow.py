@@ -94,7 +94,8 @@ class Follower:
         """Bring what is new of a job that has not ended."""
         self._bring_events()
         known = self._progress
-        self.observe(Waiting(self.job, known.step, known.total_steps, known.metrics))
+        url = self._run.url if self._run else None
+        self.observe(Waiting(self.job, known.step, known.total_steps, known.metrics, url))
 
     def close(self) -> None:
         """Bring what has come since the last look, and close the run: the job has ended, and it is written next."""

@@ -6,24 +6,28 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ft_sync.errors import AuthError, Forbidden, FtSyncError, NotFound, NotLoggedIn
+from ft_sync.errors import AuthError, BadData, Forbidden, FtSyncError, NotFound, NotLoggedIn, Unavailable
 from ft_sync.models import NO_EVENTS, Failed, RunState, SyncState
 from ft_sync.plan import Rule, current, plan, sync_state
 from ft_sync.planning import WHOLE
-from ft_sync.results import flatten, step_of
+from ft_sync.results import flatten, merge, step_of
+from ft_sync.snapshot import result_files_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ft_sync.models import Job, JobEvent, JobId, Plan
+    from ft_sync.models import Checkpoint, Job, JobEvent, JobId, MetricRow, Plan
     from ft_sync.planning import Shard
-    from ft_sync.ports import JobSource, RunSink
+    from ft_sync.ports import Clock, JobSource, RunSink
 
 JOBS_A_QUESTION = 100
 """Jobs that W&B is asked about at once: a page of the listing."""
 
 EVENTS_READ = 100
 """Newest events that a status looks at: one request."""
+
+EVENTS_FOR_ROWS = 2000
+"""Newest events that a curve is drawn from where no result file tells of the steps: twenty requests at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class Detail:
         total_steps: None where the service does not say.
         metrics: Those of the newest step.
         notes: What could not be had.
+        rows: Every metric of every step, as far as it was asked for.
     """
 
     standing: Standing
@@ -59,6 +64,7 @@ class Detail:
     total_steps: int | None
     metrics: Mapping[str, float]
     notes: tuple[str, ...] = ()
+    rows: tuple[MetricRow, ...] = ()
 
 
 def standings(
@@ -78,16 +84,19 @@ def standings(
         yield from _stand(page, sink)
 
 
-def detail(source: JobSource, sink: RunSink, job_id: JobId) -> Detail:
-    """Return one job in depth."""
+def detail(source: JobSource, sink: RunSink, job_id: JobId, *, with_rows: bool = False) -> Detail:
+    """Return one job in depth; the metrics of all its steps cost further requests."""
     job = source.job(job_id)
     (standing,) = _stand([job], sink)
     events: tuple[JobEvent, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: list[str] = []
+    # A result file tells of all steps; without one, the events have to.
+    files = tuple(result_files_of(source, job, notes)) if with_rows else ()
     try:
-        events = tuple(source.events(job_id, limit=EVENTS_READ))
+        events = tuple(source.events(job_id, limit=EVENTS_READ if files or not with_rows else EVENTS_FOR_ROWS))
     except NotFound:
-        notes = (NO_EVENTS,)
+        notes.append(NO_EVENTS)
+    rows = merge(files, events, _checkpoints(source, job_id)).rows if with_rows else ()
     reported = [
         event.data for event in events if event.type == "metrics" and step_of(event.data.get("step")) is not None
     ]
@@ -98,19 +107,62 @@ def detail(source: JobSource, sink: RunSink, job_id: JobId) -> Detail:
         step=step_of(newest.get("step")),
         total_steps=step_of(newest.get("total_steps")),
         metrics=flatten(newest),
-        notes=notes,
+        notes=tuple(dict.fromkeys(notes)),
+        rows=rows,
     )
 
 
-def details(source: JobSource, sink: RunSink, job_ids: Iterable[JobId]) -> Iterator[Detail | Failed]:
+def _checkpoints(source: JobSource, job_id: JobId) -> tuple[Checkpoint, ...]:
+    try:
+        return source.checkpoints(job_id)
+    except NotFound:
+        return ()
+
+
+def details(
+    source: JobSource, sink: RunSink, job_ids: Iterable[JobId], *, with_rows: bool = False
+) -> Iterator[Detail | Failed]:
     """Yield each job in depth; one that cannot be had costs no other."""
     for job_id in job_ids:
         try:
-            yield detail(source, sink, job_id)
+            yield detail(source, sink, job_id, with_rows=with_rows)
         except FtSyncError as error:
             if isinstance(error, AuthError) and not isinstance(error, Forbidden):
                 raise  # the next job would be refused in the same way
             yield Failed(job_id, error)
+
+
+def watch(  # noqa: PLR0913 - who takes part
+    source: JobSource,
+    sink: RunSink,
+    clock: Clock,
+    job_ids: Sequence[JobId],
+    *,
+    poll_interval: float,
+    with_rows: bool = False,
+) -> Iterator[list[Detail | Failed]]:
+    """Yield where the jobs stand, again and again, until all have ended or cannot be had.
+
+    A job that has ended is not asked for again. One whose service is away is a `Failed` until it is back.
+    """
+    found: dict[JobId, Detail | Failed] = {}
+    while True:
+        asked = [job_id for job_id in job_ids if _may_change(found.get(job_id))]
+        found |= zip(asked, details(source, sink, asked, with_rows=with_rows), strict=True)
+        yield [found[job_id] for job_id in job_ids]
+        if not any(map(_may_change, found.values())):
+            return
+        clock.sleep(poll_interval)
+
+
+def _may_change(found: Detail | Failed | None) -> bool:
+    match found:
+        case Detail():
+            return not found.standing.job.is_finished
+        case Failed(error=error):
+            return isinstance(error, Unavailable | BadData)
+        case None:
+            return True
 
 
 def _stand(jobs: Sequence[Job], sink: RunSink) -> Iterator[Standing]:

@@ -128,6 +128,11 @@ def flatten(data: JsonObject) -> dict[str, float]:
     return _flatten(data, "", _Notes())
 
 
+def last_values(rows: Iterable[MetricRow]) -> dict[str, float]:
+    """Return the last value of each metric."""
+    return {name: number for row in rows for name, number in row.metrics.items()}
+
+
 def merge(
     result_files: Iterable[ResultFile],
     events: Iterable[JobEvent],
@@ -327,8 +332,9 @@ def _flatten(data: JsonObject, what: str, notes: _Notes) -> dict[str, float]:
         elif not isinstance(value, bool | None):
             notes.add(f"{what}s with NaN or infinity, which is left out", path)
     flat = {_encodable(path): number for path, number in found.items() if path not in ALIASES}
-    for path in found.keys() & ALIASES:
-        flat.setdefault(ALIASES[path], found[path])
+    for path, name in ALIASES.items():
+        if path in found:
+            flat.setdefault(name, found[path])
     return flat
 
 

@@ -52,12 +52,13 @@ def snapshot(
         events = source.events(job.id)
     with _or_note(notes, NO_CHECKPOINTS):
         checkpoints = source.checkpoints(job.id)
-    result_files = tuple(_result_files(source, job, notes))
+    result_files = tuple(result_files_of(source, job, notes))
     training_files = tuple(_training_files(source, job, held, notes))
     return JobSnapshot(job, events, checkpoints, result_files, training_files, tuple(dict.fromkeys(notes)))
 
 
-def _result_files(source: JobSource, job: Job, notes: list[str]) -> Iterator[ResultFile]:
+def result_files_of(source: JobSource, job: Job, notes: list[str]) -> Iterator[ResultFile]:
+    """Yield the result files that can be had, and add to the notes why others cannot."""
     for file_id in job.result_files:
         file = File(file_id)
         with suppress(*REFUSALS):  # the content may be there all the same

@@ -11,6 +11,7 @@ from ft_sync.errors import REFUSALS, IdTaken, NotOffered
 from ft_sync.events import Advanced, Noted, Observer, Started
 from ft_sync.models import NO_CONTENT, OF_SERVICE, Enrich, Extend, Synced
 from ft_sync.plan import under_next_id
+from ft_sync.results import last_values
 from ft_sync.snapshot import snapshot
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Writer:
             with self._writing:
                 step, rows = remaining(step, record, self._sink)
                 run = opened.enter_context(self._sink.open(step, record))
-                self._observe(Advanced(step.job.id, "metrics"))
+                self._observe(Advanced(step.job.id, "metrics", run.url, last_values(record.rows)))
                 # The model first: W&B takes it in while the rest is being sent.
                 run.log_model(record, [file for file, _ in datasets])
                 run.save(record.files)

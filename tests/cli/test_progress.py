@@ -4,6 +4,7 @@ import io
 import sys
 from typing import TYPE_CHECKING
 
+import pyte
 import pytest
 
 from ft_sync.cli.options import Output
@@ -84,7 +85,42 @@ def test_a_terminal_sees_it_live_and_keeps_notes_and_failures(monkeypatch: pytes
     assert r"the service keeps no [bold]events\x1b[2J" in seen
     assert "ftjob-2: failed: W&B is away" in seen
     assert "ftjob-1: synced" not in seen
-    assert "3 of 3" in seen
+
+
+def test_a_terminal_is_as_it_was_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    told(Output(), STORY)
+    emulated = pyte.Screen(80, 24)
+    pyte.Stream(emulated).feed(screen.getvalue().replace("\n", "\r\n"))
+    assert [line.rstrip() for line in emulated.display if line.strip()] == [
+        r"ftjob-1: note: the service keeps no [bold]events\x1b[2J",
+        "ftjob-2: failed: W&B is away",
+    ]
+    assert screen.getvalue().endswith("\x1b[?25h")
+
+
+@pytest.mark.parametrize("url", ["https://wandb.ai/runs/1", "https://wandb.ai/" + "x" * 60])
+@pytest.mark.parametrize("width", ["80", "200"])
+def test_where_a_followed_job_is_to_be_seen_is_told_once(width: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", width)
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    told(Output(), [Waiting(LIVE, url=url), Waiting(LIVE, 1, 2, None, url)])
+    assert screen.getvalue().count(f"see {url}") == (width == "80")
+
+
+def test_a_pipe_tells_where_a_followed_job_is_to_be_seen_once(capsys: pytest.CaptureFixture[str]) -> None:
+    url = "https://wandb.ai/runs/1"
+    told(Output(), [Waiting(LIVE, url=url), Waiting(LIVE, 1, 2, None, url)])
+    assert capsys.readouterr().err.splitlines() == [
+        f"ftjob-2: see {url}",
+        "ftjob-2: running",
+        "ftjob-2: running, step 1 of 2",
+    ]
 
 
 @pytest.mark.parametrize("name", ["NO_COLOR", "--no-color"])

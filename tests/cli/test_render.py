@@ -68,6 +68,41 @@ def test_a_narrow_terminal_loses_the_optional_columns_first(
 
 
 @pytest.mark.parametrize(
+    ("width", "shown", "cut"),
+    [
+        (60, ["job", "model", "tokens", f"ftjob-{'x' * 16}1", "123456", f"ftjob-{'x' * 16}2", "123456"], []),
+        (48, ["job", "model", f"ftjob-{'x' * 16}1", f"ftjob-{'x' * 16}2"], ["tokens"]),
+        (32, ["job", "model", "ftjob-x…xxxxxxx1", "ftjob-x…xxxxxxx2"], ["tokens", "parts of job ids"]),
+    ],
+)
+def test_what_gives_way_is_told(
+    width: int, shown: list[str], cut: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    model = "a model of many words"
+    rows = [(f"ftjob-{'x' * 16}{number}", model, 123456) for number in (1, 2)]
+    assert render.table(("job", "model", "tokens"), rows, folds=1, optional=[2], shortens=0) == cut
+    out = capsys.readouterr().out
+    assert all(word in out.split() for word in shown)
+    assert max(map(len, out.splitlines())) <= width
+
+
+def test_short_ids_stay_different_and_ids_that_fit_stay_whole() -> None:
+    assert render.shortened(["ftjob-abc"], 9) == {"ftjob-abc": "ftjob-abc"}
+    ends = ["ftjob-" + "a" * 20 + end for end in "xy"]
+    assert list(render.shortened(ends, 10).values()) == ["ftjo…aaaax", "ftjo…aaaay"]
+    middles = ["ftjob-" + start + "a" * 20 for start in "xy"]
+    assert list(render.shortened(middles, 20).values()) == ["ftjob-xaa…aaaaaaaaaa", "ftjob-yaa…aaaaaaaaaa"]
+    hidden = ["ftjob-" + "a" * 10 + middle + "a" * 10 for middle in "xy"]
+    assert list(render.shortened(hidden, 10).values()) == hidden
+
+
+def test_only_urls_are_linked_and_nothing_in_them_ends_the_link() -> None:
+    assert render.linked("https://wandb.ai/a\x1b\\b").link == r"https://wandb.ai/a\x1b\b"
+    assert [render.linked(one).link for one in ("./wandb/run", "javascript:x", None, 3)] == [None] * 4
+
+
+@pytest.mark.parametrize(
     ("seconds", "shown"),
     [(0, "0s"), (59.6, "1m 00s"), (785, "13m 05s"), (3660, "1h 01m"), (90_000, "1d 1h"), (None, None)],
 )

@@ -219,6 +219,17 @@ def test_a_listing_and_counts_and_jobs_in_depth(ftsync: Ftsync, judge: Judge, wo
     assert running["exit_code"] == 8
 
 
+def test_jobs_that_are_watched(ftsync: Ftsync, judge: Judge, world: World) -> None:
+    world.add(*samples.many(1))
+    (job_id,) = (job.id for job in world.jobs)
+    said = ftsync("status", "--watch", job_id, "--jsonl")
+    assert [(line["event"], line.get("job_id")) for line in judge.lines("status", said)][1:] == [
+        ("job", job_id),
+        ("end", None),
+    ]
+    assert judge.document("status", ftsync("status", "--watch", job_id, "--json"))["exit_code"] == 0
+
+
 def test_an_archive_and_its_check(ftsync: Ftsync, judge: Judge, world: World, sandbox: Sandbox) -> None:
     good, *_ = add_one_of_each(world, sandbox)
     training = next(str(one.job["training_file"]) for one in world.jobs if one.id == good)

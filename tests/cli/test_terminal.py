@@ -77,12 +77,30 @@ def test_a_listing_is_a_table(ftsync: Ftsync, world: World) -> None:
     assert row.endswith("13m 05s 28266 absent")
 
 
-def test_jobs_in_depth_stand_apart_and_tell_their_progress(ftsync: Ftsync, world: World) -> None:
+def test_a_listing_leads_to_the_runs_and_says_what_is_left_out(
+    ftsync: Ftsync, world: World, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    newest, oldest = samples.many(2)
+    world.add(newest, oldest)
+    assert ftsync("sync", "-q", "--job", oldest.id).code == 0
+    said = ftsync("list")
+    links = re.findall(r"\x1b\]8;[^;]*;([^\x1b]+)\x1b\\([^\x1b]*)", COLOR.sub("", said.out))
+    assert [(url.rsplit("/", 4)[-3:], text.strip()) for url, text in links] == [
+        ([project, "runs", oldest.id], "complete"),
+    ]
+    assert said.err == "left out: tokens, took, method, created; widen the terminal, or use --json\n"
+
+
+def test_jobs_in_depth_stand_apart_and_tell_their_progress(
+    ftsync: Ftsync, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     finished, live = samples.finished_jobs()[1], samples.live_job(time.time() - 3)
     world.add(finished, live)
     lines = plain(ftsync("status", finished.id, live.id).out)
     assert lines[0] == f"job {finished.id}"
-    assert lines[lines.index("") + 1] == f"job {live.id}"
+    assert lines[lines.index(f"job {live.id}") - 1] == ""
     assert any(re.fullmatch(r"progress step \d+ of 36, \d+s left", line) for line in lines)
 
 

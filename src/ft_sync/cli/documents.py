@@ -187,9 +187,17 @@ def of_event(event: Event) -> Mapping[str, object]:
             return {"plans": [_planned(plan) for plan in plans]}
         case events.Started(plan):
             return _planned(plan)
-        case events.Waiting(job, step, total, metrics):
-            known = dict(metrics or {})
-            return {"job_id": job.id, "status": job.status, "step": step, "total_steps": total, "metrics": known}
+        case events.Advanced(job_id, phase, url, metrics):
+            return {"job_id": job_id, "phase": phase, "url": url, "metrics": dict(metrics or {})}
+        case events.Waiting(job, step, total, metrics, url):
+            return {
+                "job_id": job.id,
+                "status": job.status,
+                "step": step,
+                "total_steps": total,
+                "metrics": dict(metrics or {}),
+                "url": url,
+            }
         case events.Settled(outcome):
             return of_outcome(outcome)
         case events.Verified(verdict):

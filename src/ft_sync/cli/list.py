@@ -177,11 +177,14 @@ def _show_table(standings: "list[Standing]", output: Output) -> None:
             render.day_and_time(job.created_at),
             render.span(render.seconds(job.duration)),
             job.trained_tokens,
-            str(standing.sync),
+            render.Linked(str(standing.sync), standing.run.url if standing.run else None),
         )
         for standing in standings
         for job in [standing.job]
     )
     headers = ("job", "status", "method", "model", "created", "took", "tokens", "in W&B")
     optional = [headers.index(header) for header in ("tokens", "took", "method", "created")]
-    render.table(headers, rows, folds=headers.index("model"), optional=optional, color=output.color)
+    folds, shortens = headers.index("model"), headers.index("job")
+    cut = render.table(headers, rows, folds=folds, optional=optional, shortens=shortens, color=output.color)
+    if cut:
+        render.tell(f"left out: {', '.join(cut)}; widen the terminal, or use --json")

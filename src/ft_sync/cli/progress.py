@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
-from rich.table import Column
+from rich.text import Text
 
 from ft_sync.cli import journal
-from ft_sync.cli.render import console, figures, is_screen, safe, tell
+from ft_sync.cli.board import Board
+from ft_sync.cli.live import Live
+from ft_sync.cli.panel import COARSE, FINE, columns_for, draw, has_room
+from ft_sync.cli.render import console, figures, is_screen, place, safe, style_of, tell
 from ft_sync.compare import Unreadable
 from ft_sync.events import (
     Advanced,
@@ -47,8 +50,9 @@ def watching(output: Output) -> Iterator[Observer]:
     screen = console(sys.stderr, color=output.color)
     # A dumb terminal cannot move its cursor.
     if is_screen(sys.stderr) and not screen.is_dumb_terminal:
-        with _Live(screen, verbose=output.verbose) as live:
-            yield live
+        watched = _Watched(screen, verbose=output.verbose)
+        with watched.live:
+            yield watched
     else:
         yield lines(output)
 
@@ -70,6 +74,7 @@ class _Lines:
     def __init__(self, *, verbose: bool) -> None:
         self._verbose = verbose
         self._last_said: dict[JobId, str] = {}
+        self._addresses: dict[JobId, str] = {}
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -84,116 +89,60 @@ class _Lines:
             case Verified() | JobArchived():
                 if self._verbose or _is_failure(event):
                     tell(_done(event))
-            case Waiting(job):
-                sentence = _state(event)
-                if self._last_said.get(job.id) != sentence:
-                    self._last_said[job.id] = sentence
-                    tell(f"{job.id}: {sentence}")
+            case Waiting():
+                self._tell_state(event)
             case _:
                 tell(_news(event))
 
+    def _tell_state(self, event: Waiting) -> None:
+        job_id, url, sentence = event.job.id, event.url, _state(event)
+        if url is not None and self._addresses.get(job_id) != url:
+            self._addresses[job_id] = url
+            tell(f"{job_id}: see {place(url)}")
+        if self._last_said.get(job_id) != sentence:
+            self._last_said[job_id] = sentence
+            tell(f"{job_id}: {sentence}")
 
-LINES_BESIDE_JOBS = 3
-"""Of the screen: the bar of the whole sync, and room for the cursor."""
 
-
-class _Live:
-    """A bar for the whole sync and a line for each job in work or waited for, redrawn in place."""
-
-    PHASES = ("reading", "metrics", "datasets", "model")
+class _Watched:
+    """What is going on as a region of the terminal that is drawn anew; what is to be kept is said above it, once."""
 
     def __init__(self, screen: Console, *, verbose: bool) -> None:
         self._verbose = verbose
-        self._bars: dict[JobId, TaskID] = {}
-        self._selected = 0
-        self._settled = 0
-        self._verifying: set[JobId] = set()
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
-            BarColumn(bar_width=20, table_column=Column(min_width=20)),
-            # The one column that gives way where the terminal is narrow.
-            TextColumn("{task.fields[state]}", markup=False, table_column=Column(no_wrap=True, ratio=1)),
-            console=screen,
-            transient=True,
-            expand=True,
-        )
-        self._whole = self._progress.add_task("planning", total=None, state="")
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        self._board = Board(time.time())
+        self._screen = screen
+        self._marks = FINE if screen.encoding.startswith("utf") else COARSE
+        self._shown_urls: set[JobId] = set()
+        self.live = Live(screen, self._draw)
 
     def __call__(self, event: Event) -> None:
+        with self.live.lock:
+            self._board.fold(event, time.time())
+            for sentence, style in self._kept(event):
+                self.live.say(Text(safe(sentence), style))
+
+    def _draw(self, width: int, height: int) -> list[Text]:
+        return draw(self._board, width, height, time.time(), self._marks)
+
+    def _kept(self, event: Event) -> Iterator[tuple[str, str]]:
+        """Yield what of an event is to stay above the region."""
         match event:
-            case Planned(plans):
-                self._selected += len(plans)  # a watch plans again and again
-                self._progress.update(
-                    self._whole, description="jobs settled", total=self._selected, state=_overview(event)
-                )
-            case Started(plan):
-                self._show(plan.job.id, _beginning(event), 0, len(self.PHASES))
-            case Advanced(job_id, "verifying"):
-                self._verifying.add(job_id)
-                self._drop(job_id)
-            case Advanced(job_id, phase):
-                self._show(job_id, phase, self.PHASES.index(phase), len(self.PHASES))
-            case Waiting(job, step, total):
-                self._show(job.id, _state(event), step or 0, total)
-            case Selected() | Verified() | JobArchived():
-                self._count(event)
-            case Noted() | Delayed() | Interrupted():
-                self._progress.console.print(safe(_news(event)), style="yellow")
-            case ProviderGuessed() if self._verbose:
-                self._progress.console.print(safe(_news(event)))
-            case Settled():
-                self._settle(event)
-
-    def _show(self, job_id: JobId, state: str, completed: int, total: int | None) -> None:
-        if job_id not in self._bars:
-            self._bars[job_id] = self._progress.add_task(safe(job_id), total=total, state="")
-            self._fit()
-        self._progress.update(self._bars[job_id], completed=completed, total=total, state=safe(state))
-
-    def _fit(self) -> None:
-        """Show as many jobs as the screen has lines for: what is redrawn in place must not be higher than that."""
-        room = max(1, self._progress.console.height - LINES_BESIDE_JOBS)
-        for number, bar in enumerate(self._bars.values()):
-            self._progress.update(bar, visible=number < room)
-        state = f"{self._settled} of {self._selected}"
-        if self._verifying:
-            state += f", {len(self._verifying)} to verify"
-        if len(self._bars) > room:
-            state += f", {len(self._bars) - room} more at work"
-        self._progress.update(self._whole, state=state)
-
-    def _settle(self, event: Settled) -> None:
-        self._settled += 1
-        self._progress.update(self._whole, completed=self._settled)
-        self._verifying.discard(event.outcome.job_id)
-        self._drop(event.outcome.job_id)
-        if self._verbose or isinstance(event.outcome, Failed):
-            self._progress.console.print(safe(_news(event)))
-
-    def _count(self, event: Selected | Verified | JobArchived) -> None:
-        """Show how many of the jobs are done, where each takes no time worth a line of its own."""
-        if isinstance(event, Selected):
-            self._settled, self._selected = 0, event.jobs
-            self._progress.update(self._whole, description=f"jobs to {event.to}", completed=0, total=event.jobs)
-        else:
-            self._settled += 1
-            self._progress.update(self._whole, completed=self._settled)
-            if self._verbose or _is_failure(event):
-                self._progress.console.print(safe(_done(event)))
-        self._fit()
-
-    def _drop(self, job_id: JobId) -> None:
-        if (bar := self._bars.pop(job_id, None)) is not None:
-            self._progress.remove_task(bar)
-        self._fit()
+            case Planned(plans) if self._verbose:
+                yield from ((f"{plan.job.id}: {plan.reason}", "") for plan in plans)
+            case Noted() | Interrupted():
+                yield _news(event), style_of("notes")
+            case ProviderGuessed() | Started() | Delayed() if self._verbose:
+                yield _news(event), style_of("notes" if isinstance(event, Delayed) else "")
+            case Settled(outcome) if self._verbose or isinstance(outcome, Failed):
+                yield _news(event), style_of(type(outcome).__name__.lower())
+            case Verified() | JobArchived() if self._verbose or _is_failure(event):
+                yield _done(event), style_of("failed" if _is_failure(event) else "")
+            case Waiting(job, url=str(url)) if job.id not in self._shown_urls:
+                self._shown_urls.add(job.id)
+                if not has_room(url, columns_for(self._screen.width - 1, len(job.id))):
+                    yield f"see {place(url)}", style_of("running")
+            case _:
+                pass
 
 
 def _overview(event: Planned) -> str:

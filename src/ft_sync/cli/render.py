@@ -10,7 +10,7 @@ import unicodedata
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ft_sync.redaction import redact, redacted
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from rich.console import Console
+    from rich.style import Style
+    from rich.text import Text
 
 SCHEMA = 1
 """Raised when a field of a document or a line changes its meaning; new fields may appear at any time."""
@@ -31,7 +33,10 @@ NUMBERS = frozenset({"rows", "tokens"})
 """Columns that are read from the right."""
 
 GAP = 2
-FOLDED_WIDTH = 20
+FOLDED_WIDTH, LEAST_WIDTH = 20, 10
+"""Of a column that breaks into lines, and of the same where not even ids are whole."""
+SHORT_ID = 16
+"""Characters of an id that are always shown."""
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -113,36 +118,61 @@ def trace(error: BaseException) -> None:
             tell(line)
 
 
-def table(
+class Linked(NamedTuple):
+    """A cell of a table that leads somewhere, in a terminal that can do that."""
+
+    text: object
+    url: str | None
+
+
+def table(  # noqa: PLR0913 - what gives way, and how
     headers: Sequence[str],
     rows: Iterable[Sequence[object]],
     *,
     folds: int,
     optional: Sequence[int] = (),
+    shortens: int | None = None,
     color: bool = True,
-) -> None:
-    """Write a table for people; cells are text, never markup, and never cut, so that every id can be copied.
+) -> list[str]:
+    """Write a table for people; cells are text, never markup.
 
     Args:
         headers: One for each column, or empty strings.
-        rows: Of as many cells.
+        rows: Of as many cells; one may be `Linked`.
         folds: The column that breaks into lines where the terminal is narrow.
         optional: Columns to leave out, the first one first, where even that is not enough.
+        shortens: The column of ids that are cut in the middle where that is not enough, either; all others are whole.
         color: Whether colours are wanted.
+
+    Returns:
+        The headers of what was left out or cut.
     """
     from rich.cells import cell_len  # noqa: PLC0415 - people only: `--help` and pipes do without
     from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
 
-    texts = [[Text(NOTHING if cell is None else safe(cell), style=_style(cell)) for cell in row] for row in rows]
-    columns = list(zip(map(Text, headers), *texts, strict=True))
-    widths = [max(cell_len(text.plain) for text in column) for column in columns]
+    texts = [[_cell(cell) for cell in row] for row in rows]
+    widths = [
+        max(cell_len(text) for text in (header, *(row[number].plain for row in texts)))
+        for number, header in enumerate(headers)
+    ]
     widths[folds] = min(widths[folds], FOLDED_WIDTH)
     screen = console(sys.stdout, color=color)
-    shown = list(range(len(headers)))
+    shown, cut = list(range(len(headers))), []
     for number in optional:
         if sum(widths[column] + GAP for column in shown) > screen.width:
             shown.remove(number)
+            cut.append(headers[number])
+    beyond = sum(widths[column] + GAP for column in shown) - screen.width
+    if shortens is not None and beyond > 0:
+        width = max(SHORT_ID, widths[shortens] - beyond)
+        mark = "…" if screen.encoding.startswith("utf") else "~"
+        names = shortened((row[shortens].plain for row in texts), width, mark)
+        for row in texts:
+            row[shortens] = _cell(names[row[shortens].plain])
+        widths[shortens] = max([len(headers[shortens]), *map(cell_len, names.values())])
+        cut.append(f"parts of {headers[shortens]} ids")
+        beyond = sum(widths[column] + GAP for column in shown) - screen.width
+        widths[folds] = max(LEAST_WIDTH, widths[folds] - max(0, beyond))
     screen.width = max(screen.width, sum(widths[column] + GAP for column in shown))
     grid = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), show_header=any(headers), header_style="bold")
     for number in shown:
@@ -153,6 +183,15 @@ def table(
     with screen.capture() as captured:
         screen.print(grid)
     emit("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+    return cut
+
+
+def _cell(cell: object) -> Text:
+    from rich.style import Style  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    text, url = cell if isinstance(cell, Linked) else (cell, cell)
+    return Text(NOTHING if text is None else safe(text), Style.parse(style_of(text)) + linked(url))
 
 
 def console(stream: TextIO, *, color: bool) -> Console:
@@ -208,25 +247,54 @@ def figures(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
 
 
-_STYLES = {
-    "synced": "green",
-    "identical": "green",
-    "differs": "red",
-    "missing": "red",
-    "succeeded": "green",
-    "complete": "green",
-    "failed": "red",
-    "unreadable": "red",
-    "cancelled": "yellow",
-    "incomplete": "yellow",
-    "running": "cyan",
-    "wait": "cyan",
-    "skipped": "dim",
-    "skip": "dim",
-    "absent": "dim",
-    "unknown": "dim",
+GOOD, BAD, BUSY, NOTICE, QUIET = "green", "red", "cyan", "yellow", "dim"
+"""The only colours, each with one meaning; the word beside it always says the same."""
+
+STYLES = {
+    "synced": GOOD,
+    "identical": GOOD,
+    "succeeded": GOOD,
+    "complete": GOOD,
+    "archived": GOOD,
+    "differs": BAD,
+    "missing": BAD,
+    "failed": BAD,
+    "unreadable": BAD,
+    "lost": BAD,
+    "running": BUSY,
+    "waiting": BUSY,
+    "wait": BUSY,
+    "cancelled": NOTICE,
+    "incomplete": NOTICE,
+    "notes": NOTICE,
+    "skipped": QUIET,
+    "skip": QUIET,
+    "absent": QUIET,
+    "unknown": QUIET,
 }
+"""What a word means, wherever it is shown."""
 
 
-def _style(cell: object) -> str:
-    return _STYLES.get(cell, "") if isinstance(cell, str) else ""
+def style_of(cell: object) -> str:
+    """Return the style of a word that has a meaning; of all else, none."""
+    return STYLES.get(cell, "") if isinstance(cell, str) else ""
+
+
+def linked(url: object) -> Style:
+    """Return the style of a text that leads to a URL in a terminal that can do that; of a folder, none."""
+    from rich.style import Style  # noqa: PLC0415 - as above
+
+    if isinstance(url, str) and url.startswith(("https://", "http://")):
+        return Style(link=safe(url))
+    return Style()
+
+
+def shortened(ids: Iterable[str], width: int, mark: str = "…") -> dict[str, str]:
+    """Return ids cut in the middle to so many characters, in a place where all of them stay different; else whole."""
+    whole = list(dict.fromkeys(ids))
+    for head in range(max(0, width - 1) // 2, 0, -1):
+        tail = width - 1 - head
+        short = {one: one if len(one) <= width else f"{one[:head]}{mark}{one[-tail:]}" for one in whole}
+        if len(set(short.values())) == len(whole):
+            return short
+    return {one: one for one in whole}

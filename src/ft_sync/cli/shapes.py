@@ -406,6 +406,8 @@ class Advanced(TypedDict):
 
     job_id: JobId
     phase: Literal["reading", "metrics", "datasets", "model", "verifying"]
+    url: Url
+    metrics: Metrics
 
 
 class Waiting(TypedDict):
@@ -416,6 +418,7 @@ class Waiting(TypedDict):
     step: Step
     total_steps: TotalSteps
     metrics: Metrics
+    url: Url
 
 
 class Noted(TypedDict):

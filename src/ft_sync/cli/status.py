@@ -9,6 +9,7 @@ import typer
 
 from ft_sync.cli import exits, options, render, suggestions
 from ft_sync.cli.options import Output
+from ft_sync.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,6 +35,14 @@ def status(  # noqa: PLR0913 - one argument for each flag
         bool, typer.Option("--exit-code", help=f"Exit {exits.STILL_RUNNING} if a shown job is unfinished.")
     ] = False,
     shard: options.Shard = None,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help=f"Show the jobs until they have ended; exit {exits.ENDED_BADLY} if one of them ended badly.",
+        ),
+    ] = False,
+    poll_interval: options.PollInterval = None,
     provider: options.Provider = None,
     from_archive: options.FromArchive = None,
     project: options.Project = None,
@@ -48,7 +57,8 @@ def status(  # noqa: PLR0913 - one argument for each flag
 ) -> None:
     """Show jobs in depth, or count them all.
 
-    In depth: progress, metrics, events, error, files, the run, and what a sync would do.
+    In depth: progress, metrics, events, error, files, the run, and what a sync would do; in a terminal with training
+    curves. With --watch: in place in a terminal, a line for each change in a pipe.
     """
     from ft_sync import api  # noqa: PLC0415 - the SDKs: `--help` does without
     from ft_sync.cli import progress, seen  # noqa: PLC0415 - as above
@@ -64,9 +74,13 @@ def status(  # noqa: PLR0913 - one argument for each flag
         "from_archive": from_archive,
         "observer": progress.lines(output),
     }
+    if watch:
+        raise typer.Exit(_watch(job, where, poll_interval, output))
+    if poll_interval is not None:
+        raise ConfigError("--poll-interval without --watch", hint="add --watch, or leave it out")
     failures: list[Failed] = []
     if job:
-        found = list(_told(api.job_details(options.job_ids(job), **where), output))
+        found = list(_told(api.job_details(options.job_ids(job), with_rows=_draws(output), **where), output))
         failures = [one for one in found if isinstance(one, Failed)]
         details = [one for one in found if not isinstance(one, Failed)]
         if failures and not details:
@@ -112,6 +126,17 @@ def _told(found: "Iterable[Detail | Failed]", output: Output) -> "Iterator[Detai
             render.line("job", documents.of_detail(one, seconds_left(one, time.time())))
 
 
+def _watch(jobs: list[str] | None, where: dict[str, Any], poll_interval: float | None, output: Output) -> int:
+    from ft_sync.cli.watch import watch  # noqa: PLC0415 - as above
+
+    if not jobs:
+        hint = "for example: ftsync list -q --status running | ftsync status --watch -"
+        raise ConfigError("status --watch: which jobs?", hint=hint)
+    if where.pop("from_archive") is not None:
+        raise ConfigError("--watch and --from-archive exclude each other: an archive does not change by itself")
+    return watch(options.job_ids(jobs), {**where, "poll_interval": poll_interval, "with_rows": _draws(output)}, output)
+
+
 def seconds_left(detail: "Detail", now: float) -> float | None:
     """Return the seconds that the job still takes: as the service says, or else at the rate of its events."""
     job = detail.standing.job
@@ -149,21 +174,37 @@ def _show_details(details: "list[Detail]", failures: "list[Failed]", output: Out
     elif output.quiet:
         render.lines([detail.standing.job.id] for detail in details)
     elif render.is_screen(sys.stdout):
-        for number, detail in enumerate(details):
-            if number:
-                render.emit("\n")
-            render.table(("", ""), _facts(detail, now), folds=1, color=output.color)
+        show_portraits(details, now, output)
     else:
         # Each line names its job, so that several can be told apart.
-        render.lines((detail.standing.job.id, *fact) for detail in details for fact in _facts(detail, now))
+        render.lines((detail.standing.job.id, *fact) for detail in details for fact in facts(detail, now))
 
 
-def _facts(detail: "Detail", now: float) -> "Iterator[tuple[str, object]]":
-    """Yield what is known of a job as name and value; names repeat, and what is unknown is left out."""
+def _draws(output: Output) -> bool:
+    return render.is_screen(sys.stdout) and not (output.json or output.quiet)
+
+
+def show_portraits(details: "Iterable[Detail]", now: float, output: Output) -> None:
+    """Show jobs with all that is known of them, one below the other."""
+    from ft_sync.cli.portrait import portrait  # noqa: PLC0415 - as above
+
+    screen = render.console(sys.stdout, color=output.color)
+    for number, detail in enumerate(details):
+        with screen.capture() as captured:
+            for line in portrait(facts(detail, now, is_brief=True), detail, screen):
+                screen.print(line, soft_wrap=True)
+        render.emit("\n" * (number > 0) + captured.get())
+
+
+def facts(detail: "Detail", now: float, *, is_brief: bool = False) -> "Iterator[tuple[str, object]]":
+    """Yield what is known of a job as name and value; names repeat, and what is unknown is left out.
+
+    Where it has to be brief, of the metrics those are told of which a good value can be told from a bad one.
+    """
     known = {
         **_job_facts(detail.standing),
         "progress": _progress(detail, now),
-        "metrics": render.figures(detail.metrics) or None,
+        "metrics": (_few(detail) if is_brief else render.figures(detail.metrics)) or None,
     }
     yield from ((name, value) for name, value in known.items() if value is not None)
     for event in detail.events[-EVENTS_SHOWN:]:
@@ -174,6 +215,14 @@ def _facts(detail: "Detail", now: float) -> "Iterator[tuple[str, object]]":
         yield "run", run.url or run.run_id
     if plan := detail.standing.plan:
         yield "sync would", f"{_verb(detail.standing)}: {plan.reason}"
+
+
+def _few(detail: "Detail") -> str:
+    from ft_sync.convert import best_of  # noqa: PLC0415 - as above
+
+    few = {name: value for name, value in detail.metrics.items() if "/" not in name and best_of(name)}
+    more = len(detail.metrics) - len(few)
+    return ", ".join(filter(None, [render.figures(few), f"{more} more with --json" if more else ""]))
 
 
 def _job_facts(standing: "Standing") -> dict[str, object]:
