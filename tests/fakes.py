@@ -279,7 +279,7 @@ class FakeSink:
 
     def held_rows(self, run: RunState, record: RunRecord) -> int | None:
         rows = self.runs[run.run_id].rows
-        return len(rows) if tuple(rows) == record.rows[: len(rows)] else None
+        return len(rows) if tuple(rows) == tuple(record.rows)[: len(rows)] else None
 
     def dataset(self, file: TrainingFile) -> DatasetSummary | None:
         return None if self.forgets_datasets else self.datasets.get((file.split, file.id))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ft_sync.spool import FEW, Many, each, turned
+from ft_sync.spool import FEW, Many, Numbers, each, turned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,3 +57,26 @@ def test_the_file_of_many_has_no_name_and_goes_with_them(tmp_path: Path, monkeyp
     del many
     gc.collect()
     assert open_files() == before
+
+
+def test_numbers_come_by_row_and_name_in_the_order_of_the_sources() -> None:
+    numbers = Numbers()
+    numbers.add(1, [(2, {"b": 0.5, "a": -0.0}, None), (1, {"a": 1e308}, None)])
+    numbers.add(2, [(2, {"a": 5e-324, "c": 3.0}, None)])
+    assert list(numbers.rows()) == [(1, [("a", 1e308)]), (2, [("b", 0.5), ("a", -0.0), ("a", 5e-324), ("c", 3.0)])]
+    assert str(next(value for _, cells in numbers.rows() for name, value in cells if value == 0)) == "-0.0"
+    assert numbers.count() == (2, 2)
+
+
+def test_of_several_numbers_of_a_source_the_latest_stands_and_then_the_last() -> None:
+    numbers = Numbers()
+    numbers.add(1, [(1, {"a": 1.0}, 9.0), (1, {"a": 2.0}, 8.0), (1, {"b": 3.0}, 8.0)])
+    numbers.add(2, [(5, {"a": 1.0}, None), (5, {"a": 2.0}, None)])
+    assert list(numbers.rows()) == [(1, [("a", 1.0), ("b", 3.0)]), (5, [("a", 2.0)])]
+    assert list(numbers.times()) == [(1, 9.0)]
+
+
+def test_nothing_is_no_row() -> None:
+    numbers = Numbers()
+    numbers.add(1, [(3, {}, 4.0)])
+    assert (list(numbers.rows()), numbers.count(), list(numbers.times())) == ([], (0, 0), [(3, 4.0)])

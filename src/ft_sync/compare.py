@@ -15,7 +15,7 @@ from ft_sync.models import Skipped
 from ft_sync.names import CHECKPOINTS, DATASET_TYPES, EVENTS, alias, dataset_name, table_file, table_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from ft_sync.datasets import DatasetSummary
     from ft_sync.errors import FtSyncError
@@ -279,7 +279,7 @@ def _mark(expected: Expected, held: HeldRun) -> Iterator[tuple[str, Any, Any]]:
     yield "mark", {"digest": record.digest, "rows": rows}, found
 
 
-def _rows(wanted: Sequence[MetricRow], found: Sequence[MetricRow]) -> Iterator[tuple[str, Any, Any]]:
+def _rows(wanted: Collection[MetricRow], found: Collection[MetricRow]) -> Iterator[tuple[str, Any, Any]]:
     """Yield the rows that differ, the first of them one by one; a step that is there twice is a row too many."""
     numbered = [dict(_numbered(rows)) for rows in (wanted, found)]
     steps = sorted(numbered[0].keys() | numbered[1].keys())
@@ -296,7 +296,7 @@ def _rows(wanted: Sequence[MetricRow], found: Sequence[MetricRow]) -> Iterator[t
         yield "rows", f"{len(wanted)} rows", f"{len(found)} rows, {more} more of them differ"
 
 
-def _numbered(rows: Sequence[MetricRow]) -> Iterator[tuple[tuple[int, int], MetricRow]]:
+def _numbered(rows: Iterable[MetricRow]) -> Iterator[tuple[tuple[int, int], MetricRow]]:
     """Yield each row under its step and how often that step was there before."""
     seen: Counter[int] = Counter()
     for row in rows:

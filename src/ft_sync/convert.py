@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ft_sync.file_names import file_name, folder_name
 from ft_sync.models import OF_SERVICE, RunFile, RunRecord
@@ -18,7 +18,7 @@ from ft_sync.results import merge
 from ft_sync.spool import each
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from ft_sync.models import Best, Checkpoint, FileId, Job, JobEvent, JobSnapshot, JsonObject, MetricRow, TrainingFile
 
@@ -35,6 +35,9 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 TAKEN = frozenset({"_step", "_timestamp", "_runtime", "_wandb", "ftsync", "train_data", "valid_data"})
 """Keys of a run that have a meaning of their own, so that no metric can be called so."""
+
+Values: TypeAlias = tuple[float, float, float]
+"""Of a metric: the lowest, the highest, the last."""
 
 STATUS_KEYS = frozenset({"status", "fine_tuned_model", "trained_tokens", "duration_seconds", "error"})
 """Of the summary; a run of OpenAI's own integration may have them from an earlier time."""
@@ -66,11 +69,14 @@ def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -
         started=_unix(job.created_at),
         finished=_unix(job.finished_at),
     )
-    rows, taken = _without_taken_names(merged.rows)
-    names = dict.fromkeys(name for row in rows for name in row.metrics)
-    best = {name: kind for name in names if (kind := best_of(name))}
-    metrics = _metrics(rows, best)
+    values = _values(merged.rows)
+    taken = sorted(TAKEN & values.keys())
+    rows = _without(merged.rows, taken) if taken else merged.rows
+    values = {name: known for name, known in values.items() if name not in taken}
+    best = {name: kind for name in values if (kind := best_of(name))}
+    metrics = _metrics(values, best)
     model = _model_metadata(job, snapshot.checkpoints, metrics)
+    left_out = [f"metrics left out, whose names mean something else in a run: {', '.join(taken)}"] if taken else []
     lost = tuple(
         reason if reason in OF_SERVICE else f"file {file_id} could not be had: {reason}"
         for file_id, reason in missing.items()
@@ -87,7 +93,7 @@ def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -
         files=tuple(_files(snapshot)),
         log=each(_line, snapshot.events),
         failure=job.verdict and _text(job.verdict),
-        notes=tuple(dict.fromkeys(map(_text, snapshot.notes + merged.notes + taken + lost))),
+        notes=tuple(dict.fromkeys(map(_text, (*snapshot.notes, *merged.notes, *left_out, *lost)))),
     )
 
 
@@ -121,28 +127,26 @@ def best_of(metric: str) -> Best | None:
     return None
 
 
-def _without_taken_names(rows: tuple[MetricRow, ...]) -> tuple[tuple[MetricRow, ...], tuple[str, ...]]:
-    """Leave out metrics that W&B would take for something else; return what is left, and a note on them."""
-    found = sorted({name for row in rows for name in row.metrics if name in TAKEN})
-    if not found:
-        return rows, ()
-    kept = (replace(row, metrics={k: v for k, v in row.metrics.items() if k not in TAKEN}) for row in rows)
-    note = f"metrics left out, whose names mean something else in a run: {', '.join(found)}"
-    return tuple(row for row in kept if row.metrics), (note,)
+def _without(rows: Iterable[MetricRow], names: Collection[str]) -> tuple[MetricRow, ...]:
+    kept = (replace(row, metrics={k: v for k, v in row.metrics.items() if k not in names}) for row in rows)
+    return tuple(row for row in kept if row.metrics)
 
 
-def _metrics(rows: Sequence[MetricRow], best: Mapping[str, Best]) -> dict[str, Any]:
-    """Return each metric's last value, and where it is known its best one, as W&B itself would sum them up."""
-    last: dict[str, float] = {}
-    extremes: dict[str, float] = {}
+def _values(rows: Iterable[MetricRow]) -> dict[str, Values]:
+    """Return the lowest, the highest and the last value of each metric."""
+    found: dict[str, Values] = {}
     for row in rows:
         for name, number in row.metrics.items():
-            last[name] = number
-            if kind := best.get(name):
-                chosen = min if kind == "min" else max
-                extremes[name] = chosen(extremes.get(name, number), number)
+            low, high, _ = found.get(name, (number, number, number))
+            found[name] = (min(low, number), max(high, number), number)
+    return found
+
+
+def _metrics(values: Mapping[str, Values], best: Mapping[str, Best]) -> dict[str, Any]:
+    """Return each metric's last value, and where it is known its best one, as W&B itself would sum them up."""
     return {
-        name: {best[name]: extremes[name], "last": number} if name in best else number for name, number in last.items()
+        name: {best[name]: low if best[name] == "min" else high, "last": last} if name in best else last
+        for name, (low, high, last) in values.items()
     }
 
 

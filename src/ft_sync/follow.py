@@ -138,6 +138,6 @@ class Follower:
         self._run.log(row for row in rows if row.step > self._last_step)
         self._last_step = max((row.step for row in record.rows), default=self._last_step)
 
-    def _opened(self, step: Write, record: RunRecord) -> tuple[RunWriter, tuple[MetricRow, ...]]:
+    def _opened(self, step: Write, record: RunRecord) -> tuple[RunWriter, Iterable[MetricRow]]:
         step, rows = remaining(step, record, self.sink)
         return self._open.enter_context(self.sink.open(step, record)), rows

@@ -246,7 +246,7 @@ class RunRecord:
     config: JsonObject
     summary: JsonObject
     tags: tuple[str, ...]
-    rows: tuple[MetricRow, ...]
+    rows: Collection[MetricRow]
     model_metadata: JsonObject | None
     digest: str
     best: Mapping[str, Best] = field(default_factory=dict)

@@ -96,7 +96,7 @@ def detail(source: JobSource, sink: RunSink, job_id: JobId, *, with_rows: bool =
         events = tuple(source.events(job_id, limit=EVENTS_READ if files or not with_rows else EVENTS_FOR_ROWS))
     except NotFound:
         notes.append(NO_EVENTS)
-    rows = merge(files, events, _checkpoints(source, job_id)).rows if with_rows else ()
+    rows = tuple(merge(files, events, _checkpoints(source, job_id)).rows) if with_rows else ()
     reported = [
         event.data for event in events if event.type == "metrics" and step_of(event.data.get("step")) is not None
     ]

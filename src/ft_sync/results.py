@@ -1,4 +1,4 @@
-"""Result-file bytes + metric events + checkpoints -> metric rows; pure: no I/O, and no number is lost silently.
+"""Result-file bytes + metric events + checkpoints -> metric rows; pure, and no number is lost silently.
 
 The three tell of the same steps, and each lacks something: result files lose digits and full validations,
 events get deleted, checkpoints are few. So all of them are read and merged by step.
@@ -12,21 +12,22 @@ import csv
 import io
 import math
 import re
+from array import array
 from bisect import bisect_left
 from collections import defaultdict, deque
 from dataclasses import dataclass
-from itertools import count, islice
-from operator import itemgetter
-from sys import intern
+from itertools import chain, count, islice
 from typing import TYPE_CHECKING, Literal
 
 from ft_sync.errors import BadData
 from ft_sync.models import MetricRow
+from ft_sync.spool import Numbers, made
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from ft_sync.models import Checkpoint, JobEvent, JsonObject, ResultFile
+    from ft_sync.spool import Entry
 
 ALIASES = {
     "train_accuracy": "train_mean_token_accuracy",
@@ -60,7 +61,7 @@ _SHOWN = 5  # names or line numbers in one note
 class Parsed:
     """Rows, one a step, steps ascending, and notes on what was left out of them."""
 
-    rows: tuple[MetricRow, ...]
+    rows: Collection[MetricRow]
     notes: tuple[str, ...]
 
 
@@ -96,27 +97,9 @@ def parse(text: str) -> Parsed:
     Numeric columns keep their names (but see `ALIASES`) and numbers their full precision. Rows of one step
     become one, where the later number stands. Without a usable column of steps, rows are numbered from 1.
     """
-    notes = _Notes()
-    lines = _lines(text, notes)
-    if len(lines) < 2:  # noqa: PLR2004 - a header and a row
-        notes.add("it has no rows below its header" if lines else "it is empty")
-        return Parsed((), notes.sentences())
-    (_, header), *body = lines
-    names = _names(header)
-    step_column = _step_column(header, body)
-    if step_column is None:
-        notes.add("it has no usable column of steps: its rows are numbered from 1")
-    rows: defaultdict[int, dict[str, float]] = defaultdict(dict)
-    for position, (line, cells) in enumerate(body, 1):
-        if len(cells) < len(names) or any(cells[len(names) :]):
-            notes.add("lines with more or fewer cells than the header", line)
-        step = position if step_column is None else _step_in(cells, step_column)
-        metrics = dict(_numbers(names, cells, step_column, notes))
-        if step is not None:
-            rows[step].update(metrics)
-        elif metrics:
-            notes.add("lines left out, without a step or with a negative one", line)
-    return Parsed(_metric_rows(rows, {}), notes.sentences())
+    notes, numbers = _Notes(), Numbers()
+    numbers.add(0, _in_file(text, notes))
+    return Parsed(_metric_rows(numbers), notes.sentences())
 
 
 def flatten(data: JsonObject) -> dict[str, float]:
@@ -154,30 +137,14 @@ def merge(
         started: Unix second at which the job was created; earlier rows than the first event's lie after it.
         finished: Unix second at which the job ended; later rows than the last event's lie before it.
     """
-    notes = _Notes()
-    rows: dict[int, dict[str, float]] = {}
-    for file in result_files:
-        parsed = _read(file)
-        for note in parsed.notes:
+    notes, numbers = _Notes(), Numbers()
+    source = 0
+    for source, file in enumerate(result_files, 1):
+        for note in _add_file(numbers, source, file):
             notes.add(f"result file {file.id}: {note}")
-        _add(rows, {row.step: {**row.metrics} for row in parsed.rows})
-    numbered = enumerate((event for event in events if event.type == "metrics"), 1)
-    told = [
-        (_when(event), step, metrics)
-        for no, event in numbered
-        for step, metrics in _at_step(no, event.data.get("step"), event.data, "metrics event", notes)
-    ]
-    told.sort(key=itemgetter(0))
-    _add(rows, _by_step((step, metrics) for _, step, metrics in told))
-    known = {step: when for when, step, _ in told if when > -math.inf}
-    del told  # it may be large, and so is what comes now
-    saves = (
-        entry
-        for no, saved in enumerate(checkpoints, 1)
-        for entry in _at_step(no, saved.step, saved.metrics, "checkpoint", notes)
-    )
-    _add(rows, _by_step(saves))
-    return Merged(_metric_rows(rows, _times(sorted(rows), known, started, finished)), notes.sentences())
+    numbers.add(source + 1, _in_events(events, notes))
+    numbers.add(source + 2, _in_checkpoints(checkpoints, notes))
+    return Merged(_metric_rows(numbers, _Times(numbers, started, finished)), notes.sentences())
 
 
 class _Notes:
@@ -204,11 +171,56 @@ class _Notes:
         return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def _read(file: ResultFile) -> Parsed:
+def _add_file(numbers: Numbers, source: int, file: ResultFile) -> tuple[str, ...]:
+    """Add what a file holds, and return the notes on it."""
+    notes = _Notes()
     try:
-        return parse(decode(file.content))
+        numbers.add(source, _in_file(decode(file.content), notes))
     except BadData as error:
-        return Parsed((), (error.message,))
+        return (error.message,)
+    return notes.sentences()
+
+
+def _in_file(text: str, notes: _Notes) -> Iterator[Entry]:
+    lines = _lines(text, notes)
+    (_, header), first = next(lines, (0, None)), next(lines, None)
+    if header is None or first is None:
+        notes.add("it is empty" if header is None else "it has no rows below its header")
+        return
+    names, step_column = _names(header), _step_column(header, text)
+    if step_column is None:
+        notes.add("it has no usable column of steps: its rows are numbered from 1")
+    for position, (line, cells) in enumerate(chain([first], lines), 1):
+        if len(cells) < len(names) or any(cells[len(names) :]):
+            notes.add("lines with more or fewer cells than the header", line)
+        step = position if step_column is None else _step_in(cells, step_column)
+        metrics = dict(_numbers(names, cells, step_column, notes))
+        if step is not None:
+            yield step, metrics, None
+        elif metrics:
+            notes.add("lines left out, without a step or with a negative one", line)
+
+
+def _in_events(events: Iterable[JobEvent], notes: _Notes) -> Iterator[Entry]:
+    for number, event in enumerate((event for event in events if event.type == "metrics"), 1):
+        when = None if event.created_at is None else event.created_at.timestamp()
+        yield from _at_step(number, event.data.get("step"), event.data, when, "metrics event", notes)
+
+
+def _in_checkpoints(checkpoints: Iterable[Checkpoint], notes: _Notes) -> Iterator[Entry]:
+    for number, saved in enumerate(checkpoints, 1):
+        yield from _at_step(number, saved.step, saved.metrics, None, "checkpoint", notes)
+
+
+def _at_step(  # noqa: PLR0913, PLR0917 - of an event or a checkpoint
+    number: int, served: object, data: JsonObject, when: float | None, what: str, notes: _Notes
+) -> Iterator[Entry]:
+    """Yield the metrics with their step, if they have one."""
+    metrics, step = _flatten(data, what, notes), step_of(served)
+    if step is not None:
+        yield step, metrics, when
+    elif metrics:
+        notes.add(f"{what}s left out, without a step or with a negative one", f"no. {number}")
 
 
 def _unpack(packed: bytes) -> bytes:
@@ -228,19 +240,24 @@ def _as_text(content: bytes, *, errors: Literal["strict", "replace"]) -> str | N
     return None if _CONTROL.search(text) else text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _lines(text: str, notes: _Notes) -> list[tuple[int, list[str]]]:
-    """Return the cells of each line that is not blank, and its 1-based number in the file."""
+def _lines(text: str, notes: _Notes) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each line that is not blank, after its 1-based number in the file."""
     reader = csv.reader(io.StringIO(text, newline=""))
-    lines: list[tuple[int, list[str]]] = []
+    held: tuple[int, list[str]] | None = None
+    width = 0
     try:
         for cells in reader:
             if len(cells) > 1 or any(map(str.strip, cells)):
-                lines.append((reader.line_num, cells))  # noqa: PERF401 - what was read before an error is kept
+                if held:
+                    yield held
+                held, width = (reader.line_num, cells), width or len(cells)
     except csv.Error as error:  # such as a quote that never closes: its cell outgrows the limit
         notes.add(f"it cannot be read beyond line {reader.line_num}: {error}")
-    if len(lines) > 1 and not text.endswith("\n") and len(lines[-1][1]) < len(lines[0][1]):
-        lines[-1][1].pop()  # the file was cut in this cell: its 0.1 may have been 0.173
-    return lines
+    if held is None:
+        return
+    if not text.endswith("\n") and len(held[1]) < width:
+        held[1].pop()  # the file was cut in this cell: its 0.1 may have been 0.173
+    yield held
 
 
 def _names(header: Sequence[str]) -> list[str]:
@@ -257,10 +274,11 @@ def _names(header: Sequence[str]) -> list[str]:
     return list(names)
 
 
-def _step_column(header: Sequence[str], body: Sequence[tuple[int, Sequence[str]]]) -> int | None:
+def _step_column(header: Sequence[str], text: str) -> int | None:
     """Return the position of the column of steps, if there is one with a step in it."""
     for column, name in enumerate(header):
-        if name.strip().casefold() == "step" and any(_step_in(cells, column) is not None for _, cells in body):
+        below = islice(_lines(text, _Notes()), 1, None)
+        if name.strip().casefold() == "step" and any(_step_in(cells, column) is not None for _, cells in below):
             return column
     return None
 
@@ -357,43 +375,6 @@ def _encodable(name: str) -> str:
     return name if name.isascii() else name.encode("utf-8", "replace").decode()
 
 
-def _when(event: JobEvent) -> float:
-    return -math.inf if event.created_at is None else event.created_at.timestamp()
-
-
-def _at_step(
-    number: int, served: object, data: JsonObject, what: str, notes: _Notes
-) -> Iterator[tuple[int, dict[str, float]]]:
-    """Yield the metrics with their step, if they have one."""
-    # There may be a million of the same names.
-    metrics = {intern(name): value for name, value in _flatten(data, what, notes).items()}
-    step = step_of(served)
-    if step is not None:
-        yield step, metrics
-    elif metrics:
-        notes.add(f"{what}s left out, without a step or with a negative one", f"no. {number}")
-
-
-def _by_step(entries: Iterable[tuple[int, dict[str, float]]]) -> dict[int, dict[str, float]]:
-    """Gather metrics by step, the later entry standing."""
-    rows: dict[int, dict[str, float]] = {}
-    for step, metrics in entries:
-        if step in rows:
-            rows[step].update(metrics)
-        else:
-            rows[step] = metrics
-    return rows
-
-
-def _add(rows: dict[int, dict[str, float]], more: Mapping[int, dict[str, float]]) -> None:
-    """Add what the rows lack, and digits where they have fewer."""
-    for step, metrics in more.items():
-        row = rows.setdefault(step, metrics)
-        for name, number in metrics.items():
-            if name not in row or _refines(number, row[name]):
-                row[name] = number
-
-
 def _refines(fine: float, coarse: float) -> bool:
     """Whether `coarse` is `fine`, rounded up, down or to the nearest."""
     if round(fine, FILE_DECIMALS) == coarse:  # as nearly all are; and the rest takes long
@@ -411,30 +392,57 @@ def _places(number: float) -> int:
     return max(len(fraction) - int(exponent or 0), 0 if was_rounded else FILE_DECIMALS)
 
 
-def _times(
-    steps: Sequence[int], known: Mapping[int, float], started: float | None, finished: float | None
-) -> dict[int, float]:
-    """Return each step's Unix second: known, or on the line between its neighbours; empty if nothing is known."""
-    if not steps:
-        return {}
-    fixed = dict(known)
-    if started is not None:
-        fixed.setdefault(0, min([started, *known.values()]))
-    if finished is not None:
-        # Not before the start: a service's clock may be off.
-        fixed.setdefault(steps[-1], max([finished, *fixed.values()]))
-    anchors = sorted(fixed.items())
-    return {step: _time_at(step, anchors) for step in steps} if anchors else {}
+class _Times:
+    """When each step was: known, or on the line between its neighbours.
+
+    Args:
+        numbers: Of which some rows have a time, as Unix seconds.
+        started: Unix second before the first step.
+        finished: Unix second at the last step, unless that is known.
+    """
+
+    def __init__(self, numbers: Numbers, started: float | None, finished: float | None) -> None:
+        self._steps, self._seconds = array("q"), array("d")
+        for step, second in numbers.times():
+            self._steps.append(step)
+            self._seconds.append(second)
+        if started is not None:
+            self._put(0, min([started, *self._seconds]))
+        if finished is not None:
+            # Not before the start: a service's clock may be off.
+            self._put(numbers.count()[1], max([finished, *self._seconds]))
+
+    def __getitem__(self, step: int) -> float | None:
+        """Return the Unix second of a step; None if nothing is known."""
+        if not self._steps:
+            return None
+        after = min(bisect_left(self._steps, step), len(self._steps) - 1)
+        later_step, later = self._steps[after], self._seconds[after]
+        if after == 0 or step >= later_step:
+            return later
+        earlier_step, earlier = self._steps[after - 1], self._seconds[after - 1]
+        return earlier + (later - earlier) * (step - earlier_step) / (later_step - earlier_step)
+
+    def _put(self, step: int, second: float) -> None:
+        """Say when a step was, unless that is known."""
+        place = bisect_left(self._steps, step)
+        if place == len(self._steps) or self._steps[place] != step:
+            self._steps.insert(place, step)
+            self._seconds.insert(place, second)
 
 
-def _time_at(step: int, anchors: Sequence[tuple[int, float]]) -> float:
-    after = min(bisect_left(anchors, (step, -math.inf)), len(anchors) - 1)
-    later_step, later = anchors[after]
-    if after == 0 or step >= later_step:
-        return later
-    earlier_step, earlier = anchors[after - 1]
-    return earlier + (later - earlier) * (step - earlier_step) / (later_step - earlier_step)
+def _metric_rows(numbers: Numbers, times: _Times | None = None) -> Collection[MetricRow]:
+    def rows() -> Iterator[MetricRow]:
+        for step, cells in numbers.rows():
+            yield MetricRow(step, _merged(cells), times[step] if times else None)
+
+    return made(numbers.count()[0], rows)
 
 
-def _metric_rows(rows: Mapping[int, Mapping[str, float]], times: Mapping[int, float]) -> tuple[MetricRow, ...]:
-    return tuple(MetricRow(step, rows[step], times.get(step)) for step in sorted(rows) if rows[step])
+def _merged(cells: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Take of each metric the first number, or a later one that is the same with more digits."""
+    row: dict[str, float] = {}
+    for name, number in cells:
+        if name not in row or _refines(number, row[name]):
+            row[name] = number
+    return row

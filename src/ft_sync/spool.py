@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
+import sqlite3
 import tempfile
 import weakref
 from collections.abc import Collection
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ft_sync.models import JsonObject
 
 FEW = 1_000
 """Things that are held in memory."""
+
+TABLES = """
+create table number (row, name, source, value, at, primary key (row, name, source)) without rowid;
+create table time (row integer primary key, at);
+"""
+ADD_NUMBER = """
+insert into number values (?, ?, ?, ?, ?)
+on conflict do update set value = excluded.value, at = excluded.at where excluded.at >= at
+"""
+ADD_TIME = "insert into time values (?, ?) on conflict do update set at = max(at, excluded.at)"
+NUMBERS = "select row, name, value from number order by row, name, source"
+
+Entry: TypeAlias = "tuple[int, Mapping[str, float], float | None]"
+"""A row, its numbers by name, and when they were told; None where that is not known."""
 
 _Thing = TypeVar("_Thing")
 _Made = TypeVar("_Made")
@@ -38,10 +55,14 @@ class Many(Collection[_Thing]):
         return any(one == thing for one in self)
 
 
+def made(number: int, make: Callable[[], Iterator[_Thing]]) -> Collection[_Thing]:
+    """Return so many things, which are made anew whenever they are gone through if they are many."""
+    return tuple(make()) if number < FEW else Many(number, make)
+
+
 def each(make: Callable[[_Thing], _Made], things: Collection[_Thing]) -> Collection[_Made]:
     """Return what is made of each thing, when it is gone through if there are many."""
-    made: Many[_Made] = Many(len(things), lambda: map(make, things))
-    return tuple(made) if len(made) < FEW else made
+    return made(len(things), lambda: map(make, things))
 
 
 def turned(newest_first: Iterable[JsonObject], read: Callable[[JsonObject], _Thing]) -> Collection[_Thing]:
@@ -55,6 +76,51 @@ def turned(newest_first: Iterable[JsonObject], read: Callable[[JsonObject], _Thi
         blocks.add(block)
         block = list(islice(served, FEW))
     return Many(len(blocks), lambda: map(read, blocks.backwards()))
+
+
+class Numbers:
+    """Numbers under a row and a name, from several sources; in a file without a name where they are many."""
+
+    def __init__(self) -> None:
+        # An empty path is a file of its own, which is written when there is too much for a few MB of cache. It is
+        # used by several threads, one after the other.
+        self._held = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+        weakref.finalize(self, self._held.close)
+        self._held.executescript(TABLES)
+        self._names: dict[str, int] = {}
+
+    def add(self, source: int, entries: Iterable[Entry]) -> None:
+        """Add what a source has: each row with its numbers by name, and the time of that.
+
+        Of several numbers of one source under a row and a name the latest stands, of equally late ones the last.
+        """
+        rest = iter(entries)
+        while some := list(islice(rest, FEW)):
+            self._held.execute("begin")
+            self._held.executemany(ADD_NUMBER, self._cells(source, some))
+            self._held.executemany(ADD_TIME, ((row, at) for row, _, at in some if at is not None))
+            self._held.execute("commit")
+
+    def rows(self) -> Iterator[tuple[int, list[tuple[str, float]]]]:
+        """Yield each row, ascending, with its names and numbers: under one name in the order of the sources."""
+        names = list(self._names)
+        for row, cells in groupby(self._held.execute(NUMBERS), itemgetter(0)):
+            yield row, [(names[name], value) for _, name, value in cells]
+
+    def count(self) -> tuple[int, int]:
+        """Return how many rows there are, and the last one."""
+        number, last = self._held.execute("select count(distinct row), max(row) from number").fetchone()
+        return number, last or 0
+
+    def times(self) -> Iterator[tuple[int, float]]:
+        """Yield each row of which the time is known, ascending, with the latest."""
+        yield from self._held.execute("select row, at from time order by row")
+
+    def _cells(self, source: int, entries: Iterable[Entry]) -> Iterator[tuple[int, int, int, float, float]]:
+        for row, numbers, at in entries:
+            for name, value in numbers.items():
+                named = self._names.setdefault(name, len(self._names))
+                yield row, named, source, value, -math.inf if at is None else at
 
 
 class _Blocks:

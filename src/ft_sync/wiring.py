@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from ft_sync.sources.service import Service
 
 
+CORE_MEMORY = "96MiB"
+"""Beyond it W&B's core, which is written in Go, looks for garbage more often."""
+
+
 class SystemClock:
     """Real time."""
 
@@ -158,6 +162,8 @@ def prepare_wandb() -> None:
     # W&B's core would post its telemetry to the configured server on its only request loop, and every run of the
     # process would wait for that.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    # Where Go would let garbage grow as large as what is in use; a limit of the garbage, not of the core.
+    os.environ.setdefault("GOMEMLIMIT", CORE_MEMORY)
     if instead := scratch.home():
         for name in ("XDG_CACHE_HOME", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
             os.environ.setdefault(name, str(instead))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ft_sync import convert
@@ -123,14 +124,14 @@ class Writer:
         return datasets, missing
 
 
-def remaining(step: Write, record: RunRecord, sink: RunSink) -> tuple[Any, tuple[MetricRow, ...]]:
+def remaining(step: Write, record: RunRecord, sink: RunSink) -> tuple[Any, Iterable[MetricRow]]:
     """Return how the record is to be written, now that it is known, and the rows that the run lacks."""
     match step:
         case Enrich():
             return step, ()
         case Extend():
             held = sink.held_rows(step.run, record)
-            return (step.otherwise, record.rows) if held is None else (step, record.rows[held:])
+            return (step.otherwise, record.rows) if held is None else (step, islice(record.rows, held, None))
         case _:
             return step, record.rows
 

@@ -17,7 +17,7 @@ from ft_sync.sandbox import samples
 from ft_sync.table import count_rows, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from ft_sync.models import MetricRow
 
@@ -102,7 +102,7 @@ def seeds(target: str) -> Iterator[bytes]:
                     yield base64.b64encode(content)
 
 
-def _check_rows(rows: tuple[MetricRow, ...]) -> None:
+def _check_rows(rows: Iterable[MetricRow]) -> None:
     assert all(before.step < after.step for before, after in pairwise(rows))
     for row in rows:
         assert 0 <= row.step <= results.MAX_STEP

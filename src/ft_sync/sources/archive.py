@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ft_sync.errors import NotFound
 from ft_sync.models import Download, JobId
 from ft_sync.sources.objects import checkpoint_from, event_from, file_from, job_from
-from ft_sync.spool import FEW, Many
+from ft_sync.spool import made
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -48,8 +48,7 @@ class ArchiveSource:
 
         known = 0 if after is None else next((no for no, event in enumerate(events(), 1) if event.id == after), 0)
         begin = known if limit is None else max(known, len(lines) - limit)
-        newer = Many(len(lines) - begin, lambda: islice(events(), begin, None))
-        return tuple(newer) if len(newer) < FEW else newer
+        return made(len(lines) - begin, lambda: islice(events(), begin, None))
 
     def checkpoints(self, job_id: JobId) -> tuple[Checkpoint, ...]:
         """Return the job's checkpoints as they were listed."""
