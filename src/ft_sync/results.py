@@ -9,7 +9,6 @@ from __future__ import annotations
 import binascii
 import codecs
 import csv
-import io
 import math
 import re
 from array import array
@@ -52,6 +51,7 @@ MAX_STEP = 2**53
 
 _BOM = b"\xef\xbb\xbf"
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 _LONGEST_WORD = 60  # bytes; a longer first line without a comma is not the header of a CSV file
 _SHOWN = 5  # names or line numbers in one note
@@ -242,7 +242,7 @@ def _as_text(content: bytes, *, errors: Literal["strict", "replace"]) -> str | N
 
 def _lines(text: str, notes: _Notes) -> Iterator[tuple[int, list[str]]]:
     """Yield the cells of each line that is not blank, after its 1-based number in the file."""
-    reader = csv.reader(io.StringIO(text, newline=""))
+    reader = csv.reader(line[0] for line in _LINE.finditer(text))
     held: tuple[int, list[str]] | None = None
     width = 0
     try:

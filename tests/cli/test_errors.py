@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +12,8 @@ import pytest
 import wandb
 
 from ft_sync import cli
-from ft_sync.sandbox import World, samples
+from ft_sync.cli import exits
+from ft_sync.sandbox import Sandbox, World, samples
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Ftsync, Said
@@ -39,6 +43,26 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the SDKs not retry for minutes what will not come back."""
     monkeypatch.setattr("openai._base_client.BaseClient._calculate_retry_timeout", lambda *_: 0.0)
     monkeypatch.setenv("WANDB_HTTP_TIMEOUT", "1")
+
+
+def test_a_core_of_the_sdk_that_does_not_start_is_told_and_not_waited_for(
+    workspace: Path, sandbox: Sandbox, backend: WandbBackend
+) -> None:
+    assert sandbox.url
+    assert backend.url
+    env = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    done = subprocess.run(
+        [sys.executable, "-m", "ft_sync", "sync"],
+        env=env | {"WANDB_X_SERVICE_WAIT": "0.001"},
+        cwd=workspace,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == exits.UNAVAILABLE
+    assert "wandb-core, the SDK's own process, did not start" in done.stderr
+    assert backend.requests == []
 
 
 def test_no_openai_key(ftsync: Ftsync, monkeypatch: pytest.MonkeyPatch) -> None:

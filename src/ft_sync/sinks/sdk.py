@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import wandb
+from wandb.analytics.opentelemetry import opentelemetry_proxy
 from wandb.sdk.artifacts.artifact_instance_cache import artifact_instance_cache, artifact_instance_cache_by_client_id
 from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
 from wandb.sdk.lib.paths import LogicalPath
@@ -59,6 +60,11 @@ def _guard_caches() -> None:
 
 
 _guard_caches()
+
+
+# Else the SDK waits for itself, for ever, when its core does not start: it counts that, and for that it wants the lock
+# that it holds (wandb 0.31.0).
+opentelemetry_proxy.disable()
 
 
 def end_status_thread(run: wandb.Run) -> None:

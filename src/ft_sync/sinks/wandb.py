@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import wandb
+from wandb.errors import WandbCoreNotAvailableError
 from wandb.sdk.lib.service.service_connection import WandbApiFailedError
+from wandb.sdk.lib.service.service_port_file import ServicePollForTokenError
 from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
 from ft_sync import redaction
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 SDK_ERRORS = (wandb.Error, WandbApiFailedError, ServerResponseError, ConnectionError, TimeoutError)
 """What the SDK raises on purpose; the second and third are not `wandb.Error`s."""
+
+NOT_STARTED = (ServicePollForTokenError, WandbCoreNotAvailableError)
 
 CANCEL_SECONDS = 0.5
 """Time for the SDK's core to answer the request that it was told to cancel, before anything else happens.
@@ -164,6 +168,11 @@ def translate(error: Exception, what: str) -> FtSyncError:
     status = http_status(error)
     if "no space left on device" in str(error):
         return on_disk(error)
+    if isinstance(error, NOT_STARTED):
+        return Unavailable(
+            f"wandb-core, the SDK's own process, did not start ({_one_line(error)})",
+            hint="run the same command again; if it does not help, install wandb anew",
+        )
     if isinstance(error, wandb.errors.UsageError):
         if "already exists" in str(error):
             return RunExists(f"{what} is there already", hint="run the same command again")
