@@ -173,6 +173,12 @@ def test_a_result_file_that_is_gone_from_the_source_would_be_lost() -> None:
     assert lost(expected(without="result_files"), held()) == (FILES[2].path,)
 
 
+def test_a_file_that_the_source_gives_under_another_name_is_not_lost() -> None:
+    path = "fine_tuning/result_files/file-r/content"
+    digests = {file.path: digest_of(b"".join(file.chunks)) for file in FILES}
+    assert lost(expected(), held(files={**digests, path: digests.pop(FILES[2].path)})) == ()
+
+
 def test_events_that_are_gone_from_the_source_would_be_lost() -> None:
     fewer = (FILES[0], RunFile("fine_tuning/events.jsonl", [b"3\n"]), *FILES[2:])
     assert lost(expected(log=("three",), files=fewer), held()) == ("2 events",)

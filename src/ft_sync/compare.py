@@ -219,7 +219,9 @@ def lost(expected: Expected, held: HeldRun) -> tuple[str, ...]:
     source has were never its own where W&B holds just the files that it gives.
     """
     record = expected.record
-    gone = sorted(held.files.keys() - expected.digests.keys())
+    # The same bytes may have another name: a file is called `content` where its own name could not be had.
+    given = set(expected.digests.values())
+    gone = sorted(path for path in held.files.keys() - expected.digests.keys() if held.files[path] not in given)
     other = {path for path, digest in held.files.items() if expected.digests.get(path, digest) != digest}
     if EVENTS in other and not expected.is_native and (fewer := len(held.log or ()) - len(record.log)) > 0:
         gone.append(f"{fewer} events")
