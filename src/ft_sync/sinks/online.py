@@ -19,7 +19,7 @@ from ft_sync.once import Once
 from ft_sync.sinks.gate import Gate
 from ft_sync.sinks.held import Reader, console_log, history
 from ft_sync.sinks.run import Held, described, forget_lock, is_being_written, opened, summary_of
-from ft_sync.sinks.sdk import create_run, remove_folder
+from ft_sync.sinks.sdk import create_run, remove_folder, unread_run
 from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, SDK_ERRORS, RunOptions, log_in, mark_from, translated
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class OnlineSink:
         self._login = threading.Lock()
         self._is_logged_in = False
         self._own = threading.local()
+        self._idle: list[wandb.Api] = []
         self._entity = options.entity
         self._held: Once[str, Held] = Once()
         self._found: Once[str, Held | None] = Once()
@@ -144,16 +145,17 @@ class OnlineSink:
 
     def _create(self, run_id: RunId) -> bool:
         """Create the run, as its only writer; return whether that is so."""
-        if self._config(run_id) is not None:  # to create it again would set it running
-            return False
-        if create_run(self._connected(), self._path, run_id):
-            return True
-        # Somebody was quicker, and begins it now; or W&B's answer got lost, and it was asked again.
-        for pause in PAUSES:
-            time.sleep(pause)
-            if self._config(run_id):
+        with self._lent():
+            if self._config(run_id) is not None:  # to create it again would set it running
                 return False
-        return True
+            if create_run(self._connected(), self._path, run_id):
+                return True
+            # Somebody was quicker, and begins it now; or W&B's answer got lost, and it was asked again.
+            for pause in PAUSES:
+                time.sleep(pause)
+                if self._config(run_id):
+                    return False
+            return True
 
     def _config(self, run_id: RunId) -> JsonObject | None:
         """Return the config of a run, empty if nobody has begun it; None if there is no such run."""
@@ -249,7 +251,7 @@ class OnlineSink:
 
     def _artifact(self, name: str) -> wandb.Artifact | None:
         """Return an artifact by name and alias, None if W&B says that there is none."""
-        with translated(f"the artifact {name}"):
+        with self._lent(), translated(f"the artifact {name}"):
             return _if_there(lambda: self._connected().artifact(f"{self._path}/{name}"))
 
     def _confirm_files(self, run_id: RunId, saved: Collection[str]) -> None:
@@ -258,16 +260,17 @@ class OnlineSink:
         Raises:
             SinkRejected: Files are missing.
         """
-        with translated(f"the files of the run {run_id}"):
+        with self._lent(), translated(f"the files of the run {run_id}"):
             for pause in (*PAUSES, None) if saved else ():
-                run = self._run(run_id)
+                run = unread_run(self._connected(), self._path, run_id)
+                remove_folder(run)
                 missing = set(saved) - {file.name for file in run.files(pattern=f"{FOLDER}/%", per_page=FILES_A_PAGE)}
                 if not missing:
                     return
                 if pause is not None:
                     time.sleep(pause)  # the listing may trail
             if saved:
-                run.summary.update({"ftsync": None})
+                self._run(run_id).summary.update({"ftsync": None})
                 raise SinkRejected(
                     f"W&B did not take {len(missing)} files of the run {run_id}, among them {min(missing)}",
                     hint="run the same command again: it repairs what is incomplete",
@@ -289,10 +292,27 @@ class OnlineSink:
         """Return the API of this thread: objects of the SDK are not shared between threads."""
         api: wandb.Api | None = getattr(self._own, "api", None)
         if api is None:
-            with self._login, translated("logging in"):
-                self._log_in()
-                api = self._own.api = wandb.Api()
+            try:
+                api = self._idle.pop()
+            except IndexError:
+                api = self._new_api()
+            self._own.api = api
         return api
+
+    def _new_api(self) -> wandb.Api:
+        with self._login, translated("logging in"):
+            self._log_in()
+            return wandb.Api(overrides={"entity": self._entity})  # else each would ask for it
+
+    @contextmanager
+    def _lent(self) -> Iterator[None]:
+        """Have this thread leave its API to others afterwards: each costs requests, and threads are many."""
+        try:
+            yield
+        finally:
+            if (api := getattr(self._own, "api", None)) is not None:
+                del self._own.api
+                self._idle.append(api)
 
     def _log_in(self) -> None:
         if self._is_logged_in:

@@ -351,7 +351,7 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
                     "tags": list(dict.fromkeys(tags)),
                     "notes": "\n\n".join(notes) or None,
                     "config": config if is_new else None,
-                    "resume": _resume(plan) if options.mode == "online" else None,
+                    "resume": None if is_new or options.mode == "offline" else _resume(plan),
                     "reinit": "create_new",
                     # One object a run: a shared one mixes run ids up between threads.
                     "settings": wandb.Settings(**{**LEAN, **live, **_given(settings)}),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import wandb
 from wandb.analytics.opentelemetry import opentelemetry_proxy
+from wandb.apis import public
 from wandb.sdk.artifacts.artifact_instance_cache import artifact_instance_cache, artifact_instance_cache_by_client_id
 from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
 from wandb.sdk.lib.paths import LogicalPath
@@ -102,6 +103,12 @@ def create_run(api: wandb.Api, path: str, run_id: str) -> bool:
     entity, _, project = path.rpartition("/")
     names = {"entity": entity or None, "project": project, "name": run_id}
     return graphql(api, CREATE_RUN, names)["upsertBucket"].get("inserted") is not False
+
+
+def unread_run(api: wandb.Api, path: str, run_id: str) -> Run:
+    """Return a run that is not asked for: `Api.run` would read all of it, and who asks for its files needs no more."""
+    entity, _, project = path.rpartition("/")
+    return public.Run(api._service_api, entity, project, run_id, {"state": "unknown"})
 
 
 def remove_folder(run: Run) -> None:
