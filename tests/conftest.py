@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 import wandb
+from hypothesis import HealthCheck, settings
+from wandb.sdk.lib.service import service_port_file
 
 from ft_sync.sandbox import API_KEY, Sandbox, World, serve
 from tests.wandb_backend import WandbBackend, serving
@@ -15,6 +20,10 @@ from tests.wandb_backend import WandbBackend, serving
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+# No example is wrong for taking long: the machine may be busy.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 _numbers = itertools.count(1)
 
@@ -25,11 +34,27 @@ def world() -> World:
     return World()
 
 
+@pytest.fixture(scope="session")
+def _stopping() -> Iterator[ThreadPoolExecutor]:
+    """Stops servers while other tests run: Uvicorn takes 0.2 s for it, and does nothing meanwhile."""
+    with ThreadPoolExecutor() as executor:
+        yield executor
+
+
 @pytest.fixture
-def sandbox(world: World) -> Iterator[Sandbox]:
+def sandbox(world: World, _stopping: ThreadPoolExecutor) -> Iterator[Sandbox]:
     """An OpenAI-compatible server on loopback."""
-    with serve(world) as server:
-        yield server
+    with ExitStack() as stack:
+        yield stack.enter_context(serve(world))
+        _stopping.submit(stack.pop_all().close)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _impatient_sdk() -> Iterator[None]:
+    """Have the SDK look more often whether its core has started: that takes 0.02 s, and it looks every 0.2 s."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service_port_file, "_SLEEP", lambda seconds: time.sleep(min(seconds, 0.01)))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ft_sync.archives import MANIFEST, PARTIAL, Archive, ArchiveWriter, Stored, writing
@@ -283,7 +283,6 @@ def test_hostile_names_stay_inside_and_apart(tmp_path: Path) -> None:
     names_kept(tmp_path / "a", HOSTILE)
 
 
-@settings(deadline=None)
 @given(names=st.lists(st.text(max_size=40), unique=True, max_size=6))
 def test_any_names_stay_inside_and_apart(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     names_kept(tmp_path_factory.mktemp("any") / "a", names)

@@ -217,10 +217,10 @@ def test_an_interruption_brings_what_has_begun_to_its_end_and_nothing_new(folder
     def happens(words: str) -> None:
         if words.startswith("events"):
             begun.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
 
     def let_go_on() -> None:
-        begun.wait(10)
+        begun.wait(60)
         go_on.set()
 
     def observe(heard: Event) -> None:

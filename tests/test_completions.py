@@ -91,7 +91,7 @@ def test_fish_completes_a_folder_where_there_is_nothing_to_offer(environment: di
 @needs("zsh")
 @pytest.mark.parametrize(("words", "expected"), [("ftsync st", "status"), ("ftsync sync --over", "--overwrite")])
 def test_zsh_completes_at_the_first_tab(words: str, expected: str, environment: dict[str, str]) -> None:
-    shell = pexpect.spawn("zsh", ["-f", "-i"], env=environment, encoding="utf-8", timeout=20, dimensions=(40, 200))
+    shell = pexpect.spawn("zsh", ["-f", "-i"], env=environment, encoding="utf-8", timeout=60, dimensions=(40, 200))
     shell.sendline(f"PS1='ready> '; fpath=('{COMPLETIONS}' $fpath); autoload -Uz compinit; compinit -u -D")
     shell.sendline("print -r -- set-up-done")
     shell.expect("\r\nset-up-done")
@@ -120,7 +120,7 @@ def known(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.Monke
 @needs("bash")
 def test_bash_completes_the_id_of_a_job_that_was_seen(known: Path, environment: dict[str, str]) -> None:
     shell = pexpect.spawn(
-        "bash", ["--norc", "-i"], env=environment, encoding="utf-8", timeout=20, dimensions=(40, 200), cwd=str(known)
+        "bash", ["--norc", "-i"], env=environment, encoding="utf-8", timeout=60, dimensions=(40, 200), cwd=str(known)
     )
     shell.sendline(f"PS1='ready> '; source '{COMPLETIONS / FILES['bash']}'; echo set-up-''done")
     shell.expect_exact("set-up-done")
@@ -145,7 +145,7 @@ def test_fish_completes_the_id_of_a_job_that_was_seen(known: Path, environment: 
 @needs("zsh")
 def test_zsh_completes_the_id_of_a_job_that_was_seen(known: Path, environment: dict[str, str]) -> None:
     shell = pexpect.spawn(
-        "zsh", ["-f", "-i"], env=environment, encoding="utf-8", timeout=20, dimensions=(40, 200), cwd=str(known)
+        "zsh", ["-f", "-i"], env=environment, encoding="utf-8", timeout=60, dimensions=(40, 200), cwd=str(known)
     )
     shell.sendline(f"PS1='ready> '; fpath=('{COMPLETIONS}' $fpath); autoload -Uz compinit; compinit -u -D")
     shell.sendline("print -r -- set-up-done")

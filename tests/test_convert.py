@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ft_sync import convert
@@ -357,7 +357,6 @@ def served(*keys: str) -> st.SearchStrategy[dict[str, Any]]:
     return st.dictionaries(st.sampled_from(keys), JSON, max_size=len(keys))
 
 
-@settings(deadline=None)
 @given(
     served("created_at", "finished_at", "status", "model", "fine_tuned_model", "error", "metadata", "integrations")
     | served("hyperparameters", "seed", "trained_tokens", "suffix", "result_files", "training_file", "method"),

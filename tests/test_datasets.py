@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ft_sync.datasets import LINES_NAMED, Dataset, DatasetFormat, DatasetSummary, read
@@ -364,7 +364,6 @@ def outcome(content: bytes) -> tuple[list[tuple[Any, ...]], Dataset]:
         return list(dataset.rows()), dataset
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=20), EXAMPLES.map(lambda example: json.dumps(example).encode()))))
 def test_no_bytes_raise_and_every_line_is_an_example_or_broken(lines: list[bytes]) -> None:
     content = b"\n".join(lines)
@@ -374,7 +373,6 @@ def test_no_bytes_raise_and_every_line_is_an_example_or_broken(lines: list[bytes
     assert all(len(row) == len(dataset.columns) for row in rows)
 
 
-@settings(deadline=None)
 @given(st.lists(EXAMPLES, max_size=4))
 def test_every_cell_is_text_or_a_number(examples: list[dict[str, object]]) -> None:
     rows, _ = outcome(b"\n".join(json.dumps(example).encode() for example in examples))

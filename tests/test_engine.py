@@ -420,7 +420,7 @@ def test_as_many_jobs_as_asked_for_are_read_and_written_at_once_and_no_more(conc
         def happens(words: str) -> None:
             if barrier := together.get(words.split(maxsplit=1)[0]):
                 with gauge:
-                    barrier.wait(timeout=10)
+                    barrier.wait(timeout=60)
 
         return happens
 
@@ -448,7 +448,7 @@ def test_a_hundred_runs_are_worth_a_question_while_others_are_still_written() ->
 
     def last_one_waits(words: str) -> None:
         if words == f"save ftjob-{arrival.AT_ONCE + 1}":
-            asked.wait(10)
+            asked.wait(60)
 
     def observe(heard: Event) -> None:
         if isinstance(heard, Settled):
@@ -467,7 +467,7 @@ def interrupted_at(job_id: str, wait_for: threading.Event) -> Callable[[Event], 
 
     def observe(heard: Event) -> None:
         if isinstance(heard, Settled) and heard.outcome.job_id == job_id:
-            assert wait_for.wait(10)
+            assert wait_for.wait(60)
             raise KeyboardInterrupt
 
     return observe
@@ -480,7 +480,7 @@ def while_the_first_is_read(source: FakeSource, clock: FakeClock) -> threading.E
     def happens(words: str) -> None:
         if words == "checkpoints ftjob-1":
             begun.set()
-            stopped.wait(10)
+            stopped.wait(60)
             time.sleep(0.01)
 
     source.happens, clock.at_stop = happens, stopped.set
@@ -586,7 +586,7 @@ def test_a_watch_that_has_nothing_at_work_ends_with_a_report_too() -> None:
 
     def at_sleep() -> None:
         _thread.interrupt_main()
-        assert stopped.wait(10)
+        assert stopped.wait(60)
         raise Stopped("stopped")
 
     report = run(FakeSource(jobs(1)), FakeSink(), WATCH, FakeClock(at_sleep=at_sleep, at_stop=stopped.set))

@@ -65,7 +65,7 @@ def test_work_that_has_begun_something_comes_to_its_end_in_its_own_time() -> Non
 
     def work() -> str:
         _thread.interrupt_main()
-        assert interrupted.wait(10)
+        assert interrupted.wait(60)
         return "in order"
 
     def interrupt() -> bool:
@@ -80,7 +80,7 @@ def test_nobody_waits_for_work_that_has_begun_nothing() -> None:
 
     def work() -> None:
         _thread.interrupt_main()
-        go_on.wait(10)
+        go_on.wait(60)
 
     with pytest.raises(KeyboardInterrupt):
         in_order(work, lambda: False)

@@ -149,7 +149,7 @@ def test_a_unit_of_systemd_watches_until_it_is_stopped(place: Place, all_complet
         while place.runs() != all_complete and time.monotonic() < deadline:
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()

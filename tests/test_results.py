@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ft_sync.errors import BadData
@@ -96,7 +96,6 @@ class TestDecode:
     def test_an_empty_file_is_empty_text(self) -> None:
         assert decode(b"") == ""
 
-    @settings(deadline=None)
     @given(st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cc"])).map(lambda text: f"step,{text}"))
     def test_base64_and_plain_say_the_same(self, text: str) -> None:
         assert decode(base64.b64encode(text.encode())) == decode(text.encode()) == text
@@ -230,7 +229,6 @@ class TestParse:
         parsed = parse("step,loss\n1,1\n" + "x,1\n" * 9)
         assert parsed.notes == ("lines left out, without a step or with a negative one: 3, 4, 5, 6, 7 and 4 more",)
 
-    @settings(deadline=None)
     @given(
         st.lists(st.text("abc/,\" '.é", min_size=1).map(lambda name: f"m{name}m"), min_size=1, max_size=5, unique=True),
         st.data(),
@@ -412,7 +410,6 @@ class TestMerge:
         files = [result_file(b"step,loss\n1,0.5\n"), result_file(b"step,loss,reward\n1,0.7,0.3\n2,0.25,\n")]
         assert merge(files, [], []).rows == (MetricRow(1, {"loss": 0.5, "reward": 0.3}), MetricRow(2, {"loss": 0.25}))
 
-    @settings(deadline=None)
     @given(SOURCE, SOURCE, SOURCE)
     def test_every_number_of_every_source_is_there_or_a_finer_one(self, file: Table, told: Table, saved: Table) -> None:
         text = io.StringIO()
@@ -476,7 +473,6 @@ class TestTimes:
     def test_an_event_without_a_time_lends_none(self) -> None:
         assert [row.time for row in merged(events=[event(1, created_at=None)]).rows] == [None]
 
-    @settings(deadline=None)
     @given(
         st.sets(st.integers(0, 1000), min_size=1, max_size=12),
         st.sets(st.integers(0, 600), max_size=6).map(sorted),
@@ -504,20 +500,17 @@ JSON: st.SearchStrategy[object] = st.recursive(
 
 
 class TestAnything:
-    @settings(deadline=None)
     @given(st.one_of(st.binary(), CSVISH.map(str.encode), st.binary().map(base64.b64encode)))
     def test_no_bytes_raise_anything_but_bad_data(self, content: bytes) -> None:
         with contextlib.suppress(BadData):
             parse(decode(content))
         merge([result_file(content)], [], [])
 
-    @settings(deadline=None)
     @given(CSVISH)
     def test_no_text_raises_in_parse(self, text: str) -> None:
         steps = [row.step for row in parse(text).rows]
         assert steps == sorted(set(steps))
 
-    @settings(deadline=None)
     @given(st.lists(st.dictionaries(KEYS, JSON, max_size=4), max_size=4))
     def test_no_event_data_raises_and_every_metric_is_finite(self, data: list[dict[str, object]]) -> None:
         events = [event(1, data=entry) for entry in data]

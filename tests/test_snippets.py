@@ -17,7 +17,7 @@ from tests.pages import PAGES, blocks, name_of
 from tests.wandb_backend import WandbBackend, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("workspace")
@@ -83,38 +83,56 @@ print(wandb.run is run)
 """
 
 
-def printed(script: str, folder: Path, project: str, job_id: str = "") -> str:
-    """Run a documented script with the import changed, and return what it prints."""
+def ours(script: str, project: str, job_id: str = "") -> str:
+    """A documented script with the import changed."""
     assert script.count(THEIRS) == 1
+    return script.replace(THEIRS, OURS).replace("PROJECT", project).replace("JOB", job_id)
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
+    """Run a script here, where everything has been imported before, and return what it prints."""
+
+    def run(script: str) -> str:
+        capsys.readouterr()
+        exec(compile(script, "script.py", "exec"), {"__name__": "__main__"})
+        return capsys.readouterr().out
+
+    return run
+
+
+def printed_at_its_end(script: str, folder: Path) -> str:
+    """Run a script as a process of its own, whose end is part of it, and return what it prints."""
     path = folder / "script.py"
-    text = script.replace(THEIRS, OURS).replace("PROJECT", project).replace("JOB", job_id)
-    path.write_text(text, encoding="utf-8")
+    path.write_text(script, encoding="utf-8")
     done = subprocess.run([sys.executable, "-X", "utf8", path], capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_one_job_and_the_same_again_overwritten(
-    workspace: Path, world: World, backend: WandbBackend, project: str
+    printed: Callable[[str], str], world: World, backend: WandbBackend, project: str
 ) -> None:
     world.add(*samples.many(2))
     wanted = world.jobs[1].id
-    assert printed(BY_ID, workspace, project, wanted) == 2 * DONE
+    assert printed(ours(BY_ID, project, wanted)) == 2 * DONE
     assert [run.id for run in backend.runs(project)] == [f"{wanted}-r2"]
 
 
-def test_the_newest_and_then_all(workspace: Path, world: World, backend: WandbBackend, project: str) -> None:
+def test_the_newest_and_then_all(
+    printed: Callable[[str], str], world: World, backend: WandbBackend, project: str
+) -> None:
     world.add(*samples.many(5))
-    assert printed(NEWEST_THEN_ALL, workspace, project) == 2 * DONE
+    assert printed(ours(NEWEST_THEN_ALL, project)) == 2 * DONE
     ids = [job.id for job in world.jobs]
     assert {run.id: "nightly" in run.tags for run in backend.runs(project)} == dict.fromkeys(
         ids[:2], False
     ) | dict.fromkeys(ids[2:], True)
 
 
-def test_into_a_teams_account(workspace: Path, world: World, backend: WandbBackend, project: str) -> None:
+def test_into_a_teams_account(printed: Callable[[str], str], world: World, backend: WandbBackend, project: str) -> None:
     world.add(*samples.many(1))
-    printed(TEAM, workspace, project)
+    printed(ours(TEAM, project))
     assert [run.id for run in backend.runs(project, "team-rocket")] == [world.jobs[0].id]
 
 
@@ -125,7 +143,8 @@ def test_a_job_is_waited_for_and_its_model_is_used(
     (job,) = samples.many(1)
     now = time.time()
     world.add(replace(job, live=Live(now - 2, now - 1, now + 4)))
-    assert printed(WAIT_AND_USE_THE_MODEL, workspace, project, job.id) == 3 * f"{job.job['fine_tuned_model']}\n"
+    script = ours(WAIT_AND_USE_THE_MODEL, project, job.id)
+    assert printed_at_its_end(script, workspace) == 3 * f"{job.job['fine_tuned_model']}\n"
     evaluation = next(run for run in backend.runs(project) if run.job_type == "eval")
     assert "model" in {artifact.type for artifact in evaluation.used}
     assert evaluation.summary["eval/accuracy"] == 0.5
@@ -136,7 +155,8 @@ def test_into_the_active_run(
 ) -> None:
     monkeypatch.setenv("WANDB__FILE_STREAM_TRANSMIT_INTERVAL", "1")
     world.add(*samples.many(1))
-    assert printed(INTO_THE_ACTIVE_RUN, workspace, project, world.jobs[0].id) == f"{DONE}True\n"
+    script = ours(INTO_THE_ACTIVE_RUN, project, world.jobs[0].id)
+    assert printed_at_its_end(script, workspace) == f"{DONE}True\n"
     (run,) = backend.runs(project)
     assert (run.state, len(run.history), run.config["fine_tune_job_id"]) == ("finished", 4, world.jobs[0].id)
 

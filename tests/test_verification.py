@@ -187,7 +187,7 @@ def test_an_interruption_ends_it_without_waiting_for_the_jobs_whose_turn_has_not
         if words == "read back ftjob-1":
             _thread.interrupt_main()
         if words.startswith("read back"):
-            assert stopped.wait(10)
+            assert stopped.wait(60)
 
     setting.sink.happens = interrupt
     with pytest.raises(KeyboardInterrupt):

@@ -17,7 +17,7 @@ def held_up(by: threading.Event, result: str = "late") -> Callable[[], str]:
     """A task that ends when the event comes."""
 
     def task() -> str:
-        assert by.wait(10)
+        assert by.wait(60)
         return result
 
     return task
@@ -68,7 +68,7 @@ def test_tasks_whose_turn_has_not_come_can_be_dropped_and_those_that_have_begun_
 
     def first() -> str:
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         done.append("first")
         return "first"
 
@@ -76,7 +76,7 @@ def test_tasks_whose_turn_has_not_come_can_be_dropped_and_those_that_have_begun_
         workers.start(first)
         for _ in range(3):
             workers.start(lambda: done.append("never") or "never")  # type: ignore[func-returns-value]
-        assert begun.wait(10)
+        assert begun.wait(60)
         workers.drop_waiting()
         go_on.set()
         assert sorted(workers.drain(), key=str) == [None, None, None, "first"]
@@ -116,7 +116,7 @@ def test_leaving_waits_for_the_tasks_that_have_begun() -> None:
 
     with Workers[str](1) as workers:
         workers.start(task)
-        assert begun.wait(10)
+        assert begun.wait(60)
     assert done == ["it"]
 
 

@@ -12,9 +12,12 @@ import pytest
 
 from ft_sync.archives import MANIFEST, Archive, Stored
 from ft_sync.sandbox import Sandbox, World, samples
+from ft_sync.sources import pace
 from tests.truth import of_run
 
 if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
+
     from tests.cli.conftest import Ftsync
     from tests.wandb_backend import WandbBackend
 
@@ -114,15 +117,12 @@ def test_nothing_is_waited_for_in_an_archive(ftsync: Ftsync, world: World) -> No
     assert ftsync("sync", "--watch", "--from-archive", "copy").code == 2
 
 
-def archiving(folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "ft_sync", "archive", str(folder), "-q"]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def test_a_download_that_was_cut_off_goes_on_where_it_was(workspace: Path, world: World, sandbox: Sandbox) -> None:
+def test_a_download_that_was_cut_off_goes_on_where_it_was(
+    ftsync: Ftsync, workspace: Path, world: World, sandbox: Sandbox
+) -> None:
     big = max(world.files(0.0), key=lambda file: len(file.served))
     sandbox.fail(f"{big.id}/content", truncate=1000, times=1)
-    assert archiving(workspace / "copy").wait(60) == 0
+    assert ftsync("archive", "copy").code == 0
     ranges = [one.headers.get("range") for one in sandbox.requests if one.matches(f"{big.id}/content")]
     assert ranges == [None, "bytes=1000-"]
     assert Archive(workspace / "copy").read("content", big.id) == big.served
@@ -130,27 +130,41 @@ def test_a_download_that_was_cut_off_goes_on_where_it_was(workspace: Path, world
 
 @pytest.mark.parametrize(("serves_ranges", "left"), [(True, 4000), (False, 1000)])
 def test_what_an_earlier_command_left_is_gone_on_with(
-    workspace: Path, world: World, sandbox: Sandbox, *, serves_ranges: bool, left: int
+    ftsync: Ftsync,
+    workspace: Path,
+    world: World,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    serves_ranges: bool,
+    left: int,
 ) -> None:
+    monkeypatch.setattr(pace, "FIRST_PAUSE", 0.01)
     world.serves_ranges = serves_ranges
     big = max(world.files(0.0), key=lambda file: len(file.served))
     sandbox.fail(f"{big.id}/content", truncate=1000)
-    assert archiving(workspace / "copy").wait(60) == 3
+    assert ftsync("archive", "copy").code == 3
     sandbox.heal()
     sandbox.forget()
-    assert archiving(workspace / "copy").wait(60) == 0
+    assert ftsync("archive", "copy").code == 0
     (again,) = [one.headers.get("range") for one in sandbox.requests if one.matches(f"{big.id}/content")]
     assert again == f"bytes={left}-"  # after four attempts
     assert Archive(workspace / "copy").read("content", big.id) == big.served
 
 
-@pytest.mark.parametrize("after", range(1, 50, 16))
+def often(*points: int) -> list[ParameterSet]:
+    """Moments of a kill that are met when all of them are."""
+    return [pytest.param(point, marks=pytest.mark.kill) for point in points]
+
+
+@pytest.mark.parametrize("after", [17, 33, *often(1, 9, 25, 41, 49)])
 def test_whenever_it_is_killed_the_next_run_completes_the_archive(
-    workspace: Path, world: World, sandbox: Sandbox, after: int
+    ftsync: Ftsync, workspace: Path, world: World, sandbox: Sandbox, after: int
 ) -> None:
     sandbox.latency = 0.01
-    process = archiving(workspace / "copy")
-    deadline = time.monotonic() + 30
+    command = [sys.executable, "-m", "ft_sync", "archive", str(workspace / "copy"), "-q"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
     while sandbox.count() < after and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.001)
     process.kill()
@@ -158,7 +172,7 @@ def test_whenever_it_is_killed_the_next_run_completes_the_archive(
     sandbox.heal()
     if Path("copy", MANIFEST).exists():
         assert {problem for _, problem in Archive(Path("copy")).check()} <= {"is not in the manifest"}
-    assert archiving(workspace / "copy").wait(60) == 0
+    assert ftsync("archive", "copy").code == 0
     archive = Archive(workspace / "copy")
     assert set(archive.entries("job")) == {job.id for job in world.jobs}
     assert {file.id: archive.read("content", file.id) for file in world.files(0.0)} == {

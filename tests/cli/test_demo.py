@@ -101,7 +101,7 @@ def test_serving_prints_two_exports_and_ends_well_when_told_to(stop: signal.Sign
         with client:
             assert len(client.fine_tuning.jobs.list().data) == 8
         server.send_signal(stop)
-        rest, told = server.communicate(timeout=20)
+        rest, told = server.communicate(timeout=60)
     assert (server.returncode, rest) == (0, "")
     assert "Ctrl-C" in told
     assert "Traceback" not in told
@@ -113,7 +113,7 @@ def test_a_dialect_is_served_with_the_exports_that_lead_to_it() -> None:
         assert server.stdout is not None
         exports = [server.stdout.readline().strip() for _ in range(2)]
         server.send_signal(signal.SIGTERM)
-        server.communicate(timeout=20)
+        server.communicate(timeout=60)
     assert [line.partition("=")[0] for line in exports] == ["export OPENAI_BASE_URL", "export OPENAI_API_KEY"]
     # In quotes, since a shell takes a ? for a pattern.
     assert exports[0].endswith("/v1?custom_llm_provider=openai'")

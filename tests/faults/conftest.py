@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -103,7 +104,9 @@ class Command:
     said: str = ""
 
     def signal(self, number: signal.Signals, *, group: bool = False) -> None:
-        (os.killpg if group else os.kill)(self.process.pid, number)
+        """Send a signal, which finds nobody if the process has ended."""
+        with suppress(ProcessLookupError):
+            (os.killpg if group else os.kill)(self.process.pid, number)
 
     def end(self, timeout: float = 120) -> int:
         """Wait for its end and return its exit code."""

@@ -40,7 +40,7 @@ class Sync(threading.Thread):
 
     def report(self) -> SyncReport:
         """Wait for the end."""
-        self.join(30)
+        self.join(100)
         assert self._report is not None, "the sync goes on and on"
         if isinstance(self._report, BaseException):
             raise self._report
@@ -56,7 +56,7 @@ def syncing(**arguments: Any) -> Iterator[Sync]:  # noqa: ANN401 - of sync
     sync.report()
 
 
-def until(is_so: Callable[[], object], seconds: float = 15) -> None:
+def until(is_so: Callable[[], object], seconds: float = 60) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + seconds
     while not is_so():

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("workspace")
 
-SOON = 10.0
-"""Seconds on a busy machine; the SDK by itself sends rows every 15 s."""
+SDK_SECONDS = 15
+"""The SDK by itself sends rows so seldom."""
 
 
 def steps(run: Run) -> list[int]:
@@ -54,11 +54,13 @@ def test_a_run_opens_with_its_job_and_shows_each_metric_soon(
         polls(sandbox)
         assert backend.runs(project) == []
         job.is_now("running")
-        until(lambda: backend.runs(project))
+        until(lambda: [run for run in backend.runs(project) if run.config])  # it is created empty
         assert (run().id, run().state, run().config["model"]) == (job.id, "running", "gpt-4.1-mini-2025-04-14")
+        began = time.monotonic()
         for step in range(1, 4):
             job.reports(step)
-            until(lambda step=step: steps(run())[-1:] == [step], seconds=SOON)  # type: ignore[misc]
+            until(lambda step=step: steps(run())[-1:] == [step])  # type: ignore[misc]
+        assert time.monotonic() - began < 2 * SDK_SECONDS
         assert [row["train_loss"] for row in run().history] == [loss(step) for step in range(1, 4)]
         job.ends()
     assert (run().state, steps(run())) == ("finished", [1, 2, 3])
@@ -126,7 +128,7 @@ def test_after_the_timeout_the_next_sync_goes_on_with_the_run(
     job = Driven(world)
     job.is_now("running")
     job.reports(1, 2)
-    report = ft_sync.sync(poll_interval=POLL, timeout=0.5)
+    report = ft_sync.sync(poll_interval=POLL, timeout=2)
     assert report.timed_out == (job.id,)
     assert (run().state, steps(run())) == ("failed", [1, 2])
     job.reports(3)
@@ -145,7 +147,7 @@ def test_many_jobs_are_followed_by_few_threads_and_end_at_once_each_with_its_own
         job.reports(1, train_loss=float(number))
     before = threading.active_count()
     with syncing(concurrency=4):
-        until(lambda: sum(len(run.history) for run in backend.runs(project)) == len(jobs), seconds=30)
+        until(lambda: sum(len(run.history) for run in backend.runs(project)) == len(jobs), seconds=60)
         assert threading.active_count() - before < len(jobs)
         for number, job in enumerate(jobs):
             job.reports(2, train_loss=100.0 + number)
@@ -177,12 +179,12 @@ def test_a_watch_takes_on_new_jobs_survives_an_outage_and_ends_on_a_signal(
     command = [sys.executable, "-m", "ft_sync", "sync", "--watch", "--poll-interval", "0.2"]
     with (workspace / "said").open("w") as said:
         watch = subprocess.Popen(command, stdout=said, stderr=said)
-    until(lambda: [run.state for run in backend.runs(project)] == ["finished"], seconds=30)
+    until(lambda: [run.state for run in backend.runs(project)] == ["finished"], seconds=60)
     sandbox.fail("", status=503, times=6)
     away = backend.fail("*", status=503)
     second = Driven(world, "second", created=10)
     second.ends()
-    time.sleep(1.5)
+    until(lambda: away.hits > 1)
     backend.heal(away)
     third = Driven(world, "third", created=20)
     third.is_now("running")
@@ -190,7 +192,7 @@ def test_a_watch_takes_on_new_jobs_survives_an_outage_and_ends_on_a_signal(
     until(lambda: len(backend.runs(project)) == 3, seconds=60)
     until(lambda: [run.state for run in backend.runs(project) if run.id != third.id] == ["finished"] * 2, seconds=60)
     watch.send_signal(number)
-    assert watch.wait(30) == 0
+    assert watch.wait(60) == 0
     states = {run.display_name: run.state for run in backend.runs(project)}
     assert states == {first.id: "finished", second.id: "finished", third.id: "failed"}
     assert "Traceback" not in (workspace / "said").read_text()

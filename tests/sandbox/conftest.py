@@ -49,5 +49,5 @@ def server(_server: tuple[Sandbox, Clock], clock: Clock) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def client(server: Sandbox) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=server.url, api_key=server.api_key, max_retries=0, timeout=5) as client:
+    with openai.OpenAI(base_url=server.url, api_key=server.api_key, max_retries=0, timeout=60) as client:
         yield client

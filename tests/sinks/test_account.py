@@ -91,5 +91,5 @@ def test_a_server_that_fails_is_asked_twice_and_given_up(
     began = time.monotonic()
     with pytest.raises(Unavailable):
         account.owner()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
     assert backend.count("*") == 2

@@ -258,11 +258,10 @@ def test_a_project_that_is_not_there_is_not_found(sink: Reporter) -> None:
     assert sink.place.startswith("ada/")
 
 
-@pytest.mark.parametrize(("status", "error"), [(403, AuthError), (400, SinkRejected)])
 @pytest.mark.parametrize("operation", ["upsertView", "UpsertView2", "ProjectViews", "Views", "GetProjects"])
-def test_a_refusal_is_told_as_one(
-    sink: Reporter, backend: WandbBackend, operation: str, status: int, error: type[Exception]
-) -> None:
-    backend.fail(operation, status=status)
-    with pytest.raises(error):
-        sink.write(HEADING, OUTLINE)
+def test_a_refusal_is_told_as_one(sink: Reporter, backend: WandbBackend, operation: str) -> None:
+    for status, error in ((403, AuthError), (400, SinkRejected)):
+        backend.heal()
+        backend.fail(operation, status=status)
+        with pytest.raises(error):
+            sink.write(HEADING, OUTLINE)

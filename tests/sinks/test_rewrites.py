@@ -281,7 +281,7 @@ def test_a_run_whose_writer_was_killed_here_may_be_mended_at_once(
         assert state_of(sink).being_written
         child.stdin.write("die\n")
         child.stdin.flush()
-        child.wait(timeout=30)
+        child.wait(timeout=60)
     state = state_of(sink)
     assert (state.state, state.being_written) == ("running", False)
 

@@ -117,7 +117,7 @@ def test_stopping_a_run_in_wandb_stops_neither_the_process_nor_other_runs(
         run.stopped = True
         checker = core_says_stop(writer.run, stop)
         writer.log([MetricRow(1, {"train_loss": 1.0})])  # the answer to the rows tells the core
-        assert stopped.wait(10)
+        assert stopped.wait(60)
         checker.stop_soon()
         writer.log([MetricRow(2, {"train_loss": 0.5})])
         writer.complete(record())

@@ -32,7 +32,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 
 def listed(environment: dict[str, str]) -> list[str]:
     """Return the ids of the jobs that are found with these variables."""
-    with azure.client(environment, timeout=5) as client:
+    with azure.client(environment, timeout=60) as client:
         source = OpenAISource(client, Pace(FakeClock(), lambda _: None, AZURE.name), AZURE)
         return [job.id for job in readable(source.jobs())]
 
@@ -106,14 +106,14 @@ def test_without_the_package_for_tokens_it_says_what_to_do(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "azure.core.exceptions", None)
     monkeypatch.setitem(sys.modules, "azure.identity", None)
     with pytest.raises(NotLoggedIn, match="AZURE_OPENAI_API_KEY is not set") as raised:
-        azure.client({"AZURE_OPENAI_ENDPOINT": ENDPOINT}, timeout=5)
+        azure.client({"AZURE_OPENAI_ENDPOINT": ENDPOINT}, timeout=60)
     assert raised.value.hint == "export AZURE_OPENAI_API_KEY=…, or pip install 'ft-sync[azure]' and `az login`"
 
 
 @pytest.mark.parametrize("endpoint", ["", "acme.openai.azure.com", "acme"])
 def test_an_endpoint_that_is_none_is_told(endpoint: str) -> None:
     with pytest.raises(ConfigError, match="AZURE_OPENAI_ENDPOINT") as raised:
-        azure.client({"AZURE_OPENAI_ENDPOINT": endpoint, "AZURE_OPENAI_API_KEY": API_KEY}, timeout=5)
+        azure.client({"AZURE_OPENAI_ENDPOINT": endpoint, "AZURE_OPENAI_API_KEY": API_KEY}, timeout=60)
     assert raised.value.hint == "export AZURE_OPENAI_ENDPOINT=https://RESOURCE.openai.azure.com"
 
 
@@ -140,7 +140,7 @@ def test_a_gateways_path_in_front_of_the_routes_stays() -> None:
 @pytest.mark.parametrize("version", ["preview", "latest", "v1", ""])
 def test_versions_without_a_date_are_those_of_the_routes_without_a_version(version: str) -> None:
     environment = {"AZURE_OPENAI_ENDPOINT": ENDPOINT, "AZURE_OPENAI_API_KEY": API_KEY, "OPENAI_API_VERSION": version}
-    with azure.client(environment, timeout=5) as client:
+    with azure.client(environment, timeout=60) as client:
         assert str(client.base_url) == f"{ENDPOINT}/openai/v1/"
 
 

@@ -6,14 +6,13 @@ import json
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from ft_sync.models import TOO_DEEP, Failed, JobId
 from ft_sync.sources.objects import DEEPEST, job_from, listed_from, parse
 from tests.hostile.mutations import JSON, nested
 
 
-@settings(deadline=None)
 @given(JSON)
 def test_ordinary_json_is_read_as_it_is(value: object) -> None:
     text = json.dumps(value)

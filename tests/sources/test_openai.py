@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def source(sandbox: Sandbox) -> Iterator[OpenAISource]:
-    with openai.OpenAI(base_url=sandbox.url, api_key=API_KEY, max_retries=0, timeout=2) as client:
+    with openai.OpenAI(base_url=sandbox.url, api_key=API_KEY, max_retries=0, timeout=60) as client:
         yield OpenAISource(client, Pace(FakeClock(), lambda _: None))
 
 

@@ -48,7 +48,7 @@ class Asking:
 @pytest.fixture
 def ask(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asking]:
     monkeypatch.setattr(pacing.random, "uniform", lambda _low, high: high)  # type: ignore[attr-defined]
-    with openai.OpenAI(base_url=sandbox.url, api_key=API_KEY, max_retries=0, timeout=2) as client:
+    with openai.OpenAI(base_url=sandbox.url, api_key=API_KEY, max_retries=0, timeout=60) as client:
         yield Asking(client)
 
 
@@ -232,7 +232,7 @@ class Together(FakeClock):
         return self.time
 
     def sleep(self, seconds: float) -> None:
-        self.asleep.wait(10)
+        self.asleep.wait(60)
         super().sleep(seconds)
 
 
@@ -242,7 +242,7 @@ def test_a_wait_is_told_once_however_many_workers_are_told_to(ask: Asking) -> No
 
     def request(answers: Iterator[Exception]) -> None:
         for error in answers:
-            told.wait(10)
+            told.wait(60)
             raise error
 
     threads = [

@@ -23,7 +23,7 @@ from tests.wandb_backend import Artifact, Run, WandbBackend, serving
 from tests.whole import metrics, objects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ft_sync.compare import Verification
     from ft_sync.models import SyncReport
@@ -93,16 +93,16 @@ def _synced(mode: str, backend: WandbBackend, sandbox: Sandbox) -> Arrived:
     return Arrived(mode, backend, report, [path for path in paths if path.endswith("/content")], verification)
 
 
-@pytest.fixture(params=CASES)
-def case(request: pytest.FixtureRequest) -> Case:
-    """One job of the set."""
-    return CASES[request.param]
+def of_every_job(fact: Callable[[Case, Arrived], None]) -> Callable[..., None]:
+    """Make a test of a fact: it is so of each job of the set, and each of which it is not is told."""
 
+    def test(arrived: Arrived, subtests: pytest.Subtests) -> None:
+        for case in CASES.values():
+            with subtests.test(job=case.job.id):
+                fact(case, arrived)
 
-@pytest.fixture
-def run(case: Case, arrived: Arrived) -> Run:
-    """Its run."""
-    return arrived.run(case.job.id)
+    test.__name__ = fact.__name__
+    return test
 
 
 def files_of(case: Case) -> dict[str, SampleFile]:
@@ -122,7 +122,9 @@ def test_no_job_is_lost(arrived: Arrived) -> None:
     assert {run.display_name for run in arrived.backend.runs(PROJECT)} == set(CASES)
 
 
-def test_the_run_is_named_tagged_grouped_and_in_the_jobs_state(case: Case, run: Run) -> None:
+@of_every_job
+def test_the_run_is_named_tagged_grouped_and_in_the_jobs_state(case: Case, arrived: Arrived) -> None:
+    run = arrived.run(case.job.id)
     succeeded = case.job.job["status"] == "succeeded"
     assert (run.id, run.job_type, run.group) == (case.job.id, "fine-tune", "all")
     assert run.tags == [*case.tags, "mine"]
@@ -131,14 +133,18 @@ def test_the_run_is_named_tagged_grouped_and_in_the_jobs_state(case: Case, run: 
         assert str(case.job.job["status"]) in str(run.notes)
 
 
-def test_every_row_is_there_exactly(case: Case, run: Run) -> None:
+@of_every_job
+def test_every_row_is_there_exactly(case: Case, arrived: Arrived) -> None:
+    run = arrived.run(case.job.id)
     rows = {row["_step"]: {key: value for key, value in row.items() if key not in OWN} for row in run.history}
     assert rows == case.rows
     assert len(run.history) == len(case.rows)
     assert [row["_step"] for row in run.history] == sorted(case.rows)
 
 
-def test_rows_have_the_times_of_the_training(case: Case, run: Run) -> None:
+@of_every_job
+def test_rows_have_the_times_of_the_training(case: Case, arrived: Arrived) -> None:
+    run = arrived.run(case.job.id)
     times = {row["_step"]: row["_timestamp"] for row in run.history}
     assert {step: times[step] for step in case.times} == pytest.approx(case.times, abs=1e-3)
     start, end = (case.job.job[key] for key in ("created_at", "finished_at"))
@@ -147,13 +153,17 @@ def test_rows_have_the_times_of_the_training(case: Case, run: Run) -> None:
         assert list(times.values()) == sorted(times.values())
 
 
-def test_the_config_is_flat_complete_and_without_what_is_unknown(case: Case, run: Run) -> None:
+@of_every_job
+def test_the_config_is_flat_complete_and_without_what_is_unknown(case: Case, arrived: Arrived) -> None:
+    run = arrived.run(case.job.id)
     assert {key: run.config.get(key) for key in case.config} == case.config
     assert not {key for key, value in run.config.items() if value in (None, {}, [])}
     assert set(run.config.get("missing_files", {})) == set(case.missing)
 
 
-def test_the_summary_tells_status_model_metrics_and_mark(case: Case, run: Run) -> None:
+@of_every_job
+def test_the_summary_tells_status_model_metrics_and_mark(case: Case, arrived: Arrived) -> None:
+    run = arrived.run(case.job.id)
     assert {key: run.summary.get(key) for key in case.summary} == case.summary
     assert run.summary["status"] == case.job.job["status"]
     assert run.summary["ftsync"]["rows"] == len(case.rows)
@@ -164,14 +174,18 @@ def test_the_summary_tells_status_model_metrics_and_mark(case: Case, run: Run) -
     }
 
 
-def test_what_was_left_out_is_said_in_the_outcome_and_in_the_run(case: Case, run: Run, arrived: Arrived) -> None:
+@of_every_job
+def test_what_was_left_out_is_said_in_the_outcome_and_in_the_run(case: Case, arrived: Arrived) -> None:
+    run = arrived.run(case.job.id)
     for phrase in case.notes:
         assert phrase in arrived.notes(case.job.id)
         if "no JSON objects" not in phrase:  # known after the notes are written: the dataset's metadata say it
             assert phrase in str(run.notes)
 
 
-def test_the_record_is_kept_as_it_was_served(case: Case, run: Run) -> None:
+@of_every_job
+def test_the_record_is_kept_as_it_was_served(case: Case, arrived: Arrived) -> None:
+    run = arrived.run(case.job.id)
     kept = {name: blob.data for name, blob in run.files.items() if name.startswith("fine_tuning/")}
     assert json.loads(kept.pop("fine_tuning/job.json")) == case.job.job
     for name, served in {"events": case.job.events, "checkpoints": case.job.checkpoints}.items():
@@ -181,7 +195,9 @@ def test_the_record_is_kept_as_it_was_served(case: Case, run: Run) -> None:
     assert sorted(kept.values()) == sorted(file.served for file in results)
 
 
-def test_the_events_are_the_console_log(case: Case, run: Run) -> None:
+@of_every_job
+def test_the_events_are_the_console_log(case: Case, arrived: Arrived) -> None:
+    run = arrived.run(case.job.id)
     expected = [
         f"{datetime.fromtimestamp(event['created_at'], UTC):%Y-%m-%dT%H:%M:%SZ} "
         f"{event['level'].upper()} {event['message']}"
@@ -190,7 +206,9 @@ def test_the_events_are_the_console_log(case: Case, run: Run) -> None:
     assert run.console == expected
 
 
-def test_the_datasets_are_inputs_with_their_bytes_unchanged(case: Case, run: Run) -> None:
+@of_every_job
+def test_the_datasets_are_inputs_with_their_bytes_unchanged(case: Case, arrived: Arrived) -> None:
+    run = arrived.run(case.job.id)
     used = {artifact.collection.name: artifact for artifact in run.used}
     assert set(used) == {f"{split}-{file.id}" for split, file in datasets_of(case).items()}
     for split, file in datasets_of(case).items():
@@ -205,7 +223,9 @@ def test_the_datasets_are_inputs_with_their_bytes_unchanged(case: Case, run: Run
         assert artifact.metadata["file"] == file.as_json()
 
 
-def test_the_training_files_table_is_shown_and_not_uploaded_twice(case: Case, run: Run, arrived: Arrived) -> None:
+@of_every_job
+def test_the_training_files_table_is_shown_and_not_uploaded_twice(case: Case, arrived: Arrived) -> None:
+    run = arrived.run(case.job.id)
     if "train" not in datasets_of(case):
         assert "train_data" not in run.summary
         return
@@ -230,7 +250,9 @@ def table_of(backend: WandbBackend, run: Run) -> Any:  # noqa: ANN401 - JSON
     return json.loads(artifact.files[name])
 
 
-def test_the_model_is_an_output_that_tells_all_of_itself(case: Case, run: Run, arrived: Arrived) -> None:
+@of_every_job
+def test_the_model_is_an_output_that_tells_all_of_itself(case: Case, arrived: Arrived) -> None:
+    run = arrived.run(case.job.id)
     raw = case.job.job
     artifact = arrived.backend.artifact(f"{PROJECT}/model_metadata:{case.job.id}")
     if raw["fine_tuned_model"] is None:

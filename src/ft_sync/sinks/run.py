@@ -35,7 +35,7 @@ from ft_sync.names import (
     table_file,
     table_key,
 )
-from ft_sync.sinks.sdk import end_status_thread, entry, in_batches, without_log
+from ft_sync.sinks.sdk import await_closed, end_status_thread, entry, in_batches, without_log
 from ft_sync.sinks.wandb import JOB_TYPE, SDK_ERRORS, RunOptions, translated
 from ft_sync.table import write_table
 
@@ -360,6 +360,7 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
             end_status_thread(run)
         if options.mode == "offline":
             stack.enter_context(FileLock(Path(run.dir).parent / LOCK, thread_local=False).acquire(blocking=False))
+            stack.callback(await_closed)
         try:
             if not is_new:
                 run.config.update(config, allow_val_change=True)

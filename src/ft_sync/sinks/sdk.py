@@ -10,9 +10,11 @@ import hashlib
 import itertools
 import logging
 import os
+import subprocess
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import wandb
@@ -21,6 +23,8 @@ from wandb.apis import public
 from wandb.sdk.artifacts.artifact_instance_cache import artifact_instance_cache, artifact_instance_cache_by_client_id
 from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
 from wandb.sdk.lib.paths import LogicalPath
+from wandb.sdk.lib.service import service_process
+from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
 
 from ft_sync.redaction import redact
 
@@ -31,6 +35,12 @@ if TYPE_CHECKING:
 
 MESSAGES_AT_ONCE = 100
 """To the SDK's core, before it is waited for."""
+
+CLOSING_SECONDS = 60
+"""The most that is waited for the SDK's core to close a run's file."""
+
+LOG_ERRORS = "8"
+"""A level of log/slog, the SDK's core being written in Go."""
 
 CREATE_RUN = """
 mutation UpsertBucket($project: String, $entity: String, $name: String!) {
@@ -73,6 +83,21 @@ def end_status_thread(run: wandb.Run) -> None:
     checker = run._run_status_checker
     if checker is not None:
         checker.join()
+
+
+def await_closed() -> None:
+    """Wait until the SDK's core has closed the files of the runs that are finished: `finish` tells it to, and goes on.
+
+    Until then an offline run is not found in its file. The core does in turn what it is asked for, so that any answer
+    will do: here that about an upload which there is not (wandb 0.31.0).
+    """
+    service = wandb.setup().assert_service()
+
+    async def ask() -> None:
+        await (await service.sync_status("")).wait_async(timeout=CLOSING_SECONDS)
+
+    with suppress(TimeoutError, ConnectionError, MailboxClosedError, HandleAbandonedError):  # one that is gone is, too
+        service._asyncer.run(ask)
 
 
 def entry(path: Path, name: str) -> ArtifactManifestEntry:
@@ -158,6 +183,17 @@ def _keep_log_from_core() -> None:
 
 
 _keep_log_from_core()
+
+
+class _QuietCore(subprocess.Popen[bytes]):
+    """The SDK's core, told to note in the log of its own only what fails: with each retry it notes what it was sent."""
+
+    def __init__(self, args: list[str], **options: Any) -> None:  # noqa: ANN401 - of Popen
+        quiet = [] if "--log-level" in args else ["--log-level", LOG_ERRORS]
+        super().__init__([*args, *quiet], **options)
+
+
+service_process.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": _QuietCore})  # type: ignore[attr-defined, assignment]
 
 
 @contextmanager
