@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import wandb
 
 import ft_sync
-from ft_sync.api import watch_jobs
+from ft_sync.api import _settings_in, watch_jobs
 from ft_sync.errors import ConfigError
 from ft_sync.events import Started
 from ft_sync.models import Create, Failed, Skip, SyncState, Wait
@@ -48,6 +50,24 @@ def running(world: World) -> str:
 def test_several_jobs_may_be_named(ids: list[str]) -> None:
     report = ft_sync.sync(iter([ids[2], ids[0]]), log_datasets=False)
     assert [outcome.job_id for outcome in report.outcomes] == [ids[2], ids[0]]
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [("num_fine_tune", "num_fine_tunes"), ("projct", "project"), ("log_dataset", "log_datasets")],
+)
+def test_a_misspelt_argument_is_not_taken_for_one_of_wandb_init(misspelt: str, meant: str) -> None:
+    arguments: dict[str, Any] = {misspelt: 1}
+    for function in (ft_sync.sync, ft_sync.preview, ft_sync.verify):
+        with pytest.raises(ConfigError, match=f"^{misspelt}: there is no such argument$") as raised:
+            function(**arguments)
+        assert raised.value.hint == f"did you mean {meant}?"
+
+
+def test_no_argument_of_wandb_init_is_taken_for_a_misspelt_one() -> None:
+    ours = inspect.signature(ft_sync.sync).parameters
+    theirs = {name: None for name in inspect.signature(wandb.init).parameters if name not in ours}
+    assert _settings_in(theirs) == {"mode": None, "dir": None}
 
 
 def test_the_newest_are_taken(ids: list[str]) -> None:

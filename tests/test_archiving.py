@@ -12,8 +12,8 @@ import pytest
 from ft_sync import events
 from ft_sync.archives import Archive, writing
 from ft_sync.archiving import archive
-from ft_sync.errors import AuthError, ConfigError, Forbidden, NotFound, Refused, Unavailable
-from ft_sync.models import Archived, ArchiveReport, Failed, File, FileId, Job, JobId, Lost
+from ft_sync.errors import AuthError, ConfigError, Forbidden, NotFound, NotOffered, Refused, Unavailable
+from ft_sync.models import NO_CHECKPOINTS, NO_EVENTS, Archived, ArchiveReport, Failed, File, FileId, Job, JobId, Lost
 from ft_sync.planning import Selection
 from tests.builders import event, job
 from tests.fakes import EXAMPLE, FakeClock, FakeSource
@@ -112,11 +112,20 @@ def test_what_is_gone_is_not_asked_for_again_and_what_may_be_allowed_is(
     assert ("file-train" in {lost.id for lost in run(source, folder).lost}) == isinstance(error, NotFound)
 
 
-def test_a_service_that_keeps_no_events_is_no_failure(folder: Path) -> None:
+def test_events_that_are_gone_are_lost(folder: Path) -> None:
     source = FakeSource([one()])
-    source.broken["ftjob-1"] = NotFound("no route")
+    source.broken["ftjob-1"] = NotFound("gone")
     report = run(source, folder)
     assert [lost.kind for lost in report.lost] == ["events", "checkpoints"]
+    assert report.lacking == ()
+
+
+def test_a_service_that_keeps_no_events_is_no_failure(folder: Path) -> None:
+    source = FakeSource([one()])
+    source.broken["ftjob-1"] = NotOffered("no route")
+    report = run(source, folder)
+    assert (report.failed, report.lost, report.lacking) == ((), (), (NO_EVENTS, NO_CHECKPOINTS))
+    assert [lost.kind for lost in report.archived[0].lost] == ["events", "checkpoints"]
     assert "ftjob-1" in Archive(folder).entries("job")
 
 

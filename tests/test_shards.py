@@ -185,7 +185,7 @@ def test_every_function_that_selects_jobs_takes_a_shard(ids: list[str], tmp_path
 
 
 def test_what_is_no_shard_is_refused_with_where_it_comes_from(ids: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match=r"--shard: shard: should be I/N .*, not '3/2'"):
+    with pytest.raises(ConfigError, match=r"--shard: should be I/N .*, not '3/2'"):
         ft_sync.sync(ids[0], shard="3/2")
     monkeypatch.setenv("FTSYNC_SHARD", "0/2")
     with pytest.raises(FtSyncError, match="FTSYNC_SHARD"):

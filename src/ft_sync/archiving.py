@@ -176,7 +176,8 @@ class _Work:
         of_file: tuple[Kind, ...] = ("file", "content")
         for kind, name in (*product(of_job, [job.id]), *((kind, name) for name in files for kind in of_file)):
             if isinstance(entry := self.archive.entry(kind, name), Missing):
-                yield Lost(kind, name, entry.message)
+                is_kept = kind not in of_job or entry.error != NotOffered.__name__
+                yield Lost(kind, name, entry.message, is_kept)
 
 
 def _check_size(file: File, download: Download) -> None:

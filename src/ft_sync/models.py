@@ -470,11 +470,13 @@ class Lost:
     Attributes:
         kind: job, events, checkpoints, file (its description) or content.
         id: The job's or the file's.
+        is_kept: Whether the service keeps such events or checkpoints of any job.
     """
 
     kind: str
     id: str
     reason: str
+    is_kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -513,5 +515,15 @@ class ArchiveReport:
 
     @property
     def lost(self) -> tuple[Lost, ...]:
-        """What is not to be had, each thing once."""
-        return tuple(dict.fromkeys(lost for outcome in self.archived for lost in outcome.lost))
+        """What is not to be had and might have been, each thing once."""
+        return tuple(lost for lost in self._not_had if lost.is_kept)
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """What the service keeps of no job, as a sync notes it."""
+        notes = {"events": NO_EVENTS, "checkpoints": NO_CHECKPOINTS}
+        return tuple(dict.fromkeys(notes[lost.kind] for lost in self._not_had if not lost.is_kept))
+
+    @property
+    def _not_had(self) -> dict[Lost, None]:
+        return dict.fromkeys(lost for outcome in self.archived for lost in outcome.lost)

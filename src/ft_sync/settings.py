@@ -209,8 +209,10 @@ def load(arguments: Mapping[str, Any]) -> Settings:
         location = problem["loc"][0]
         field = next(name for name in Settings.model_fields if location in {name, *variables(name)})
         place, value = next(_given(field, given))
+        # A flag or a variable names the setting already, a file does not.
+        where = place if place in {_flag(field), *variables(field)} else f"{place}: {field}"
         raise ConfigError(
-            f"{place}: {field}: {problem['msg']}, not {value!r}", hint="`ftsync sync --help` lists what fits"
+            f"{where}: {problem['msg']}, not {value!r}", hint="`ftsync sync --help` lists what fits"
         ) from error
 
 
@@ -226,10 +228,14 @@ def variables(field: str) -> tuple[str, ...]:
     return tuple(str(name) for name in alias.choices)
 
 
+def _flag(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
+
+
 def _given(field: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     """Yield where a value is given for a setting, and the value, the strongest first."""
     if field in arguments:
-        yield f"--{field.replace('_', '-')}", arguments[field]
+        yield _flag(field), arguments[field]
     for name in variables(field):
         if os.environ.get(name):
             yield name, os.environ[name]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ft_sync.archives import MANIFEST, Archive, Stored
-from ft_sync.sandbox import Sandbox, World, samples
+from ft_sync.sandbox import Sandbox, World, samples, serve
 from ft_sync.sources import pace
 from tests.truth import of_run
 
@@ -59,6 +59,32 @@ def test_what_is_not_to_be_had_is_listed_and_makes_exit_code_3_the_next_time_too
         assert said.code == 3
         assert ["lost", training] in [row[:2] for row in said.rows]
         assert "1 parts not to be had" in said.err
+
+
+def test_what_a_service_keeps_of_no_job_is_said_once_and_is_no_failure(
+    world: World, ftsync: Ftsync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(world, dialect="litellm") as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        for _ in range(2):
+            said = ftsync("archive", "copy", "--last", "2")
+            assert (said.code, said.out.count("lost")) == (0, 0)
+            assert said.err.count("note: this service keeps no events\n") == 1
+            assert said.err.count("note: this service keeps no checkpoints\n") == 1
+        document = ftsync("archive", "copy", "--last", "2", "--json").json
+    assert (document["exit_code"], document["counts"]["lost"]) == (0, 0)
+    assert [one["kind"] for one in document["outcomes"][0]["lost"]] == ["events", "checkpoints"]
+
+
+def test_quiet_tells_what_is_not_to_be_had_all_the_same(ftsync: Ftsync, world: World, sandbox: Sandbox) -> None:
+    training = next(str(job.job["training_file"]) for job in world.jobs if job.job["training_file"])
+    sandbox.fail(f"{training}/content", status=404)
+    said = ftsync("archive", "copy", "--job", "ftjob-typo", *(f"--job={job.id}" for job in world.jobs), "-q")
+    failed, lost = said.err.splitlines()
+    assert said.code == 3
+    assert failed.startswith("ftjob-typo: failed: ")
+    assert lost.startswith(f"{training}: content: ")
 
 
 def test_a_service_that_is_away_is_exit_code_5(ftsync: Ftsync, sandbox: Sandbox) -> None:

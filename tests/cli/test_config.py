@@ -63,7 +63,7 @@ def test_variables_are_read_from_a_file_that_was_asked_for_alone(
 def test_a_file_of_variables_that_is_not_there_is_an_error(ftsync: Ftsync) -> None:
     said = ftsync("--env-file", "missing", "config")
     assert said.code == 2
-    assert "--env-file missing cannot be read" in said.err
+    assert "--env-file missing cannot be read: No such file or directory\n" in said.err
 
 
 def test_a_bad_file_ends_every_command_that_needs_settings(ftsync: Ftsync, workspace: Path) -> None:

@@ -55,6 +55,19 @@ def test_the_demo_writes_runs_and_says_where_and_what_to_do_with_them(
 
 
 @pytest.mark.usefixtures("_no_services", "_brief_demo")
+@pytest.mark.parametrize("is_on_path", [True, False])
+def test_what_to_type_next_is_found_by_the_shell(
+    is_on_path: bool, ftsync: Ftsync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin" if is_on_path else "/usr/bin:/bin")
+    place = "" if is_on_path else f"{commands}/"
+    said = ftsync("demo")
+    assert f"  look:    {place}wandb leet ./wandb\n" in said.err
+    assert f"  explore: {place}ftsync demo --serve\n" in said.err
+
+
+@pytest.mark.usefixtures("_no_services", "_brief_demo")
 def test_the_sample_jobs_are_not_kept_for_completions(ftsync: Ftsync) -> None:
     assert ftsync("demo", "-q").code == 0
     assert not seen.folder().exists()

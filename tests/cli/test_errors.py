@@ -89,6 +89,27 @@ def test_a_wrong_wandb_key(ftsync: Ftsync, monkeypatch: pytest.MonkeyPatch) -> N
     assert "0" * 40 not in said.out + said.err
 
 
+def test_an_unknown_entity(ftsync: Ftsync, world: World) -> None:
+    world.add(*samples.many(1))
+    said = ftsync("sync", "--entity", "nobody", "--json")
+    (outcome,) = said.json["outcomes"]
+    assert said.code == 3
+    assert outcome["error"]["hint"].startswith("check --entity and --project")
+
+
+def test_a_value_that_is_none_of_the_choices(ftsync: Ftsync) -> None:
+    words = "Invalid value for '--provider': 'azur' is not one of 'openai', 'azure'"
+    assert_told(ftsync("list", "--provider", "azur", "--json"), code=2, name="config", words=words, hint="--help")
+
+
+@pytest.mark.parametrize("command", ["sync", "resync", "verify"])
+def test_an_id_without_its_flag(ftsync: Ftsync, command: str) -> None:
+    said = ftsync(command, "ftjob-1", "--json")
+    assert_told(
+        said, code=2, name="config", words="ftjob-1", hint=f"jobs are named by --job: `ftsync {command} --job ID`"
+    )
+
+
 def test_an_unknown_job(ftsync: Ftsync) -> None:
     said = ftsync("status", "ftjob-typo", "--json")
     assert_told(said, code=3, name="not_found", words="ftjob-typo", hint="`ftsync list --all`")

@@ -26,6 +26,13 @@ def ids(world: World) -> list[str]:
     return [job.id for job in world.jobs]
 
 
+def test_a_misspelt_status_is_told_with_those_that_there_are(ftsync: Ftsync) -> None:
+    said = ftsync("list", "--status", "succeded")
+    assert (said.code, said.out) == (0, "")
+    assert re.search("^no job is succeded; there are jobs that are failed, .*succeeded", said.err)
+    assert ftsync("list", "--status", "succeded", "-q").err == ""
+
+
 def test_a_pipe_gets_ten_columns_newest_first(ftsync: Ftsync, world: World) -> None:
     said = ftsync("list")
     assert said.code == 0

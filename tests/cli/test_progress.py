@@ -10,7 +10,7 @@ import pytest
 from ft_sync.cli.options import Output
 from ft_sync.cli.progress import watching
 from ft_sync.errors import Unavailable
-from ft_sync.events import Advanced, Event, Noted, Planned, Settled, Started, Waiting
+from ft_sync.events import Advanced, Event, Interrupted, Noted, Planned, Settled, Started, Waiting
 from ft_sync.models import Create, Failed, JobId, JobStatus, RunId, Skip, Skipped, Synced, Wait
 from tests.builders import job
 
@@ -100,6 +100,17 @@ def test_a_terminal_is_as_it_was_in_the_end(monkeypatch: pytest.MonkeyPatch) -> 
         "ftjob-2: failed: W&B is away",
     ]
     assert screen.getvalue().endswith("\x1b[?25h")
+
+
+def test_an_interrupted_command_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    told(Output(), [*STORY[:-1], Interrupted()])
+    emulated = pyte.Screen(80, 24)
+    pyte.Stream(emulated).feed(screen.getvalue().replace("\n", "\r\n"))
+    assert [line.rstrip() for line in emulated.display if line.strip()][-1] == "1 synced, 1 skipped; 1 left"
 
 
 @pytest.mark.parametrize("url", ["https://wandb.ai/runs/1", "https://wandb.ai/" + "x" * 60])

@@ -31,11 +31,17 @@ def test_a_pipe_gets_a_line_for_each_outcome_and_no_control_codes(
     (run,) = backend.runs(project)
     assert said.code == 0
     assert said.rows == [
-        ["synced", good, "4 rows", f"{backend.url}/{backend.store.user}/{project}/runs/{run.id}", "not in W&B yet"],
+        ["synced", good, "4 rows", f"{backend.url}/{backend.store.user}/{project}/runs/{run.id}", "-"],
         ["skipped", bad, "-", "-", "failed: A sprocket slipped. (--include-unsuccessful brings it)"],
     ]
     assert said.err.splitlines()[-1] == "1 synced, 1 skipped"
     assert "\x1b" not in said.out + said.err
+
+
+def test_quiet_tells_what_failed_all_the_same(ftsync: Ftsync, world: World) -> None:
+    good, _ = add_one_of_each(world)
+    said = ftsync("sync", "--job", good, "--job", "ftjob-typo", "-q")
+    assert (said.code, said.out, said.err) == (3, f"{good}\n", "ftjob-typo: failed: 127.0.0.1 has no job ftjob-typo\n")
 
 
 def test_json_is_one_document(ftsync: Ftsync, world: World, project: str) -> None:

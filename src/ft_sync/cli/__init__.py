@@ -106,7 +106,12 @@ def _as_given(_context: object, value: object) -> object:
 def _usage_error(error: typer.TyperException) -> ConfigError:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "ftsync"
-    return ConfigError(error.format_message(), hint=f"`{command} --help` lists what fits")
+    message = error.format_message().replace(": Value error, ", ": ")  # how pydantic begins what Typer passes on
+    hint = f"`{command} --help` lists what fits"
+    # `ftsync status JOB` takes ids as they are, so they are typed that way for other commands, too.
+    if "unexpected extra argument" in message and context and any(one.name == "job" for one in context.command.params):
+        hint = f"jobs are named by --job: `{command} --job ID`"
+    return ConfigError(message.rstrip("."), hint=hint)
 
 
 def _report(error: FtSyncError, arguments: Sequence[str]) -> int:
@@ -141,7 +146,8 @@ def _read_variables(path: Path | None) -> None:
             load_dotenv(stream=variables, override=False)
     except (OSError, ValueError) as error:
         hint = "name a file of lines NAME=value"
-        raise ConfigError(f"--env-file {path} cannot be read: {error}", hint=hint) from error
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"--env-file {path} cannot be read: {reason}", hint=hint) from error
 
 
 @app.callback()

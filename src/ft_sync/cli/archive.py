@@ -98,6 +98,9 @@ def _show(report: "ArchiveReport", folder: Path, output: Output) -> int:
         render.document(documents.of_archive(report, str(folder)), as_line=output.jsonl)
     elif output.quiet:
         render.lines([archived.job_id] for archived in news)
+        render.tell_failures(report.failed)
+        for lost in report.lost:
+            render.tell(f"{lost.id}: {lost.kind}: {lost.reason}")
     elif not render.is_screen(sys.stdout):
         render.lines(rows)
     elif rows:
@@ -118,6 +121,8 @@ def _summarize(report: "ArchiveReport", news: int, folder: Path) -> None:
         "parts not to be had": len(report.lost),
     }
     render.tell(", ".join(f"{number} {name}" for name, number in counts.items() if number) or "no jobs")
+    for note in report.lacking:
+        render.tell(f"note: {note}")
     for hint in dict.fromkeys(failed.error.hint for failed in report.failed if failed.error.hint):
         render.tell(f"  next: {render.safe(hint)}")
     render.tell(f"the archive is in {render.safe(folder)}")

@@ -2,7 +2,9 @@
 
 import os
 import shlex
+import shutil
 import signal
+import sys
 import threading
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -106,8 +108,8 @@ def _serve(sandbox: "Sandbox") -> None:
         signal.signal(number, lambda *_: stopped.set())
     render.emit("".join(f"export {name}={shlex.quote(value)}\n" for name, value in sandbox.environment.items()))
     render.tell("Serving sample jobs. Paste these lines into another terminal, then try there:")
-    render.tell("  ftsync list --offline")
-    render.tell("  ftsync sync --offline --poll-interval 2")
+    render.tell(f"  {_typed('ftsync')} list --offline")
+    render.tell(f"  {_typed('ftsync')} sync --offline --poll-interval 2")
     render.tell("Ctrl-C stops.")
     while not stopped.wait(0.5):  # with a timeout, because Windows delivers no signal to an endless wait
         pass
@@ -123,6 +125,13 @@ def _explain(report: "SyncReport", *, online: bool) -> None:
     else:
         folder = render.place(str(Path(first).parent))
         render.tell(f"{runs} written to {folder}")
-        render.tell(f"  look:    wandb leet {folder}")
-        render.tell(f"  upload:  wandb sync {folder}/offline-run-*")
-    render.tell("  explore: ftsync demo --serve")
+        render.tell(f"  look:    {_typed('wandb')} leet {folder}")
+        render.tell(f"  upload:  {_typed('wandb')} sync {folder}/offline-run-*")
+    render.tell(f"  explore: {_typed('ftsync')} demo --serve")
+
+
+def _typed(command: str) -> str:
+    """Return what to type for a command of this environment: its path, where the shell would not find its name."""
+    if shutil.which(command):
+        return command
+    return shlex.quote(str(Path(sys.executable).with_name(command)))

@@ -99,7 +99,7 @@ def of_verification(verification: Verification) -> int:
 
 
 def of_archive(report: ArchiveReport) -> int:
-    """Return the exit code of an archiving: done when the archive has all that the jobs have."""
+    """Return the exit code of an archiving: done when the archive has all that the service keeps of the jobs."""
     if report.failed and not report.archived:
         codes = {ending(failed.error).exit_code for failed in report.failed}
         return codes.pop() if codes in ({NOT_ALLOWED}, {UNAVAILABLE}) else INCOMPLETE

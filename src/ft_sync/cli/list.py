@@ -82,6 +82,8 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
         _show(found[:shown], failures, output)
         if shown is not None and len(found) > shown and not quiet:
             render.tell(f"the newest {shown}; --all shows every job")
+        if not found and output.tells:
+            _tell_strange(status or (), listed)
     seen.remember(listed, where)
     for failed in failures:
         render.tell(f"{failed.job_id}: {failed.error.message}")
@@ -119,6 +121,13 @@ def _chosen(
         if unsynced and (standing.job.status != SUCCEEDED or standing.sync is SyncState.COMPLETE):
             continue
         yield standing
+
+
+def _tell_strange(statuses: "Iterable[str]", jobs: "Iterable[Job]") -> None:
+    """Say which statuses there are where one that was asked for is none of them: it may be misspelt."""
+    there = sorted({job.status for job in jobs})
+    if there and (strange := sorted(set(statuses).difference(there))):
+        render.tell(f"no job is {', '.join(strange)}; there are jobs that are {', '.join(there)}")
 
 
 def _stream(standings: "Iterable[Standing]", failures: "list[Failed]") -> None:

@@ -12,7 +12,7 @@ from rich.text import Text
 from ft_sync.cli import journal
 from ft_sync.cli.board import Board
 from ft_sync.cli.live import Live
-from ft_sync.cli.panel import COARSE, FINE, columns_for, draw, has_room
+from ft_sync.cli.panel import COARSE, ENDS, FINE, columns_for, draw, has_room
 from ft_sync.cli.render import console, figures, is_screen, place, safe, style_of, tell
 from ft_sync.compare import Unreadable
 from ft_sync.events import (
@@ -52,7 +52,10 @@ def watching(output: Output) -> Iterator[Observer]:
     if is_screen(sys.stderr) and not screen.is_dumb_terminal:
         watched = _Watched(screen, verbose=output.verbose)
         with watched.live:
-            yield watched
+            try:
+                yield watched
+            finally:
+                watched.leave()
     else:
         yield lines(output)
 
@@ -120,6 +123,13 @@ class _Watched:
             self._board.fold(event, time.time())
             for sentence, style in self._kept(event):
                 self.live.say(Text(safe(sentence), style))
+
+    def leave(self) -> None:
+        """Have stay what was done so far, if that is all: a command that was interrupted has no table."""
+        board = self._board
+        if board.is_interrupted and board.done:
+            ends = ", ".join(f"{board.ends[name]} {name}" for name in ENDS if board.ends[name])
+            self.live.say(Text(f"{ends}; {board.jobs - board.done} left"))
 
     def _draw(self, width: int, height: int) -> list[Text]:
         return draw(self._board, width, height, time.time(), self._marks)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from rich.style import Style
     from rich.text import Text
 
+    from ft_sync.models import Failed
+
 SCHEMA = 1
 """Raised when a field of a document or a line changes its meaning; new fields may appear at any time."""
 
@@ -109,6 +111,12 @@ def tell(text: str = "") -> None:
     """Say something to the person who watches, on stderr, in one line; that it cannot be said stops no work."""
     with suppress(OSError):
         _write(sys.stderr, f"{safe(text)}\n")
+
+
+def tell_failures(failures: Iterable[Failed]) -> None:
+    """Say which jobs failed, and why, where nothing said so while they did: quiet is about progress, not errors."""
+    for failed in failures:
+        tell(f"{failed.job_id}: failed: {failed.error.message}")
 
 
 def trace(error: BaseException) -> None:

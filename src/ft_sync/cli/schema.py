@@ -18,7 +18,7 @@ def schema(
     *,
     command: Annotated[
         Command | None,
-        typer.Argument(metavar="[COMMAND]", help="This one. Without it: the names of all.", show_default=False),
+        typer.Argument(metavar="COMMAND", help="This one. Without it: the names of all.", show_default=False),
     ] = None,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Of the lines of --jsonl, not of the document.")] = False,
     debug: options.Debug = False,

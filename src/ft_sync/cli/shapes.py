@@ -160,7 +160,10 @@ class Stored(TypedDict):
 
 
 class StoredCounts(TypedDict):
-    """How many jobs are in the archive, and how many are not, and how many parts are not to be had."""
+    """How many jobs are in the archive, and how many are not, and how many parts are not to be had.
+
+    Events and checkpoints that the service keeps of no job are not counted.
+    """
 
     archived: int
     failed: int

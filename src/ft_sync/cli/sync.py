@@ -21,8 +21,8 @@ wrote it; with --overwrite, whatever is selected is. The run that is replaced go
 
 OPEN_FILES = 65_536
 
-Row: TypeAlias = tuple[str, str, int | None, str | None, str]
-"""An outcome: its name, the job, the rows written, the run's URL, the reason."""
+Row: TypeAlias = tuple[str, str, int | None, str | None, str | None]
+"""An outcome: its name, the job, the rows written, the run's URL, the reason of what was not written."""
 
 # The arguments of ft_sync.sync have names which --init must not take for arguments of wandb.init.
 FLAGS = {
@@ -185,6 +185,7 @@ def show(report: "SyncReport", command: str, output: Output) -> int:
         render.document(documents.of_report(report, command), as_line=output.jsonl)
     elif output.quiet:
         render.lines([outcome.job_id] for outcome in report.synced)
+        render.tell_failures(report.failed)
     elif render.is_screen(sys.stdout):
         if report.outcomes:
             headers = ("outcome", "job", "rows", "run or reason")
@@ -203,9 +204,12 @@ def show(report: "SyncReport", command: str, output: Output) -> int:
 
 
 def _rows(report: "SyncReport") -> list[Row]:
-    """Return a row for each outcome, sorted by what became of the job."""
+    """Return a row for each outcome, sorted by what became of the job.
+
+    Why a job was written ("not in W&B yet") is over once it is, and would be read as what is so now.
+    """
     rows: list[Row] = []
-    rows += [("synced", done.job_id, done.rows, done.url, done.reason) for done in report.synced]
+    rows += [("synced", done.job_id, done.rows, done.url, None) for done in report.synced]
     rows += [("skipped", skipped.job_id, None, skipped.url, skipped.reason) for skipped in report.skipped]
     rows += [("failed", failed.job_id, None, None, failed.error.message) for failed in report.failed]
     return rows

@@ -48,6 +48,8 @@ When the process ends first, the core loses the word to end, and the process wai
 """
 
 CONFLICT = 409
+NOT_FOUND = 404
+AGAIN = "run the same command again"
 
 WORTH_ASKING_AGAIN = frozenset({408, CONFLICT, 429})
 """Refusals that may pass."""
@@ -175,14 +177,14 @@ def translate(error: Exception, what: str) -> FtSyncError:
         )
     if isinstance(error, wandb.errors.UsageError):
         if "already exists" in str(error):
-            return RunExists(f"{what} is there already", hint="run the same command again")
+            return RunExists(f"{what} is there already", hint=AGAIN)
         return SinkRejected(f"W&B refused {what}: {_one_line(error)}", hint="please report this")
     if "deleted" in str(error) and (status == CONFLICT or f"HTTP {CONFLICT}" in str(error)):
         return IdTaken(
             f"W&B keeps the id of {what}, which was deleted ({_one_line(error)})", hint="run the same command in a week"
         )
     if "is in use" in str(error):  # by a run of this process that could not be opened before
-        return IdTaken(f"{what} could not be opened before ({_one_line(error)})", hint="run the same command again")
+        return IdTaken(f"{what} could not be opened before ({_one_line(error)})", hint=AGAIN)
     status = status or _said_status(error)
     if status is not None and status not in WORTH_ASKING_AGAIN and status < 500:  # noqa: PLR2004 - HTTP
         return _refused(status, error, what)
@@ -199,7 +201,8 @@ def _refused(status: int | None, error: Exception, what: str) -> FtSyncError:
             f"W&B refused the key, or it may not do this: {what} ({_one_line(error)})",
             hint="`wandb login --relogin`, or check WANDB_API_KEY (may it write?), WANDB_BASE_URL and --entity",
         )
-    return SinkRejected(f"W&B refused {what}: {_one_line(error)}", hint="run the same command again")
+    hint = f"check --entity and --project (`ftsync doctor` does), or {AGAIN}" if status == NOT_FOUND else AGAIN
+    return SinkRejected(f"W&B refused {what}: {_one_line(error)}", hint=hint)
 
 
 def _said_status(error: Exception) -> int | None:
