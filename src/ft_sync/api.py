@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import re
-import shlex
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ft_sync import archives, archiving, engine, overview, planning, reporting, wiring
+from ft_sync import archives, archiving, asking, engine, overview, reporting, wiring
 from ft_sync.diagnosis import SECONDS
 from ft_sync.errors import ConfigError
-from ft_sync.follow import Patience
 from ft_sync.models import Failed, JobId, RunId, SyncReport
 from ft_sync.plan import Rule
-from ft_sync.planning import Preview, Request, Selection
+from ft_sync.planning import Preview
 from ft_sync.planning import preview as previewed
 from ft_sync.settings import load
 from ft_sync.verification import repair as repaired
@@ -135,7 +132,9 @@ def sync(  # noqa: PLR0913 - one argument for each flag
         raise ConfigError("--watch and --from-archive exclude each other", hint="nothing goes on in an archive")
     into = None if run is None else RunId(run.id)
     rule = Rule(settings.wait, renew, overwrite, include_unsuccessful, settings.on_native, into)
-    request = _request(settings, fine_tune_job_id, num_fine_tunes, rule, watch=watch, link=link, link_alias=link_alias)
+    request = asking.request(
+        settings, fine_tune_job_id, num_fine_tunes, rule, watch=watch, link=link, link_alias=link_alias
+    )
     # For the source as well as for the engine: both tell of what happens in any thread.
     observe, clock = engine.one_at_a_time(observer or _ignore), wiring.SystemClock()
     sink = wiring.sink(settings, kwargs_wandb_init, run, model_artifact_copies)
@@ -205,7 +204,7 @@ def preview(  # noqa: PLR0913 - one argument for each flag
         }
     )
     rule = Rule(settings.wait, renew, overwrite, include_unsuccessful, settings.on_native)
-    request = _request(settings, fine_tune_job_id, num_fine_tunes, rule, link=link, link_alias=link_alias)
+    request = asking.request(settings, fine_tune_job_id, num_fine_tunes, rule, link=link, link_alias=link_alias)
     with _connected(settings, openai_client, kwargs_wandb_init, from_archive, observe=observer) as (source, sink):
         return previewed(source, sink, request.selection, request.rule)
 
@@ -285,7 +284,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
             hint="upload the runs with `wandb sync`, then run `FTSYNC_MODE=online ftsync verify`",
         )
     rule = Rule(include_unsuccessful=include_unsuccessful, on_native=settings.on_native)
-    request = _request(settings, fine_tune_job_id, num_fine_tunes, rule, link=(), link_alias=())
+    request = asking.request(settings, fine_tune_job_id, num_fine_tunes, rule, link=(), link_alias=())
     observe, clock = engine.one_at_a_time(observer or _ignore), wiring.SystemClock()
     with _connected(settings, openai_client, kwargs_wandb_init, from_archive, clock=clock, observe=observe) as (
         source,
@@ -328,7 +327,7 @@ def report(
             "there are no reports offline",
             hint="upload the runs with `wandb sync`, then run `FTSYNC_MODE=online ftsync report`",
         )
-    return reporting.report(wiring.reporter(settings), _selection(settings, fine_tune_job_id, num_fine_tunes))
+    return reporting.report(wiring.reporter(settings), asking.selection(settings, fine_tune_job_id, num_fine_tunes))
 
 
 def list_jobs(  # noqa: PLR0913 - one argument for each flag
@@ -367,7 +366,7 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
     """
     settings = load({"project": project, "entity": entity, "mode": mode, "shard": shard, "provider": provider})
     with _connected(settings, openai_client, {}, from_archive, observe=observer) as (source, sink):
-        yield from overview.standings(source, sink, limit=limit, shard=_shard(settings))
+        yield from overview.standings(source, sink, limit=limit, shard=asking.shard(settings))
 
 
 def job_details(  # noqa: PLR0913 - one argument for each flag
@@ -409,7 +408,7 @@ def job_details(  # noqa: PLR0913 - one argument for each flag
     settings = load({"project": project, "entity": entity, "mode": mode, "shard": shard, "provider": provider})
     with _connected(settings, openai_client, {}, from_archive, observe=observer) as (source, sink):
         yield from overview.details(
-            source, sink, filter(_shard(settings).holds, map(JobId, job_ids)), with_rows=with_rows
+            source, sink, filter(asking.shard(settings).holds, map(JobId, job_ids)), with_rows=with_rows
         )
 
 
@@ -462,7 +461,7 @@ def watch_jobs(  # noqa: PLR0913 - what it can be told
             source,
             sink,
             clock,
-            list(dict.fromkeys(filter(_shard(settings).holds, map(JobId, job_ids)))),
+            list(dict.fromkeys(filter(asking.shard(settings).holds, map(JobId, job_ids)))),
             poll_interval=settings.poll_interval,
             with_rows=with_rows,
         )
@@ -500,7 +499,7 @@ def archive(  # noqa: PLR0913 - one argument for each flag
         Unavailable: OpenAI could not be asked at all.
     """
     settings = load({"concurrency": concurrency, "shard": shard, "provider": provider})
-    selection = _selection(settings, fine_tune_job_id, num_fine_tunes)
+    selection = asking.selection(settings, fine_tune_job_id, num_fine_tunes)
     observe, clock = engine.one_at_a_time(observer or _ignore), wiring.SystemClock()
     with wiring.source(settings, clock, observe, openai_client) as source, archives.writing(Path(folder)) as writer:
         return archiving.archive(source, writer, clock, selection, settings.concurrency, observe)
@@ -558,79 +557,6 @@ def _settings_of(run: wandb.Run, init: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"{', '.join(init)}: an open run takes no arguments of wandb.init", hint="leave them out")
     mode = "offline" if run.offline else "online"
     return {"project": run.project, "entity": run.entity or None, "mode": mode, "dir": run.settings.root_dir}
-
-
-def _request(  # noqa: PLR0913 - what a command asks for
-    settings: Settings,
-    fine_tune_job_id: str | Iterable[str] | None,
-    num_fine_tunes: int | None,
-    rule: Rule,
-    *,
-    watch: bool = False,
-    link: Iterable[str],
-    link_alias: Iterable[str],
-) -> Request:
-    selection = _selection(settings, fine_tune_job_id, num_fine_tunes)
-    ids = selection.job_ids
-    if rule.into is not None and len(ids) != 1 and selection.last != 1:
-        raise ConfigError("an open run takes one job", hint="name the job, or leave out the run")
-    if watch and (ids or not rule.wait or settings.timeout is not None):
-        other = "--job" if ids else "--timeout" if rule.wait else "--no-wait"
-        raise ConfigError(f"--watch and {other} exclude each other", hint="a watch takes on every job, for ever")
-    if settings.keep_replaced and settings.mode == "offline":
-        raise ConfigError("a replaced run can be kept online alone", hint="leave out --keep-replaced")
-    request = Request(
-        selection,
-        rule,
-        Patience(settings.poll_interval, settings.timeout, watch),
-        settings.concurrency,
-        log_datasets=settings.log_datasets,
-        table_rows=settings.table_rows,
-        keep_replaced=settings.keep_replaced,
-        links=tuple(link),
-        link_aliases=tuple(link_alias),
-    )
-    _check_links(request, settings)
-    return request
-
-
-def _selection(
-    settings: Settings, fine_tune_job_id: str | Iterable[str] | None, num_fine_tunes: int | None
-) -> Selection:
-    ids = [fine_tune_job_id] if isinstance(fine_tune_job_id, str) else list(fine_tune_job_id or ())
-    if ids and num_fine_tunes is not None:
-        raise ConfigError("named jobs and a number of newest jobs exclude each other", hint="give --job or --last")
-    if num_fine_tunes is not None and num_fine_tunes < 1:
-        raise ConfigError(f"the number of newest jobs is {num_fine_tunes}", hint="give 1 or more")
-    return Selection(tuple(JobId(job_id) for job_id in ids), num_fine_tunes, _shard(settings))
-
-
-def _shard(settings: Settings) -> planning.Shard:
-    return planning.WHOLE if settings.shard is None else planning.shard(settings.shard)
-
-
-def _check_links(request: Request, settings: Settings) -> None:
-    for collection in request.links:
-        if not re.fullmatch(r"[^/:\s]+/[^/:\s]+", collection):
-            raise ConfigError(f"--link {collection}: not REGISTRY/COLLECTION", hint="for example --link model/support")
-    for name in request.link_aliases:
-        if not name or re.search(r"[/:]", name):
-            raise ConfigError(f"--link-alias {name}: an alias has no / and no :", hint="for example production")
-    if request.link_aliases and not request.links:
-        raise ConfigError("--link-alias without --link", hint="name the collection: --link REGISTRY/COLLECTION")
-    if request.links and settings.mode == "offline":
-        flags = [("--job", str(job_id)) for job_id in request.selection.job_ids]
-        flags += [("--last", str(request.selection.last))] if request.selection.last else []
-        flags += [("--shard", settings.shard)] if settings.shard else []
-        flags += [("--project", settings.project), *([("--entity", settings.entity)] if settings.entity else [])]
-        flags += [("--model-artifact-name", settings.model_artifact_name)]
-        flags += [("--link", collection) for collection in request.links]
-        flags += [("--link-alias", name) for name in request.link_aliases]
-        command = shlex.join(["ftsync", "sync", *(word for flag in flags for word in flag)])
-        raise ConfigError(
-            "--link needs the server: there is no registry offline",
-            hint=f"leave it out, upload the runs with `wandb sync`, then run `FTSYNC_MODE=online {command}`",
-        )
 
 
 @contextmanager
