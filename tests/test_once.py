@@ -98,3 +98,10 @@ def test_what_is_forgotten_is_asked_for_again() -> None:
     once.forget("never asked for")
     assert once.known("key") is None
     assert once.get("key", lambda: "second") == "second"
+
+
+def test_the_oldest_is_forgotten_where_there_are_too_many() -> None:
+    once: Once[int, str] = Once(most=2)
+    for key in range(3):
+        assert once.get(key, lambda: "first") == "first"
+    assert [once.known(key) for key in range(3)] == [None, "first", "first"]

@@ -14,9 +14,14 @@ _Value = TypeVar("_Value")
 
 
 class Once(Generic[_Key, _Value]):
-    """Answers by key: the first who wants one gets it for all, and the others wait for him."""
+    """Answers by key: the first who wants one gets it for all, and the others wait for him.
 
-    def __init__(self) -> None:
+    Args:
+        most: So many answers are known, and the oldest is forgotten when there is one more; without it, all.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
         self._lock = threading.Lock()
         self._answers: dict[_Key, Future[_Value]] = {}
 
@@ -30,6 +35,8 @@ class Once(Generic[_Key, _Value]):
             answer = self._answers.get(key)
             if is_first := answer is None:
                 answer = self._answers[key] = Future()
+                if self._most is not None and len(self._answers) > self._most:
+                    del self._answers[next(iter(self._answers))]
         if is_first:
             try:
                 answer.set_result(ask())

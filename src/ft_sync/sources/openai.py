@@ -58,6 +58,9 @@ BEYOND_THE_END = 416
 GO_BACK = 3
 """Entries of a list to go back by, where it cannot be gone on with from the last one."""
 
+FILES_KNOWN = 1_000
+"""Descriptions of files that are kept: jobs near each other share training files, and no two a result file."""
+
 RECENT = 10_000
 """Entries of a list that are known again when they are served once more."""
 
@@ -106,7 +109,7 @@ class OpenAISource:
         self._client = guarded(client).with_options(max_retries=0)  # the pace asks again: one for all workers
         self._pace = pace
         self._service = service
-        self._files: Once[FileId, File] = Once()
+        self._files: Once[FileId, File] = Once(FILES_KNOWN)
         self._routes = Routes()
 
     @property
