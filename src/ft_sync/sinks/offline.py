@@ -16,7 +16,8 @@ from ft_sync.errors import ConfigError, SinkRejected, Unavailable
 from ft_sync.models import Origin, RunId, RunState
 from ft_sync.names import first_of, run_id
 from ft_sync.once import Once
-from ft_sync.sinks.run import LOCK, is_locked, opened, run_folder
+from ft_sync.sinks.locks import LOCK, is_locked, run_folder
+from ft_sync.sinks.run import opened
 from ft_sync.sinks.wandb import RunOptions, mark_from
 
 if TYPE_CHECKING:

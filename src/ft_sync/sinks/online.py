@@ -18,7 +18,8 @@ from ft_sync.names import FOLDER, alias, artifact_name, dataset_name, first_of, 
 from ft_sync.once import Once
 from ft_sync.sinks.gate import Gate
 from ft_sync.sinks.held import Reader, console_log, history
-from ft_sync.sinks.run import Held, described, forget_lock, is_being_written, opened, summary_of
+from ft_sync.sinks.locks import forget_lock, is_being_written
+from ft_sync.sinks.run import Held, described, opened, summary_of
 from ft_sync.sinks.sdk import create_run, remove_folder, unread_run
 from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, SDK_ERRORS, RunOptions, log_in, mark_from, translated
 
