@@ -293,11 +293,12 @@ def test_latest_is_the_newest_job_after_a_sync_online(arrived: Arrived) -> None:
     assert latest.metadata["job_id"] == "ftjob-newest"
 
 
-def test_verify_finds_them_all_identical_but_for_latest_which_an_upload_moves(arrived: Arrived) -> None:
+def test_verify_finds_them_all_identical_but_for_latest_which_an_upload_may_move(arrived: Arrived) -> None:
     assert {one.job_id for one in arrived.verification.verdicts} == set(CASES)
     differing = {
         one.job_id: [difference.item for difference in one.differences] if isinstance(one, Differs) else one
         for one in arrived.verification.verdicts
         if not isinstance(one, Identical)
     }
-    assert differing == ({"ftjob-newest": [LATEST]} if arrived.mode == "offline" else {})
+    # `wandb sync` uploads several runs at once, and `latest` is the model that comes last.
+    assert differing == {} or (arrived.mode == "offline" and differing == {"ftjob-newest": [LATEST]})
