@@ -1,4 +1,4 @@
-"""Result-file bytes + metric events + checkpoints -> metric rows; pure, and no number is lost silently.
+"""Result-file bytes + metric events + checkpoints -> metric rows; pure but for what it spools, no number lost.
 
 The three tell of the same steps, and each lacks something: result files lose digits and full validations,
 events get deleted, checkpoints are few. So all of them are read and merged by step.
