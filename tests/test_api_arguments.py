@@ -187,6 +187,13 @@ def test_a_preview_says_what_the_same_arguments_would_do(ids: list[str]) -> None
     assert len(ft_sync.preview(num_fine_tunes=2).plans) == 2
 
 
+def test_an_argument_of_sync_that_plays_no_part_in_a_plan_is_told_as_such() -> None:
+    arguments: dict[str, Any] = {"table_rows": 5}
+    with pytest.raises(ConfigError, match=r"^table_rows: there is no such argument$") as raised:
+        ft_sync.preview(**arguments)
+    assert raised.value.hint == "it is one of sync, and changes nothing here"
+
+
 def test_a_preview_knows_what_would_be_waited_for(running: str) -> None:
     assert isinstance(ft_sync.preview(running).plans[0], Wait)
     assert isinstance(ft_sync.preview(running, wait_for_job_success=False).plans[0], Skip)

@@ -318,6 +318,7 @@ def test_the_model_metadata_tell_all_of_the_model() -> None:
         "base_model": "gpt-4.1-mini-2025-04-14",
         "method": "supervised",
         "job_id": "ftjob-1",
+        "status": "succeeded",
         "created_at": "2025-10-09T08:53:20Z",
         "finished_at": "2025-10-09T09:03:20Z",
         "trained_tokens": 12_000,

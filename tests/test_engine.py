@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,7 +40,7 @@ from ft_sync.models import (
     SyncReport,
 )
 from ft_sync.plan import Rule
-from ft_sync.planning import Request, Selection
+from ft_sync.planning import Request, Selection, Shard
 from tests.builders import at, event, job
 from tests.fakes import FakeClock, FakeSink, FakeSource, Gauge, complete_run
 
@@ -554,7 +555,9 @@ def test_after_an_interruption_nobody_waits_for_a_run_that_is_not_listed_yet() -
 # A watch
 
 
-def watch(source: FakeSource, sink: FakeSink, *changes: Callable[[], object]) -> tuple[SyncReport, list[Event]]:
+def watch(
+    source: FakeSource, sink: FakeSink, *changes: Callable[[], object], request: Request = WATCH
+) -> tuple[SyncReport, list[Event]]:
     """Watch through polls, each of which finds a change of the world, and interrupt it then."""
     heard: list[Event] = []
     to_come = iter(changes)
@@ -565,7 +568,7 @@ def watch(source: FakeSource, sink: FakeSink, *changes: Callable[[], object]) ->
             raise KeyboardInterrupt
         change()
 
-    return run(source, sink, WATCH, FakeClock(at_sleep=at_sleep), heard.append), heard
+    return run(source, sink, request, FakeClock(at_sleep=at_sleep), heard.append), heard
 
 
 def nothing() -> None:
@@ -636,6 +639,21 @@ def test_a_watch_survives_that_openai_is_away_from_the_start() -> None:
     report, heard = watch(source, sink, nothing, source.broken.clear)
     assert synced_in(report) == {"ftjob-1", "ftjob-2"}
     assert [one for one in heard if isinstance(one, Delayed)] == [Delayed("away", 60)] * 2
+
+
+def test_a_watch_of_the_newest_jobs_takes_on_no_older_ones_when_openai_is_away_at_first() -> None:
+    source, sink = FakeSource(jobs(7)), FakeSink()
+    source.broken["jobs"] = Unavailable("away")
+    report, _ = watch(source, sink, source.broken.clear, nothing, request=replace(WATCH, selection=Selection(last=2)))
+    assert synced_in(report) == {"ftjob-6", "ftjob-7"}
+
+
+@pytest.mark.parametrize("shard", [Shard(1, 2), Shard(2, 2)])
+def test_a_watch_of_a_shard_takes_on_no_job_that_is_older_than_those_selected(shard: Shard) -> None:
+    newest = JobId("ftjob-7")
+    request = replace(WATCH, selection=Selection(last=1, shard=shard))
+    report, _ = watch(FakeSource(jobs(7)), FakeSink(), nothing, request=request)
+    assert synced_in(report) == ({newest} if shard.holds(newest) else set())
 
 
 def test_a_watch_survives_that_wandb_is_away() -> None:

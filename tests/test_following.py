@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ft_sync.engine import sync
-from ft_sync.errors import NotFound, Unavailable
+from ft_sync.errors import Forbidden, FtSyncError, NotFound, Refused, Unavailable
 from ft_sync.events import Delayed, Event, Noted, Waiting
 from ft_sync.follow import Patience
 from ft_sync.models import Failed, FileId, JobId, JobStatus, RunId, Skipped, Synced, SyncReport
@@ -261,6 +261,39 @@ def test_a_job_that_vanishes_fails_alone() -> None:
     assert isinstance(lost.error, NotFound)
     assert isinstance(outcomes[JobId("ftjob-2")], Synced)
     assert (sink.runs[ONE].exit_code, source.asked.count("job ftjob-1")) == (1, 1)
+
+
+@pytest.mark.parametrize("error", [Refused("400: no such job"), Forbidden("403: not yours")])
+def test_a_job_that_is_refused_when_it_has_left_the_listing_fails_alone(error: FtSyncError) -> None:
+    source, sink = FakeSource(running(2)), FakeSink()
+
+    def vanishes() -> None:
+        del source.jobs_by_id[JobId("ftjob-1")]
+        source.broken["ftjob-1"] = error
+
+    report, _ = run(source, sink, vanishes, become(source, job("ftjob-2")))
+    assert [(failed.job_id, failed.error) for failed in report.failed] == [("ftjob-1", error)]
+    assert [synced.job_id for synced in report.synced] == ["ftjob-2"]
+
+
+def test_a_job_beyond_the_listing_that_cannot_be_had_for_now_holds_up_no_other() -> None:
+    source, sink = FakeSource(running(2)), FakeSink()
+    first = source.jobs_by_id[JobId("ftjob-1")]
+    heard: list[Event] = []
+
+    def vanishes() -> None:
+        del source.jobs_by_id[first.id]
+        source.broken[first.id] = Unavailable("502")
+        source.jobs_by_id[JobId("ftjob-2")] = job("ftjob-2")
+
+    def is_back() -> None:
+        assert [run_id for run_id, held in sink.held.items() if held.is_complete] == ["ftjob-2"]
+        del source.broken[first.id]
+        source.jobs_by_id[first.id] = job("ftjob-1")
+
+    report, _ = run(source, sink, vanishes, is_back, heard=heard)
+    assert len(report.synced) == 2
+    assert Noted(first.id, "502; trying again at the next poll") in heard
 
 
 def test_finished_jobs_do_not_wait_for_unfinished_ones() -> None:

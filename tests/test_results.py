@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from ft_sync.errors import BadData
 from ft_sync.models import MetricRow
-from ft_sync.results import Merged, decode, flatten, merge, parse
+from ft_sync.results import LONGEST_CELL, Merged, decode, flatten, merge, parse
 from tests.builders import CREATED, FINISHED, at, checkpoint, event, result_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from ft_sync.models import JobEvent
 
 CSV = "step,train_loss,train_accuracy,valid_loss\n1,2.5,0.5,\n2,1.25,0.75,1.5\n"
 WEIGHTS = b"\x80\x02}q\x00(X\x05\x00\x00\x00layer" * 8
@@ -220,10 +222,33 @@ class TestParse:
     def test_a_header_alone_has_no_rows_and_a_note(self) -> None:
         assert parse("step,loss\n").notes == ("it has no rows below its header",)
 
-    def test_a_quote_that_never_closes_costs_only_what_is_below_it(self) -> None:
-        parsed = parse('step,loss\n1,0.5\n2,"' + "0,1\n" * 50_000)
-        assert parsed.rows == (MetricRow(1, {"loss": 0.5}),)
-        assert "cannot be read beyond line" in parsed.notes[0]
+    @pytest.mark.parametrize("line", ['2,"0.25', '2,"0.25,said', '2,0.25,"he said', '2,0.25,5" of it', '2,0.25,"a""'])
+    def test_a_quote_that_never_closes_costs_no_other_line(self, line: str) -> None:
+        assert metrics(f"step,loss,said\n1,0.5,\n{line}\n3,0.125,\n{line}\n4,1.5,\n") == {
+            1: {"loss": 0.5},
+            3: {"loss": 0.125},
+            4: {"loss": 1.5},
+        } | ({} if line.startswith('2,"') else {2: {"loss": 0.25}})
+
+    def test_a_quote_that_closes_far_below_is_none(self) -> None:
+        parsed = parse('step,loss\n1,0.5\n2,"0.5\n' + "3,1\n" * LONGEST_CELL + '4,"2\n')
+        assert parsed.rows == (MetricRow(1, {"loss": 0.5}), MetricRow(3, {"loss": 1.0}))
+
+    def test_a_cell_may_go_on_in_the_next_lines(self) -> None:
+        text = 'step,said,loss\n1,"he said\n""no"",\n3,4,5\n",0.5\n2,,0.25\n'
+        assert metrics(text) == {1: {"loss": 0.5}, 2: {"loss": 0.25}}
+
+    @pytest.mark.parametrize("quote", ["", '"'])
+    def test_a_long_text_costs_no_line(self, quote: str) -> None:
+        text = quote + "x" * 2**18 + quote
+        assert metrics(f"step,loss,said\n1,0.5,{text}\n2,0.25,\n") == {1: {"loss": 0.5}, 2: {"loss": 0.25}}
+
+    @pytest.mark.parametrize("cell", ["0.", "1e", "-", "+."])
+    def test_what_can_only_be_the_beginning_of_a_last_number_is_none(self, cell: str) -> None:
+        assert metrics(f"step,loss,accuracy\n1,0.5,0.75\n2,0.25,{cell}") == {
+            1: {"loss": 0.5, "accuracy": 0.75},
+            2: {"loss": 0.25},
+        }
 
     def test_a_long_list_in_a_note_is_cut_short(self) -> None:
         parsed = parse("step,loss\n1,1\n" + "x,1\n" * 9)
@@ -311,6 +336,10 @@ class TestFlatten:
         assert flatten({"validation_mean_token_accuracy": 0.5}) == {"valid_mean_token_accuracy": 0.5}
 
 
+def losses(lines: str, *events: JobEvent) -> list[float]:
+    return [row.metrics["train_loss"] for row in merged(f"step,train_loss\n{lines}", events=events).rows]
+
+
 class TestMerge:
     def test_steps_of_all_sources_are_united_in_order(self) -> None:
         found = merged("step,train_loss\n2,0.5\n", events=[event(3), event(1)], checkpoints=[checkpoint(4)])
@@ -342,8 +371,9 @@ class TestMerge:
             ("0.00001", 0.0000098, 0.0000098),
             ("1.2e-07", 5e-06, 1.2e-07),
             ("1.0", 0.97, 1.0),
-            ("0.5", 0.46, 0.5),
-            ("0.75", 0.7512, 0.75),
+            ("0.5", 0.46, 0.46),
+            ("0.75", 0.7512, 0.7512),
+            ("0.5", 0.56, 0.5),
             ("123", 123.4, 123.0),
             ("-2.12346", -2.123456789, -2.123456789),
         ],
@@ -361,8 +391,9 @@ class TestMerge:
             "a small number in a file of five decimals",
             "a small number and a larger one",
             "nearly one",
-            "nearly a half",
-            "nearly three quarters",
+            "rounded to one decimal",
+            "rounded to two decimals",
+            "a half and something else",
             "nearly a whole number",
             "below zero",
         ],
@@ -370,6 +401,13 @@ class TestMerge:
     def test_digits_decide_and_then_the_file(self, file: str, told: float, kept: float) -> None:
         found = merged(f"step,train_loss\n1,{file}\n", events=[event(1, metrics={"train_loss": told})])
         assert [row.metrics["train_loss"] for row in found.rows] == [kept]
+
+    def test_a_last_number_that_may_be_cut_gives_way_to_any_other(self) -> None:
+        whole = event(2, metrics={"train_loss": 0.75})
+        assert losses("1,0.5\n2,0.7", whole) == [0.5, 0.75]
+        assert losses("1,0.5\n2,0.1", whole) == [0.5, 0.75]
+        assert losses("1,0.5\n2,0.1\n", whole) == [0.5, 0.1]
+        assert losses("1,0.5\n2,0.7") == [0.5, 0.7]
 
     def test_the_later_of_two_events_of_a_step_stands(self) -> None:
         found = merged(events=[event(1, metrics={"loss": 0.5}), event(1, metrics={"loss": 0.25})])
@@ -428,7 +466,7 @@ class TestMerge:
         }
         assert all((step, name, number) in served for step, row in rows.items() for name, number in row.items())
         assert all(
-            abs(rows[step][name] - number) < 1e-3
+            abs(rows[step][name] - number) < max(1e-3, 0.5 * 10 ** -len(repr(number).partition(".")[2]))
             for step, metrics in file.items()
             for name, number in metrics.items()
             if abs(number) < 1

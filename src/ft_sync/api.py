@@ -542,12 +542,14 @@ def _settings_in(init: dict[str, Any]) -> dict[str, Any]:
     """Take out of the arguments of `wandb.init` those that decide more than the run.
 
     Raises:
-        ConfigError: One is an argument of ours, misspelt: it would be told of as one of `wandb.init`.
+        ConfigError: One is an argument of ours, misspelt or of another function: it would be told of as one of
+            `wandb.init`.
     """
     ours = [name for name in inspect.signature(sync).parameters if name != "kwargs_wandb_init"]
     for name in init:
         if near := difflib.get_close_matches(name, ours, n=1, cutoff=0.8):
-            raise ConfigError(f"{name}: there is no such argument", hint=f"did you mean {near[0]}?")
+            hint = "it is one of sync, and changes nothing here" if near[0] == name else f"did you mean {near[0]}?"
+            raise ConfigError(f"{name}: there is no such argument", hint=hint)
     return {name: init.pop(name) for name in ("mode", "dir") if name in init}
 
 

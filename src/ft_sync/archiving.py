@@ -67,12 +67,12 @@ class _Work:
         self.outcomes: dict[JobId, ArchiveOutcome] = {}
 
     def carry_through(self) -> ArchiveReport:
-        jobs, unreadable = selected(self.source, self.selection)
-        self.observe(events.Selected(len(jobs) + len(unreadable), "archive"))
-        for failed in unreadable:
+        chosen = selected(self.source, self.selection)
+        self.observe(events.Selected(len(chosen.jobs) + len(chosen.unreadable), "archive"))
+        for failed in chosen.unreadable:
             self.settle(failed)
         try:
-            for job in jobs:
+            for job in chosen.jobs:
                 self.workers.start(partial(self.bring, job))
             while self.workers.busy:
                 self.settle(self.workers.next())
@@ -82,7 +82,7 @@ class _Work:
             for outcome in self.workers.drain():
                 self.settle(outcome)
             raise KeyboardInterrupt from error
-        ids = [*(failed.job_id for failed in unreadable), *(job.id for job in jobs)]
+        ids = [*(failed.job_id for failed in chosen.unreadable), *(job.id for job in chosen.jobs)]
         return ArchiveReport(tuple(self.outcomes[job_id] for job_id in dict.fromkeys(ids)))
 
     def interrupt(self) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ft_sync.models import Best, Checkpoint, FileId, Job, JobEvent, JobSnapshot, JsonObject, MetricRow, TrainingFile
 
-RECORD_FORMAT = 3
+RECORD_FORMAT = 4
 """Raised when a job would be recorded differently than before, so that `resync` writes its run again."""
 
 MAX_TAG = 64
@@ -67,7 +67,7 @@ def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -
         snapshot.events,
         snapshot.checkpoints,
         started=_unix(job.created_at),
-        finished=_unix(job.finished_at),
+        finished=_unix(job.finished_at or _last_event(snapshot)),
     )
     values = _values(merged.rows)
     taken = sorted(TAKEN & values.keys())
@@ -77,13 +77,11 @@ def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -
     metrics = _metrics(values, best)
     model = _model_metadata(job, snapshot.checkpoints, metrics)
     left_out = [f"metrics left out, whose names mean something else in a run: {', '.join(taken)}"] if taken else []
-    lost = tuple(
-        reason if reason in OF_SERVICE else f"file {file_id} could not be had: {reason}"
-        for file_id, reason in missing.items()
-    )
+    lost = (*could_not_be_had(snapshot.missing, "result file"), *could_not_be_had(missing, "file"))
+    gone = {**snapshot.missing, **missing}
     return RunRecord(
         job_id=job.id,
-        config=portable(_config(snapshot) | ({"missing_files": dict(missing)} if missing else {})),
+        config=portable(_config(snapshot) | ({"missing_files": gone} if gone else {})),
         summary=portable(metrics | _summary(job)),  # a column may be named status, too
         tags=tuple(filter(None, map(_tag, ("openai", job.base_model, job.method)))),
         rows=rows,
@@ -95,6 +93,14 @@ def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -
         failure=job.verdict and _text(job.verdict),
         notes=tuple(dict.fromkeys(map(_text, (*snapshot.notes, *merged.notes, *left_out, *lost)))),
     )
+
+
+def could_not_be_had(missing: Mapping[FileId, str], what: str) -> list[str]:
+    """Return notes on files that are missing, each with its reason."""
+    return [
+        reason if reason in OF_SERVICE else f"{what} {file_id} could not be had: {reason}"
+        for file_id, reason in missing.items()
+    ]
 
 
 def model_content(model: JsonObject, run_id: str, inputs: Iterable[TrainingFile]) -> dict[str, Any]:
@@ -125,6 +131,13 @@ def best_of(metric: str) -> Best | None:
     if "accurac" in name or ("reward" in name and "unresponsive" not in name):
         return "max"
     return None
+
+
+def _last_event(snapshot: JobSnapshot) -> datetime | None:
+    """Return when the last event was of a job that has ended, and does not tell when."""
+    if not snapshot.job.is_finished:
+        return None
+    return max((event.created_at for event in snapshot.events if event.created_at), default=None)
 
 
 def _without(rows: Iterable[MetricRow], names: Collection[str]) -> tuple[MetricRow, ...]:
@@ -200,6 +213,7 @@ def _model_metadata(job: Job, checkpoints: Iterable[Checkpoint], metrics: Mappin
         "base_model": job.base_model,
         "method": job.method,
         "job_id": job.id,
+        "status": job.status,
         "created_at": _iso(job.created_at),
         "finished_at": _iso(job.finished_at),
         "trained_tokens": job.trained_tokens,

@@ -77,6 +77,7 @@ class _Work:
         self.writer = Writer(source, sink, downloads, observe, request.log_datasets, request.concurrency)
         self.arrivals = Arrivals(sink, clock, observe)
         self.following = Following(source, sink, clock, observe, self.patience, workers)
+        self.has_begun = False
         self.known: dict[JobId, None] = {}
         self.writing: set[JobId] = set()
         self.arrived: list[Job] = []
@@ -114,6 +115,7 @@ class _Work:
         """Plan what is selected, and start with it."""
         with self.put_off():
             self.accept(preview(self.source, self.sink, self.request.selection, self.request.rule))
+            self.has_begun = True
 
     def go_on(self) -> None:
         """Do what is due, and wait for what comes next, until nothing is left to do."""
@@ -209,6 +211,7 @@ class _Work:
 
     def accept(self, chosen: Preview) -> None:
         self.observe(Planned(chosen.plans))
+        self.known |= dict.fromkeys(chosen.others)
         for failure in chosen.unreadable:
             self.known[failure.job_id] = None
             self.settle(failure)
@@ -306,6 +309,10 @@ class _Work:
 
     def poll(self) -> None:
         """Have the jobs that are followed looked at; in a watch, take on what is new or has failed."""
+        if not self.has_begun:
+            self.following.put_off()
+            self.begin()
+            return
         with self.put_off():
             new = self.following.poll(self.known)
             if self.patience.watch:

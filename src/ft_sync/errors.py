@@ -17,6 +17,7 @@
     │   ├── IdTaken      it will not take this run id for some time: a run that had it was deleted
     │   ├── RunExists    a run that was to be made is there by now
     │   └── BeingWritten another process on this machine writes the run right now
+    ├── CoreEnded        the process that W&B's SDK works with is gone, and with it W&B until ftsync is started anew
     ├── DiskError        no room for a file on this machine, or no permission
     └── Unexpected       a bug of ours that cost one job; its cause is chained
 
@@ -99,6 +100,10 @@ class BeingWritten(SinkRejected):
 
 class IdTaken(SinkRejected):
     """A run with this id was deleted, and W&B keeps the id for days."""
+
+
+class CoreEnded(FtSyncError):  # noqa: N818 - names what happened
+    """wandb-core, the process that W&B's SDK does everything with, has ended before its time."""
 
 
 class DiskError(FtSyncError):

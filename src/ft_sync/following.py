@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ft_sync.errors import NotFound
+from ft_sync.errors import REFUSALS, BadData, FtSyncError, Unavailable
 from ft_sync.events import Noted
 from ft_sync.follow import Follower, Patience
 from ft_sync.models import Failed, Job, JobId, JobOutcome, Skipped
@@ -42,7 +42,7 @@ class Following:
         self._workers = workers
         self._followers: dict[JobId, Follower] = {}
         self._looking: set[JobId] = set()
-        self._lost: dict[JobId, NotFound] = {}
+        self._lost: dict[JobId, FtSyncError] = {}
         self._ended: list[Job] = []
         self._outcomes: list[JobOutcome] = []
         self.next_poll = clock.now() + patience.poll_interval
@@ -71,7 +71,7 @@ class Following:
         Returns:
             Jobs that are newer than all that are known, when new ones are watched for.
         """
-        self.next_poll = self._clock.now() + self._patience.poll_interval
+        self.put_off()
         missing = set(self._followers)
         new: list[Job] = []
         is_new = self._patience.watch
@@ -89,10 +89,16 @@ class Following:
         for job_id in missing:  # beyond the last page
             try:
                 self._followers[job_id].job = self._source.job(job_id)
-            except NotFound as error:
+            except REFUSALS as error:
                 self._lost[job_id] = error
+            except (Unavailable, BadData) as error:
+                self._observe(Noted(job_id, f"{error.message}; trying again at the next poll"))
         self._tend_all()
         return new
+
+    def put_off(self) -> None:
+        """Leave what there is to see to the next poll."""
+        self.next_poll = self._clock.now() + self._patience.poll_interval
 
     def give_up(self) -> None:
         """Wait no longer for jobs that have not ended: the deadline has come."""

@@ -194,13 +194,19 @@ OF_SERVICE = frozenset({NO_EVENTS, NO_CHECKPOINTS, NO_CONTENT, WEIGHTS})
 
 @dataclass(frozen=True, slots=True)
 class JobSnapshot:
-    """Everything the service knows of a job; events oldest first, `notes` name what could not be had."""
+    """Everything the service knows of a job; events oldest first.
+
+    Attributes:
+        missing: Result files that could not be had, each with the reason.
+        notes: What else could not be had or read.
+    """
 
     job: Job
     events: Collection[JobEvent] = ()
     checkpoints: tuple[Checkpoint, ...] = ()
     result_files: tuple[ResultFile, ...] = ()
     training_files: tuple[TrainingFile, ...] = ()
+    missing: Mapping[FileId, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

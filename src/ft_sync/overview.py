@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ft_sync.convert import could_not_be_had
 from ft_sync.errors import AuthError, BadData, Forbidden, FtSyncError, NotFound, NotLoggedIn, Unavailable
 from ft_sync.models import NO_EVENTS, Failed, RunState, SyncState
 from ft_sync.plan import Rule, current, plan, sync_state
@@ -16,7 +17,7 @@ from ft_sync.snapshot import result_files_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ft_sync.models import Checkpoint, Job, JobEvent, JobId, MetricRow, Plan
+    from ft_sync.models import Checkpoint, FileId, Job, JobEvent, JobId, MetricRow, Plan
     from ft_sync.planning import Shard
     from ft_sync.ports import Clock, JobSource, RunSink
 
@@ -91,7 +92,9 @@ def detail(source: JobSource, sink: RunSink, job_id: JobId, *, with_rows: bool =
     events: tuple[JobEvent, ...] = ()
     notes: list[str] = []
     # A result file tells of all steps; without one, the events have to.
-    files = tuple(result_files_of(source, job, notes)) if with_rows else ()
+    missing: dict[FileId, str] = {}
+    files = tuple(result_files_of(source, job, missing, notes)) if with_rows else ()
+    notes += could_not_be_had(missing, "result file")
     try:
         events = tuple(source.events(job_id, limit=EVENTS_READ if files or not with_rows else EVENTS_FOR_ROWS))
     except NotFound:

@@ -92,25 +92,55 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a sync would do, oldest job first; `unreadable` are selected jobs that could not be had."""
+    """What a sync would do, oldest job first.
+
+    Attributes:
+        unreadable: Selected jobs that could not be had.
+        others: Jobs that were met and belong to other shards.
+    """
 
     plans: tuple[Plan, ...]
     unreadable: tuple[Failed, ...] = ()
+    others: tuple[JobId, ...] = ()
 
 
 def preview(source: JobSource, sink: RunSink, selection: Selection, rule: Rule) -> Preview:
     """Plan every selected job from the listing and the run states."""
-    jobs, unreadable = selected(source, selection)
-    return Preview(plan_all(jobs, sink, rule), unreadable)
+    found = selected(source, selection)
+    return Preview(plan_all(found.jobs, sink, rule), found.unreadable, found.others)
 
 
-def selected(source: JobSource, selection: Selection) -> tuple[list[Job], tuple[Failed, ...]]:
-    """Return the selected jobs, oldest first or as they are named, and those that could not be had."""
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The selected jobs, oldest first or as they are named.
+
+    Attributes:
+        unreadable: Those that could not be had.
+        others: Jobs that were met and belong to other shards.
+    """
+
+    jobs: tuple[Job, ...]
+    unreadable: tuple[Failed, ...] = ()
+    others: tuple[JobId, ...] = ()
+
+
+def selected(source: JobSource, selection: Selection) -> Selected:
+    """Find the selected jobs."""
+    shard = selection.shard
     if selection.job_ids:
-        return _named(source, [job_id for job_id in selection.job_ids if selection.shard.holds(job_id)])
-    listed = list(selection.shard.part(source.jobs(limit=selection.last)))[::-1]
-    unreadable = tuple(one for one in listed if isinstance(one, Failed))
-    return [one for one in listed if isinstance(one, Job)], unreadable
+        return _named(source, [job_id for job_id in selection.job_ids if shard.holds(job_id)])
+    jobs: list[Job] = []
+    unreadable: list[Failed] = []
+    others: list[JobId] = []
+    for one in source.jobs(limit=selection.last):
+        match one:
+            case Failed() if shard.holds(one.job_id):
+                unreadable.append(one)
+            case Job() if shard.holds(one.id):
+                jobs.append(one)
+            case Job():
+                others.append(one.id)
+    return Selected(tuple(jobs[::-1]), tuple(unreadable[::-1]), tuple(others))
 
 
 def plan_all(jobs: Sequence[Job], sink: RunSink, rule: Rule) -> tuple[Plan, ...]:
@@ -132,8 +162,7 @@ def _listed(source: JobSource, wanted: set[JobId]) -> dict[JobId, Job]:
     return found
 
 
-def _named(source: JobSource, job_ids: Sequence[JobId]) -> tuple[list[Job], tuple[Failed, ...]]:
-    """Return the named jobs, and those that could not be had."""
+def _named(source: JobSource, job_ids: Sequence[JobId]) -> Selected:
     jobs: list[Job] = []
     failures: list[Failed] = []
     listed = _listed(source, set(job_ids))
@@ -144,4 +173,4 @@ def _named(source: JobSource, job_ids: Sequence[JobId]) -> tuple[list[Job], tupl
             if isinstance(error, AuthError) and not isinstance(error, Forbidden):
                 raise  # the next job would be refused in the same way
             failures.append(Failed(job_id, error))
-    return jobs, tuple(failures)
+    return Selected(tuple(jobs), tuple(failures))

@@ -41,13 +41,19 @@ ALIASES = {
 """A metric's other spellings, in older files, Azure's documentation and nested events -> its name here."""
 
 FILE_DECIMALS = 5
-"""Decimals of older result files, in which a very small loss reads 0.0, and a half 0.5."""
+"""Decimals of older result files, in which a very small loss reads 0.0."""
 
-FEWEST_FIGURES = 3
-"""A number of fewer, such as 0.5, or a whole one was not rounded to so few: the zeros at its end are not written."""
+LONGEST_CELL = 1_000
+"""Lines in a quoted cell; a quote that is not closed within so many is none."""
+
+CUT_DECIMALS = 3
+"""With fewer decimals a number may be rounded to the nearest, but is not taken for another that was cut off there."""
 
 MAX_STEP = 2**53
 """Above this a float no longer tells one step from the next."""
+
+UNFINISHED = (".", "e", "E", "+", "-")
+"""How a number does not end, unless it was cut."""
 
 _BOM = b"\xef\xbb\xbf"
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
@@ -98,7 +104,9 @@ def parse(text: str) -> Parsed:
     become one, where the later number stands. Without a usable column of steps, rows are numbered from 1.
     """
     notes, numbers = _Notes(), Numbers()
-    numbers.add(0, _in_file(text, notes))
+    doubtful: list[Entry] = []
+    numbers.add(0, _in_file(text, notes, doubtful))
+    numbers.add(1, doubtful)
     return Parsed(_metric_rows(numbers), notes.sentences())
 
 
@@ -126,8 +134,9 @@ def merge(
 ) -> Merged:
     """Merge all sources into one row a step.
 
-    Files count before events and events before checkpoints, but a later source's number takes the place of an
-    earlier one when it is the same number with more digits. A file that cannot be read costs only itself.
+    Files count before events and events before checkpoints, a line that may be cut behind all. A later source's number
+    takes the place of an earlier one when it is the same number with more digits. A file that cannot be read costs only
+    itself.
 
     Args:
         result_files: As served.
@@ -139,11 +148,13 @@ def merge(
     """
     notes, numbers = _Notes(), Numbers()
     source = 0
+    doubtful: list[Entry] = []
     for source, file in enumerate(result_files, 1):
-        for note in _add_file(numbers, source, file):
+        for note in _add_file(numbers, source, file, doubtful):
             notes.add(f"result file {file.id}: {note}")
     numbers.add(source + 1, _in_events(events, notes))
     numbers.add(source + 2, _in_checkpoints(checkpoints, notes))
+    numbers.add(source + 3, doubtful)
     return Merged(_metric_rows(numbers, _Times(numbers, started, finished)), notes.sentences())
 
 
@@ -171,18 +182,20 @@ class _Notes:
         return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def _add_file(numbers: Numbers, source: int, file: ResultFile) -> tuple[str, ...]:
+def _add_file(numbers: Numbers, source: int, file: ResultFile, doubtful: list[Entry]) -> tuple[str, ...]:
     """Add what a file holds, and return the notes on it."""
     notes = _Notes()
     try:
-        numbers.add(source, _in_file(decode(file.content), notes))
+        numbers.add(source, _in_file(decode(file.content), notes, doubtful))
     except BadData as error:
         return (error.message,)
     return notes.sentences()
 
 
-def _in_file(text: str, notes: _Notes) -> Iterator[Entry]:
-    lines = _lines(text, notes)
+def _in_file(text: str, notes: _Notes, doubtful: list[Entry]) -> Iterator[Entry]:
+    """Yield the rows of a file, but for that of a line which is not ended: it may be cut, and goes to the doubtful."""
+    last = 0 if text.endswith("\n") else text.count("\n") + 1
+    lines = _lines(text)
     (_, header), first = next(lines, (0, None)), next(lines, None)
     if header is None or first is None:
         notes.add("it is empty" if header is None else "it has no rows below its header")
@@ -195,10 +208,13 @@ def _in_file(text: str, notes: _Notes) -> Iterator[Entry]:
             notes.add("lines with more or fewer cells than the header", line)
         step = position if step_column is None else _step_in(cells, step_column)
         metrics = dict(_numbers(names, cells, step_column, notes))
-        if step is not None:
+        if step is None:
+            if metrics:
+                notes.add("lines left out, without a step or with a negative one", line)
+        elif line == last:
+            doubtful.append((step, metrics, None))
+        else:
             yield step, metrics, None
-        elif metrics:
-            notes.add("lines left out, without a step or with a negative one", line)
 
 
 def _in_events(events: Iterable[JobEvent], notes: _Notes) -> Iterator[Entry]:
@@ -240,24 +256,75 @@ def _as_text(content: bytes, *, errors: Literal["strict", "replace"]) -> str | N
     return None if _CONTROL.search(text) else text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _lines(text: str, notes: _Notes) -> Iterator[tuple[int, list[str]]]:
+def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the cells of each line that is not blank, after its 1-based number in the file."""
-    reader = csv.reader(line[0] for line in _LINE.finditer(text))
     held: tuple[int, list[str]] | None = None
     width = 0
-    try:
-        for cells in reader:
-            if len(cells) > 1 or any(map(str.strip, cells)):
-                if held:
-                    yield held
-                held, width = (reader.line_num, cells), width or len(cells)
-    except csv.Error as error:  # such as a quote that never closes: its cell outgrows the limit
-        notes.add(f"it cannot be read beyond line {reader.line_num}: {error}")
+    for line, cells in _records(text):
+        if len(cells) > 1 or any(map(str.strip, cells)):
+            if held:
+                yield held
+            held, width = (line, cells), width or len(cells)
     if held is None:
         return
-    if not text.endswith("\n") and len(held[1]) < width:
+    if not text.endswith("\n") and (len(held[1]) < width or held[1][-1].endswith(UNFINISHED)):
         held[1].pop()  # the file was cut in this cell: its 0.1 may have been 0.173
     yield held
+
+
+def _records(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each record, after the 1-based number of its first line.
+
+    A quoted cell may go on in the next lines. A quote that is never closed opens none: it costs its own line at most.
+    """
+    lines = (found[0] for found in _LINE.finditer(text))
+    ahead: list[str] = []
+    number, width = 1, 0
+    while line := ahead.pop(0) if ahead else next(lines, ""):
+        cells, more = _spanning(line, ahead, lines, width) or (_cells(line), 0)
+        yield number, cells
+        del ahead[:more]
+        number, width = number + 1 + more, width or len(cells)
+
+
+def _cells(line: str) -> list[str]:
+    """Return the cells of a record that is one line."""
+    plain = line.removesuffix("\n").split(",")
+    if '"' not in line:
+        return plain
+    try:
+        (cells,) = csv.reader([line])
+    except csv.Error:  # such as a cell of more than 128 KiB
+        return plain
+    return plain if cells[-1].endswith("\n") else cells  # then a quote is open
+
+
+def _spanning(line: str, ahead: list[str], lines: Iterator[str], width: int) -> tuple[list[str], int] | None:
+    """Return the cells of a record that goes on in the next lines, and in how many; None if none comes of them.
+
+    Args:
+        line: Its first.
+        ahead: The next lines, as far as they were looked at; more are added.
+        lines: Those that come after.
+        width: The number of cells of a record; 0 for the first one.
+    """
+    record, quotes = line, line.count('"')
+    more = 0
+    while quotes % 2:
+        if more == len(ahead):
+            ahead += islice(lines, 1)
+        if more in {len(ahead), LONGEST_CELL}:
+            return None
+        record += ahead[more]
+        quotes += ahead[more].count('"')
+        more += 1
+    if not more:
+        return None
+    try:
+        (cells,) = csv.reader([record], strict=True)
+    except csv.Error:
+        return None
+    return (cells, more) if len(cells) == (width or len(cells)) else None
 
 
 def _names(header: Sequence[str]) -> list[str]:
@@ -277,7 +344,7 @@ def _names(header: Sequence[str]) -> list[str]:
 def _step_column(header: Sequence[str], text: str) -> int | None:
     """Return the position of the column of steps, if there is one with a step in it."""
     for column, name in enumerate(header):
-        below = islice(_lines(text, _Notes()), 1, None)
+        below = islice(_lines(text), 1, None)
         if name.strip().casefold() == "step" and any(_step_in(cells, column) is not None for _, cells in below):
             return column
     return None
@@ -376,20 +443,20 @@ def _encodable(name: str) -> str:
 
 
 def _refines(fine: float, coarse: float) -> bool:
-    """Whether `coarse` is `fine`, rounded up, down or to the nearest."""
+    """Whether `coarse` is `fine`, rounded, or cut off behind some decimals."""
     if round(fine, FILE_DECIMALS) == coarse:  # as nearly all are; and the rest takes long
         return fine != coarse
     places = _places(coarse)
-    return abs(fine - coarse) < 10.0**-places and _places(fine) > places
+    unit = 10.0**-places
+    return abs(fine - coarse) < (unit if places >= CUT_DECIMALS else unit / 2) and _places(fine) > places
 
 
 def _places(number: float) -> int:
     """Return to how many decimals a number is known: those of the shortest text that reads back as it."""
     mantissa, _, exponent = repr(number).partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    fraction = fraction.rstrip("0")
-    was_rounded = fraction and len((whole + fraction).lstrip("-0")) >= FEWEST_FIGURES
-    return max(len(fraction) - int(exponent or 0), 0 if was_rounded else FILE_DECIMALS)
+    _, _, fraction = mantissa.partition(".")
+    decimals = len(fraction.rstrip("0")) - int(exponent or 0)
+    return decimals if decimals > 0 else FILE_DECIMALS  # a whole number is not known to be a rounded one
 
 
 class _Times:

@@ -52,13 +52,14 @@ def snapshot(
         events = source.events(job.id)
     with _or_note(notes, NO_CHECKPOINTS):
         checkpoints = source.checkpoints(job.id)
-    result_files = tuple(result_files_of(source, job, notes))
+    missing: dict[FileId, str] = {}
+    result_files = tuple(result_files_of(source, job, missing, notes))
     training_files = tuple(_training_files(source, job, held, notes))
-    return JobSnapshot(job, events, checkpoints, result_files, training_files, tuple(dict.fromkeys(notes)))
+    return JobSnapshot(job, events, checkpoints, result_files, training_files, missing, tuple(dict.fromkeys(notes)))
 
 
-def result_files_of(source: JobSource, job: Job, notes: list[str]) -> Iterator[ResultFile]:
-    """Yield the result files that can be had, and add to the notes why others cannot."""
+def result_files_of(source: JobSource, job: Job, missing: dict[FileId, str], notes: list[str]) -> Iterator[ResultFile]:
+    """Yield the result files that can be had; add why others cannot, and to the notes which were not read."""
     for file_id in job.result_files:
         file = File(file_id)
         with suppress(*REFUSALS):  # the content may be there all the same
@@ -70,11 +71,11 @@ def result_files_of(source: JobSource, job: Job, notes: list[str]) -> Iterator[R
         try:
             content = None if size > MAX_RESULT_BYTES else source.content(file_id, limit=MAX_RESULT_BYTES)
         except NotOffered:
-            notes.append(NO_CONTENT)
+            missing[file_id] = NO_CONTENT
             continue
         except REFUSALS as error:
             # Old result files get deleted; the events of the job may still hold its metrics.
-            notes.append(f"result file {file_id} could not be had: {error.message}")
+            missing[file_id] = error.message
             continue
         if content is None:
             what = f"{size} bytes" if size else f"more than {MAX_RESULT_BYTES} bytes"

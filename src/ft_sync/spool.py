@@ -8,9 +8,12 @@ import sqlite3
 import tempfile
 import weakref
 from collections.abc import Collection
+from contextlib import contextmanager
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from ft_sync.errors import on_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -96,16 +99,18 @@ class Numbers:
         """
         rest = iter(entries)
         while some := list(islice(rest, FEW)):
-            self._held.execute("begin")
-            self._held.executemany(ADD_NUMBER, self._cells(source, some))
-            self._held.executemany(ADD_TIME, ((row, at) for row, _, at in some if at is not None))
-            self._held.execute("commit")
+            with _on_disk():
+                self._held.execute("begin")
+                self._held.executemany(ADD_NUMBER, self._cells(source, some))
+                self._held.executemany(ADD_TIME, ((row, at) for row, _, at in some if at is not None))
+                self._held.execute("commit")
 
     def rows(self) -> Iterator[tuple[int, list[tuple[str, float]]]]:
         """Yield each row, ascending, with its names and numbers: under one name in the order of the sources."""
         names = list(self._names)
-        for row, cells in groupby(self._held.execute(NUMBERS), itemgetter(0)):
-            yield row, [(names[name], value) for _, name, value in cells]
+        with _on_disk():
+            for row, cells in groupby(self._held.execute(NUMBERS), itemgetter(0)):
+                yield row, [(names[name], value) for _, name, value in cells]
 
     def count(self) -> tuple[int, int]:
         """Return how many rows there are, and the last one."""
@@ -121,6 +126,15 @@ class Numbers:
             for name, value in numbers.items():
                 named = self._names.setdefault(name, len(self._names))
                 yield row, named, source, value, -math.inf if at is None else at
+
+
+@contextmanager
+def _on_disk() -> Iterator[None]:
+    """Tell of a disk that is full as of one."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise on_disk(error) from error
 
 
 class _Blocks:

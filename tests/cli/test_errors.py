@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +66,30 @@ def test_a_core_of_the_sdk_that_does_not_start_is_told_and_not_waited_for(
     assert done.returncode == exits.UNAVAILABLE
     assert "wandb-core, the SDK's own process, did not start" in done.stderr
     assert backend.requests == []
+
+
+def test_a_core_of_the_sdk_that_ends_in_the_middle_is_told_and_the_next_sync_goes_on(
+    workspace: Path, sandbox: Sandbox, world: World, backend: WandbBackend
+) -> None:
+    assert sandbox.url
+    world.add(*samples.many(30))
+    backend.latency = 0.05
+    env = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    command = [sys.executable, "-m", "ft_sync", "sync"]
+    process = subprocess.Popen(command, env=env, cwd=workspace, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while not backend.count("file_stream"):
+        time.sleep(0.01)
+    (core,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(core), signal.SIGKILL)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode in {exits.INCOMPLETE, exits.UNAVAILABLE}
+    assert b"wandb-core, the SDK's own process, has ended" in told
+    assert told.count(b"failed: ") == told.count(b"failed: wandb-core") + told.count(
+        b"failed: not begun, since others failed: wandb-core"
+    ), told.decode()
+    assert b"atexit" not in told
+    backend.latency = 0
+    subprocess.run(command, env=env, cwd=workspace, check=True, capture_output=True)
 
 
 def test_no_openai_key(ftsync: Ftsync, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,3 +233,18 @@ def test_main_exits_with_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2
+
+
+def test_what_a_pipe_cannot_show_is_escaped(world: World, workspace: Path, sandbox: Sandbox) -> None:
+    assert sandbox.url
+    (job,) = samples.many(1)
+    world.add(replace(job, job={**job.job, "id": "ftjob-odd", "status": "failed", "error": {"message": "文件"}}))
+    done = subprocess.run(
+        [sys.executable, "-m", "ft_sync", "status", "ftjob-odd", "--offline"],
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+        cwd=workspace,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "\\u6587\\u4ef6" in done.stdout

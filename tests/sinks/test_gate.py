@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ft_sync.errors import AuthError, FtSyncError, SinkRejected, Stopped, Unavailable
+from ft_sync.errors import AuthError, CoreEnded, FtSyncError, SinkRejected, Stopped, Unavailable
 from ft_sync.sinks.gate import LOST_IN_A_ROW, PAUSE, Gate
 
 
@@ -31,7 +31,7 @@ class Runs:
 AWAY = Unavailable("W&B is away", hint="run it again")
 
 
-@pytest.mark.parametrize("error", [AWAY, AuthError("read-only", hint="another key")])
+@pytest.mark.parametrize("error", [AWAY, AuthError("read-only", hint="another key"), CoreEnded("gone", hint="again")])
 def test_what_fails_for_one_run_after_the_other_fails_for_the_next_at_once_and_alike(error: FtSyncError) -> None:
     runs = Runs()
     runs.fail(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,19 @@ import pytest
 import wandb
 
 from ft_sync.errors import IdTaken, NotFound, RunExists
-from ft_sync.models import Create, Download, Enrich, Extend, JobId, MetricRow, Origin, Replace, RunId, RunState
+from ft_sync.models import (
+    Create,
+    Download,
+    Enrich,
+    Extend,
+    JobId,
+    JobStatus,
+    MetricRow,
+    Origin,
+    Replace,
+    RunId,
+    RunState,
+)
 from ft_sync.sinks.online import REPLACED_TAG, OnlineSink
 from ft_sync.sinks.wandb import RunOptions
 from tests.builders import at, job, record, training_file
@@ -292,6 +305,7 @@ def metadata(of: Job) -> dict[str, Any]:
     return {
         "fine_tuned_model": f"ft:{of.id}",
         "job_id": of.id,
+        "status": of.status,
         "created_at": created.isoformat().replace("+00:00", "Z"),
     }
 
@@ -344,6 +358,33 @@ def test_latest_stays_with_the_newest_job_when_runs_are_written_again(
     assert artifact.created_by is not None
     assert artifact.created_by.id == "ftjob-a-r2"
     assert set(artifact.aliases) == {"latest", NEW.id}
+
+
+def test_latest_is_a_job_that_succeeded_also_when_a_newer_one_has_a_model(
+    sink: OnlineSink, backend: WandbBackend, project: str
+) -> None:
+    write_model(sink, OLD)
+    cancelled = replace(NEW, status=JobStatus("cancelled"))
+    write_model(sink, cancelled)
+    assert latest(backend, project) == NEW.id
+    sink.point_latest([OLD, cancelled])
+    assert latest(backend, project) == OLD.id
+
+
+def test_latest_that_was_taken_away_comes_back(options: RunOptions, backend: WandbBackend, project: str) -> None:
+    for one in (NEW, OLD):
+        write_model(OnlineSink(options), one)
+    held = wandb.Api().artifact(f"{project}/model_metadata:latest")
+    held.aliases.remove("latest")
+    held.save()
+    assert backend.artifact(f"{project}/model_metadata:latest") is None
+    OnlineSink(options).point_latest([OLD])
+    assert latest(backend, project) == NEW.id
+
+
+def test_there_is_no_latest_where_no_model_is(sink: OnlineSink, backend: WandbBackend, project: str) -> None:
+    sink.point_latest([OLD])
+    assert backend.artifact(f"{project}/model_metadata:latest") is None
 
 
 def test_nothing_is_asked_twice_about_latest_when_it_is_right(sink: OnlineSink, backend: WandbBackend) -> None:

@@ -244,7 +244,7 @@ def test_a_service_without_the_content_of_files_is_asked_for_no_other(
     job = source.job(JobId(job_id))
     sandbox.fail("/content$", status=501)
     found = snapshot(source, job)
-    assert found.notes == ("this service does not give the content of files",)
+    assert found.missing == {job.result_files[0]: "this service does not give the content of files"}
     asked = sandbox.count("/content$")
     with pytest.raises(NotOffered):
         source.download(job.training_file or FileId(""), tmp_path / "content")
@@ -279,7 +279,7 @@ def test_a_result_file_that_is_gone_is_a_note(source: OpenAISource, world: World
     sandbox.fail(f"/files/{job.result_files[0]}", status=404)
     found = snapshot(source, job)
     assert found.result_files == ()
-    assert "could not be had" in found.notes[0]
+    assert list(found.missing) == [job.result_files[0]]
 
 
 def test_what_describes_a_training_file_that_is_gone_is_asked_for_and_is_no_note(

@@ -97,7 +97,7 @@ def sync_again() -> SyncReport | FtSyncError:
 def made_good(account: Account, name: str, operation: str) -> None:
     account.backend.fail(operation, **FAULTS[name], times=1)
     first = sync()
-    # What was asked for again goes unnoticed; a refusal costs a job, or all who wait for the same file.
+    # What was asked for again goes unnoticed; a refusal costs a job.
     assert all(error.hint for error in failures(first))
     if not failures(first):
         assert account.wrong() == {}
@@ -146,11 +146,15 @@ def test_what_is_refused_to_every_run_is_noticed_and_brought_by_one_more_sync(
     assert account_of.wrong() == {}
 
 
-def test_a_refusal_to_one_run_costs_that_run_alone(account_of: Account) -> None:
+@pytest.mark.parametrize(("operation", "told"), [("file_stream", SinkRejected), ("UseArtifact", AuthError)])
+def test_a_refusal_to_one_run_costs_that_run_alone(
+    account_of: Account, operation: str, told: type[FtSyncError]
+) -> None:
     broken = account_of.jobs[5]
-    account_of.backend.fail("file_stream", status=403, when=lambda request: request.run == broken)
+    account_of.backend.latency = 0.02  # so that others wait for the file that it brings
+    account_of.backend.fail(operation, status=403, when=lambda request: request.run == broken)
     first = sync()
-    assert [type(error) for error in failures(first)] == [SinkRejected]
+    assert [type(error) for error in failures(first)] == [told]
     assert {name for name in account_of.wrong() if name.startswith("ftjob-")} <= {broken}
     account_of.heal()
     assert failures(sync_again()) == []

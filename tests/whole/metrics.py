@@ -247,7 +247,7 @@ def _sources() -> list[Case]:
                 results=(csv("disagreement", "step,reward,train_loss\n1,1.0,0.12345\n2,0.5,0.5\n3,2,0.123\n"),),
                 events=(
                     event(1, 100, {"step": 1, "reward": 0.97, "train_loss": 0.1234567}),
-                    event(2, 200, {"step": 2, "reward": 0.46, "train_loss": 0.500004}),
+                    event(2, 200, {"step": 2, "reward": 0.44, "train_loss": 0.500004}),
                     event(3, 300, {"step": 3, "reward": 1.6, "train_loss": 0.129}),
                 ),
             ),
@@ -324,6 +324,7 @@ def _sources() -> list[Case]:
                 events=(event(1, 100, {"step": 1, "train_loss": 2.5}),),
             ),
             rows={1: {"train_loss": 2.5}},
+            missing=("file-gone",),
             notes=("result file file-gone could not be had",),
         ),
         Case(

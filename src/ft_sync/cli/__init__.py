@@ -63,6 +63,8 @@ def run(arguments: Sequence[str]) -> int:
     redaction.learn_environment(os.environ)
     # What the SDK would print is neither redacted nor without control characters; what matters of it is told by us.
     os.environ["WANDB_SILENT"] = "true"
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: a pipe need not know every character
     failure: FtSyncError
     try:
         code = _command()(arguments, prog_name="ftsync", standalone_mode=False)
@@ -91,8 +93,6 @@ def _command() -> TyperGroup:
     assert isinstance(group, TyperGroup)
     if COMPLETING in os.environ:
         sys.modules["rich"] = None  # type: ignore[assignment]  # Python's way to say that there is none
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")  # a description is no reason to offer nothing
         for command in (group, *group.commands.values()):
             for parameter in command.get_params(typer.Context(command)):
                 parameter.process_value = _as_given  # type: ignore[method-assign, assignment]

@@ -66,6 +66,7 @@ ENDINGS: dict[type[FtSyncError], Ending] = {
     errors.RunExists: Ending(INCOMPLETE, "rejected", "not accepted by W&B"),
     errors.BeingWritten: Ending(INCOMPLETE, "rejected", "not accepted by W&B"),
     errors.IdTaken: Ending(INCOMPLETE, "rejected", "not accepted by W&B"),
+    errors.CoreEnded: Ending(UNAVAILABLE, "unavailable", "wandb-core has ended"),
     errors.DiskError: Ending(INCOMPLETE, "disk", "not written on this machine"),
     errors.Unexpected: Ending(UNEXPECTED, "unexpected", "unexpected error"),
 }

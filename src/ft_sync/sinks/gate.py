@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ft_sync.errors import AuthError, FtSyncError, Stopped, Unavailable
+from ft_sync.errors import AuthError, CoreEnded, FtSyncError, Stopped, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ class Gate:
         """Take note of how a run ends.
 
         Raises:
-            AuthError, Unavailable: What the last runs failed with, without this one having been begun.
+            AuthError, Unavailable, CoreEnded: What the last runs failed with, without this one having been begun.
         """
         with self._lock:
             reason = self._reason if self._now() < self._opens_at else None
@@ -46,7 +46,7 @@ class Gate:
             yield
         except Stopped:
             raise
-        except (AuthError, Unavailable) as error:
+        except (AuthError, Unavailable, CoreEnded) as error:
             self._count(error)
             raise
         else:

@@ -56,10 +56,13 @@ def is_being_written(options: RunOptions, run_id: str, heartbeat: str | None) ->
     Unless W&B has heard of it since: a process elsewhere may have gone on with it.
     """
     lock = lock_of(options, run_id)
-    if not lock.exists() or is_locked(lock):
-        return True
     logs = run_folder(options).glob(f"*run-*/run-{glob.escape(run_id)}.wandb")
-    written = max([lock.stat().st_mtime, *(log.stat().st_mtime for log in logs)])
+    try:
+        if is_locked(lock):
+            return True
+        written = max([lock.stat().st_mtime, *(log.stat().st_mtime for log in logs)])
+    except FileNotFoundError:  # it is written elsewhere, or has just been finished
+        return True
     heard = datetime.fromisoformat(heartbeat).replace(tzinfo=UTC).timestamp() if heartbeat else 0.0
     return heard > written + HEARTBEAT_SECONDS
 
@@ -73,7 +76,11 @@ def forget_lock(options: RunOptions, run_id: str) -> None:
 
 
 def is_locked(lock: Path) -> bool:
-    """Return whether a process holds the lock; when it was last held stays the file's time."""
+    """Return whether a process holds the lock; when it was last held stays the file's time.
+
+    Raises:
+        FileNotFoundError: There is no lock.
+    """
     held_at = lock.stat()
     try:
         with FileLock(lock).acquire(blocking=False):

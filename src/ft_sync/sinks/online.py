@@ -6,14 +6,14 @@ import threading
 import time
 from collections import defaultdict
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import wandb
 
 from ft_sync.compare import differ
 from ft_sync.convert import newness
 from ft_sync.errors import NotFound, SinkRejected
-from ft_sync.models import Enrich, JobId, Origin, RunId, RunState
+from ft_sync.models import SUCCEEDED, Enrich, JobId, Origin, RunId, RunState
 from ft_sync.names import FOLDER, alias, artifact_name, dataset_name, first_of, run_id
 from ft_sync.once import Once
 from ft_sync.sinks.gate import Gate
@@ -51,6 +51,8 @@ TABLES = frozenset({"train_data", "valid_data"})
 """What the datasets add to a run's config and summary."""
 
 _Answer = TypeVar("_Answer")
+
+_Rank: TypeAlias = tuple[bool, float, str]
 
 
 class OnlineSink:
@@ -189,19 +191,22 @@ class OnlineSink:
             artifact.link(f"wandb-registry-{collection}", aliases=list(aliases))
 
     def point_latest(self, jobs: Iterable[Job]) -> None:
-        """Have `latest` name the model artifact of the newest job, of these and of what it named before."""
-        newest = max(job.newness for job in jobs)
+        """Have `latest` name the model artifact of the newest succeeded job, of these and of what it named before."""
+        best = max((job.status == SUCCEEDED, *job.newness) for job in jobs)
         with translated("the alias `latest`"):
             for model in (self._model, *map(artifact_name, self._options.model_artifact_copies)):
-                self._point_latest(model, newest)
+                self._point_latest(model, best)
         self._has_moved_latest = False
 
-    def _point_latest(self, model: str, newness: tuple[float, str]) -> None:
+    def _point_latest(self, model: str, best: _Rank) -> None:
         named = self._artifact(f"{model}:latest")
-        if named is None or (not self._has_moved_latest and newness <= _newness(named)):
+        if named is not None and not self._has_moved_latest and best <= _rank(named):
             return
-        newest = self._newest_of(named.type, model)
-        if newest is not None and _newness(newest) > _newness(named):
+        kind = named.type if named else self._options.model_artifact_type
+        if named is None and not self._connected().artifact_collection_exists(f"{self._path}/{model}", kind):
+            return
+        newest = self._newest_of(kind, model)
+        if newest is not None and (named is None or _rank(newest) > _rank(named)):
             newest.aliases.append("latest")
             newest.save()
 
@@ -211,12 +216,12 @@ class OnlineSink:
         return newest.id if newest else None
 
     def _newest_of(self, kind: str, model: str) -> wandb.Artifact | None:
-        """Return the model artifact of the newest job.
+        """Return the model artifact of the newest job, one that succeeded if there is any.
 
         Another command may write at the same time, and one may have been cut off: the versions alone tell.
         """
         versions = self._connected().artifacts(kind, f"{self._path}/{model}", per_page=100)
-        return max((one for one in versions if one.aliases), key=_newness, default=None)
+        return max((one for one in versions if one.aliases), key=_rank, default=None)
 
     def _state(self, run: Run, wanted: Mapping[RunId, JobId]) -> RunState:
         config, summary = run.config, run.summary_metrics
@@ -376,9 +381,10 @@ def _has_keys_of(config: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
     )
 
 
-def _newness(artifact: wandb.Artifact) -> tuple[float, str]:
-    """Return the newness of the job of a model artifact, see `Job.newness`; the lowest if it does not tell."""
-    return newness(artifact.metadata, artifact.metadata.get("job_id"))
+def _rank(artifact: wandb.Artifact) -> _Rank:
+    """Return what orders the model artifacts: those of jobs that succeeded before others, newer ones before older."""
+    content = artifact.metadata
+    return (content.get("status", SUCCEEDED) == SUCCEEDED, *newness(content, content.get("job_id")))
 
 
 def _origin(run: Run, *, written_by_us: bool) -> Origin:

@@ -19,7 +19,7 @@ from ft_sync import datasets, redaction
 from ft_sync._version import __version__
 from ft_sync.convert import STATUS_KEYS, best_of, model_content, portable
 from ft_sync.datasets import DatasetFormat, DatasetSummary
-from ft_sync.errors import RunExists
+from ft_sync.errors import AuthError, RunExists, SinkRejected
 from ft_sync.file_names import file_name
 from ft_sync.models import Create, Enrich, Mark, Replace
 from ft_sync.names import (
@@ -34,7 +34,7 @@ from ft_sync.names import (
 )
 from ft_sync.sinks.locks import LOCK, locked
 from ft_sync.sinks.sdk import await_closed, end_status_thread, entry, in_batches, without_log
-from ft_sync.sinks.wandb import JOB_TYPE, SDK_ERRORS, RunOptions, translated
+from ft_sync.sinks.wandb import JOB_TYPE, SDK_ERRORS, RunOptions, translate, translated
 from ft_sync.table import write_table
 
 if TYPE_CHECKING:
@@ -222,12 +222,19 @@ class WandbRun:
             nonlocal is_first
             is_first = True
             assert download is not None, "only what the sink holds needs no download"
-            return self._upload(file, download)
+            with translated(f"the {file.split} file {file.id}"):
+                return self._upload(file, download)
 
-        held = self.held.get(dataset_name(file), upload)
-        if not is_first:
-            self.run.use_artifact(held.artifact)
-        return held
+        while True:
+            try:
+                held = self.held.get(dataset_name(file), upload)
+            except (AuthError, SinkRejected):
+                if is_first:
+                    raise
+                continue  # what is refused to one run may be allowed to another
+            if not is_first:
+                self.run.use_artifact(held.artifact)
+            return held
 
     def _upload(self, file: TrainingFile, download: Download) -> Held:
         dataset = datasets.read(download.path, limit=self.options.table_rows)
@@ -364,9 +371,11 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
             if not isinstance(plan, Enrich):
                 writer.define(record.best)
             yield writer
-        except BaseException:
+        except BaseException as error:
             with suppress(*SDK_ERRORS):  # what went wrong first is what has to be told
                 run.finish(exit_code=1)
+            if isinstance(error, SDK_ERRORS):
+                raise translate(error, f"the run {plan.run_id}") from error
             raise
         with translated(f"finishing the run {plan.run_id}"):
             run.finish(exit_code=0 if record.failure is None else 1)

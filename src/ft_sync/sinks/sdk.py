@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import itertools
 import logging
 import os
 import subprocess
@@ -20,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import wandb
 from wandb.analytics.opentelemetry import opentelemetry_proxy
 from wandb.apis import public
+from wandb.sdk import wandb_setup
+from wandb.proto.wandb_server_pb2 import ServerRequest  # type: ignore[attr-defined]
 from wandb.sdk.artifacts.artifact_instance_cache import artifact_instance_cache, artifact_instance_cache_by_client_id
 from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
 from wandb.sdk.lib.paths import LogicalPath
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from wandb.apis.public import Run
 
 MESSAGES_AT_ONCE = 100
-"""To the SDK's core, before it is waited for."""
+"""To the SDK's core."""
 
 CLOSING_SECONDS = 60
 """The most that is waited for the SDK's core to close a run's file."""
@@ -83,6 +84,20 @@ def end_status_thread(run: wandb.Run) -> None:
     checker = run._run_status_checker
     if checker is not None:
         checker.join()
+
+
+def has_core_ended() -> bool:
+    """Whether the SDK's core has ended before its time, which the SDK tells in many ways or none."""
+    connection = wandb_setup.singleton()._connection
+    core = connection and connection._proc
+    return core is not None and core._process.poll() is not None
+
+
+def forget_core() -> None:
+    """Let this process end without a word to the SDK's core, which is gone: the SDK's own farewell is a traceback."""
+    connection = wandb_setup.singleton()._connection
+    if connection is not None and connection._cleanup is not None:
+        connection._cleanup()
 
 
 def await_closed() -> None:
@@ -146,19 +161,28 @@ def remove_folder(run: Run) -> None:
 
 @contextmanager
 def in_batches(run: wandb.Run) -> Iterator[None]:
-    """Have the SDK wait for its core after every so many messages; it would after each, which takes most of the time.
+    """Have messages sent to the SDK's core many at a time; each on its own way through the SDK's event loop takes long.
 
     Messages keep their order, and those that wait to be sent stay few.
     """
     interface: Any = run._interface
-    publish, number = interface._publish, itertools.count(1)
+    waiting: list[Any] = []
 
-    def publish_in_batches(message: object, *, nowait: bool = False) -> None:
-        publish(message, nowait=nowait or next(number) % MESSAGES_AT_ONCE != 0)
+    async def send() -> None:
+        for message in waiting:
+            interface._assign(message)
+            await interface._client.publish(ServerRequest(record_publish=message))
+        waiting.clear()
+
+    def publish_in_batches(message: object, *, nowait: bool = False) -> None:  # noqa: ARG001 - as it is called
+        waiting.append(message)
+        if len(waiting) == MESSAGES_AT_ONCE:
+            interface._asyncer.run(send)
 
     interface._publish = publish_in_batches
     try:
         yield
+        interface._asyncer.run(send)
     finally:
         del interface._publish
 

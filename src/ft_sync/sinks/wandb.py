@@ -14,6 +14,7 @@ import wandb
 from wandb.errors import WandbCoreNotAvailableError
 from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 from wandb.sdk.lib.service.service_port_file import ServicePollForTokenError
+from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
 from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
 from ft_sync import redaction
@@ -21,6 +22,7 @@ from ft_sync.datasets import TABLE_ROWS
 from ft_sync.errors import (
     AuthError,
     ConfigError,
+    CoreEnded,
     FtSyncError,
     IdTaken,
     NotLoggedIn,
@@ -30,13 +32,17 @@ from ft_sync.errors import (
     on_disk,
 )
 from ft_sync.models import Mark
+from ft_sync.sinks.sdk import forget_core, has_core_ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from ft_sync.models import JsonObject
 
-SDK_ERRORS = (wandb.Error, WandbApiFailedError, ServerResponseError, ConnectionError, TimeoutError)
+CORE_ENDED = (MailboxClosedError, HandleAbandonedError, ConnectionResetError, BrokenPipeError)
+"""What the SDK meets when the process that it works with is gone."""
+
+SDK_ERRORS = (wandb.Error, WandbApiFailedError, ServerResponseError, ConnectionError, TimeoutError, *CORE_ENDED)
 """What the SDK raises on purpose; the second and third are not `wandb.Error`s."""
 
 NOT_STARTED = (ServicePollForTokenError, WandbCoreNotAvailableError)
@@ -170,11 +176,8 @@ def translate(error: Exception, what: str) -> FtSyncError:
     status = http_status(error)
     if "no space left on device" in str(error):
         return on_disk(error)
-    if isinstance(error, NOT_STARTED):
-        return Unavailable(
-            f"wandb-core, the SDK's own process, did not start ({_one_line(error)})",
-            hint="run the same command again; if it does not help, install wandb anew",
-        )
+    if isinstance(error, NOT_STARTED + CORE_ENDED) or has_core_ended():
+        return _without_core(error, what)
     if isinstance(error, wandb.errors.UsageError):
         if "already exists" in str(error):
             return RunExists(f"{what} is there already", hint=AGAIN)
@@ -191,6 +194,20 @@ def translate(error: Exception, what: str) -> FtSyncError:
     return Unavailable(
         f"W&B could not be reached or failed: {what} ({_one_line(error)})",
         hint="check WANDB_BASE_URL and the network, then run the same command again",
+    )
+
+
+def _without_core(error: Exception, what: str) -> FtSyncError:
+    """Return the error for the SDK without the process that does its work."""
+    if isinstance(error, NOT_STARTED):
+        return Unavailable(
+            f"wandb-core, the SDK's own process, did not start ({_one_line(error)})",
+            hint="run the same command again; if it does not help, install wandb anew",
+        )
+    forget_core()
+    return CoreEnded(
+        f"wandb-core, the SDK's own process, has ended: {what} could not be asked for or written",
+        hint="run the same command again; the system's log may say why it ended, such as a lack of memory",
     )
 
 
