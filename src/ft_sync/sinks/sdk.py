@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import wandb
 from wandb.analytics.opentelemetry import opentelemetry_proxy
 from wandb.apis import public
-from wandb.sdk import wandb_setup
 from wandb.proto.wandb_server_pb2 import ServerRequest  # type: ignore[attr-defined]
+from wandb.sdk import wandb_setup
 from wandb.sdk.artifacts.artifact_instance_cache import artifact_instance_cache, artifact_instance_cache_by_client_id
 from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
 from wandb.sdk.lib.paths import LogicalPath
@@ -89,7 +89,7 @@ def end_status_thread(run: wandb.Run) -> None:
 def has_core_ended() -> bool:
     """Whether the SDK's core has ended before its time, which the SDK tells in many ways or none."""
     connection = wandb_setup.singleton()._connection
-    core = connection and connection._proc
+    core = connection._proc if connection is not None else None
     return core is not None and core._process.poll() is not None
 
 
