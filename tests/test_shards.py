@@ -14,6 +14,7 @@ from ft_sync.errors import ConfigError, FtSyncError, NotFound
 from ft_sync.follow import Patience
 from ft_sync.models import Failed, Job, JobId
 from ft_sync.overview import standings
+from ft_sync.plan import Rule
 from ft_sync.planning import WHOLE, Request, Selection, Shard, selected, shard
 from ft_sync.sandbox import World, samples
 from tests.builders import at, job, readable
@@ -100,7 +101,7 @@ def test_a_job_that_cannot_be_read_is_reported_by_one_shard() -> None:
 @pytest.mark.parametrize("half", [*HALVES, WHOLE])
 def test_a_listing_shows_as_many_of_the_shard_as_asked_for(half: Shard) -> None:
     mine = [job_id for job_id in IDS[::-1] if half.holds(JobId(job_id))]
-    listed = readable(standings(FakeSource(jobs()), FakeSink(), limit=2, shard=half))
+    listed = readable(standings(FakeSource(jobs()), FakeSink(), Rule(), limit=2, shard=half))
     assert [standing.job.id for standing in listed] == mine[:2]
 
 

@@ -54,8 +54,8 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     renew: bool = False,
     on_native: OnNative | None = None,
     keep_replaced: bool | None = None,
-    link: Iterable[str] = (),
-    link_alias: Iterable[str] = (),
+    link: str | Iterable[str] = (),
+    link_alias: str | Iterable[str] = (),
     poll_interval: float | None = None,
     timeout: float | None = None,
     watch: bool = False,
@@ -154,8 +154,8 @@ def preview(  # noqa: PLR0913 - one argument for each flag
     wait_for_job_success: bool | None = None,
     renew: bool = False,
     on_native: OnNative | None = None,
-    link: Iterable[str] = (),
-    link_alias: Iterable[str] = (),
+    link: str | Iterable[str] = (),
+    link_alias: str | Iterable[str] = (),
     shard: str | None = None,
     provider: str | None = None,
     from_archive: str | Path | None = None,
@@ -366,7 +366,9 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
     """
     settings = load({"project": project, "entity": entity, "mode": mode, "shard": shard, "provider": provider})
     with _connected(settings, openai_client, {}, from_archive, observe=observer) as (source, sink):
-        yield from overview.standings(source, sink, limit=limit, shard=asking.shard(settings))
+        yield from overview.standings(
+            source, sink, _usual(settings, from_archive), limit=limit, shard=asking.shard(settings)
+        )
 
 
 def job_details(  # noqa: PLR0913 - one argument for each flag
@@ -408,7 +410,11 @@ def job_details(  # noqa: PLR0913 - one argument for each flag
     settings = load({"project": project, "entity": entity, "mode": mode, "shard": shard, "provider": provider})
     with _connected(settings, openai_client, {}, from_archive, observe=observer) as (source, sink):
         yield from overview.details(
-            source, sink, filter(asking.shard(settings).holds, map(JobId, job_ids)), with_rows=with_rows
+            source,
+            sink,
+            _usual(settings, from_archive),
+            filter(asking.shard(settings).holds, map(JobId, job_ids)),
+            with_rows=with_rows,
         )
 
 
@@ -460,6 +466,7 @@ def watch_jobs(  # noqa: PLR0913 - what it can be told
         yield from overview.watch(
             source,
             sink,
+            _usual(settings, None),
             clock,
             list(dict.fromkeys(filter(asking.shard(settings).holds, map(JobId, job_ids)))),
             poll_interval=settings.poll_interval,
@@ -536,6 +543,11 @@ def diagnose(
     from ft_sync import checkup  # noqa: PLC0415 - for one command
 
     return checkup.checks({"project": project, "entity": entity, "mode": mode, "provider": provider}, seconds)
+
+
+def _usual(settings: Settings, from_archive: str | Path | None) -> Rule:
+    """Return what a sync without further arguments goes by: nothing goes on in an archive that could be waited for."""
+    return Rule(settings.wait and from_archive is None, on_native=settings.on_native)
 
 
 def _settings_in(init: dict[str, Any]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class Arrivals:
             held = self._sink.states([written.synced.job_id for written in asked.values()])
         except FtSyncError as error:
             return [(written, error) for written in asked.values()]
-        complete = {run.run_id for runs in held.values() for run in runs if run.is_complete}
+        complete = {run.run_id for runs in held.values() for run in runs if run.holds_all}
         settled: list[tuple[Written, FtSyncError | None]] = []
         for run_id, written in asked.items():
             if run_id in complete:

@@ -26,8 +26,8 @@ def request(  # noqa: PLR0913 - what a command asks for
     rule: Rule,
     *,
     watch: bool = False,
-    link: Iterable[str],
-    link_alias: Iterable[str],
+    link: str | Iterable[str],
+    link_alias: str | Iterable[str],
 ) -> Request:
     """Return a sync as it is asked for.
 
@@ -35,11 +35,11 @@ def request(  # noqa: PLR0913 - what a command asks for
         ConfigError: Arguments or settings that exclude each other.
     """
     chosen = selection(settings, fine_tune_job_id, num_fine_tunes)
-    ids = chosen.job_ids
+    ids = chosen.job_ids or ()
     if rule.into is not None and len(ids) != 1 and chosen.last != 1:
         raise ConfigError("an open run takes one job", hint="name the job, or leave out the run")
-    if watch and (ids or not rule.wait or settings.timeout is not None):
-        other = "--job" if ids else "--timeout" if rule.wait else "--no-wait"
+    if watch and (chosen.job_ids is not None or not rule.wait or settings.timeout is not None):
+        other = "--job" if chosen.job_ids is not None else "--timeout" if rule.wait else "--no-wait"
         raise ConfigError(f"--watch and {other} exclude each other", hint="a watch takes on every job, for ever")
     if settings.keep_replaced and settings.mode == "offline":
         raise ConfigError("a replaced run can be kept online alone", hint="leave out --keep-replaced")
@@ -51,8 +51,8 @@ def request(  # noqa: PLR0913 - what a command asks for
         log_datasets=settings.log_datasets,
         table_rows=settings.table_rows,
         keep_replaced=settings.keep_replaced,
-        links=tuple(link),
-        link_aliases=tuple(link_alias),
+        links=texts(link),
+        link_aliases=texts(link_alias),
     )
     _check_links(asked, settings)
     return asked
@@ -66,12 +66,17 @@ def selection(
     Raises:
         ConfigError: They are asked for in two ways, or none is.
     """
-    ids = [fine_tune_job_id] if isinstance(fine_tune_job_id, str) else list(fine_tune_job_id or ())
-    if ids and num_fine_tunes is not None:
+    ids = None if fine_tune_job_id is None else tuple(map(JobId, texts(fine_tune_job_id)))
+    if ids is not None and num_fine_tunes is not None:
         raise ConfigError("named jobs and a number of newest jobs exclude each other", hint="give --job or --last")
     if num_fine_tunes is not None and num_fine_tunes < 1:
         raise ConfigError(f"the number of newest jobs is {num_fine_tunes}", hint="give 1 or more")
-    return Selection(tuple(JobId(job_id) for job_id in ids), num_fine_tunes, shard(settings))
+    return Selection(ids, num_fine_tunes, shard(settings))
+
+
+def texts(given: str | Iterable[str]) -> tuple[str, ...]:
+    """Return what is given as one text or several."""
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def shard(settings: Settings) -> planning.Shard:
@@ -89,7 +94,7 @@ def _check_links(request: Request, settings: Settings) -> None:
     if request.link_aliases and not request.links:
         raise ConfigError("--link-alias without --link", hint="name the collection: --link REGISTRY/COLLECTION")
     if request.links and settings.mode == "offline":
-        flags = [("--job", str(job_id)) for job_id in request.selection.job_ids]
+        flags = [("--job", str(job_id)) for job_id in request.selection.job_ids or ()]
         flags += [("--last", str(request.selection.last))] if request.selection.last else []
         flags += [("--shard", settings.shard)] if settings.shard else []
         flags += [("--project", settings.project), *([("--entity", settings.entity)] if settings.entity else [])]

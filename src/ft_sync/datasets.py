@@ -147,7 +147,7 @@ def _format(example: Mapping[str, Any]) -> DatasetFormat:
     if isinstance(messages := example.get("messages"), list):
         last = _messages(messages)[-1:]
         answered = bool(last) and last[0].get("role") == "assistant"
-        return DatasetFormat.CHAT if answered and CHAT_KEYS.issuperset(example) else DatasetFormat.REINFORCEMENT
+        return DatasetFormat.CHAT if answered else DatasetFormat.REINFORCEMENT
     if "prompt" in example and "completion" in example:
         return DatasetFormat.COMPLETION
     return DatasetFormat.OTHER

@@ -11,12 +11,12 @@ from ft_sync.errors import BeingWritten, FtSyncError, NotFound, RunExists, Stopp
 from ft_sync.events import Noted, Observer, Waiting
 from ft_sync.models import JobSnapshot
 from ft_sync.results import flatten, step_of
-from ft_sync.write import remaining, under_free_id
+from ft_sync.write import begun, under_free_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ft_sync.models import Create, Extend, Job, JobEvent, MetricRow, RunRecord, Write
+    from ft_sync.models import Create, Extend, Job, JobEvent, RunRecord, Write
     from ft_sync.ports import JobSource, RunSink, RunWriter
 
 RUNNING = "running"
@@ -131,13 +131,9 @@ class Follower:
 
     def _log(self, live: Write, record: RunRecord) -> None:
         if self._run is None:
-            self._run, rows = under_free_id(live, lambda step: self._opened(step, record))
+            _, rows, self._run = under_free_id(live, lambda step: begun(step, record, (), self.sink, self._open))
         else:
             rows = record.rows
         # What comes late is found missing in the end.
         self._run.log(row for row in rows if row.step > self._last_step)
         self._last_step = max((row.step for row in record.rows), default=self._last_step)
-
-    def _opened(self, step: Write, record: RunRecord) -> tuple[RunWriter, Iterable[MetricRow]]:
-        step, rows = remaining(step, record, self.sink)
-        return self._open.enter_context(self.sink.open(step, record)), rows

@@ -54,6 +54,12 @@ UNKNOWN = JobStatus("unknown")
 TOO_DEEP = "[nested too deeply to be kept]"
 """Stands in what was served where something was left out."""
 
+UNCLOSED = frozenset({"running", "crashed", "killed", "preempting", "preempted"})
+"""States of runs that nobody has closed in order."""
+
+UNREADABLE = "unreadable"
+"""State of an offline run whose file is damaged."""
+
 Split: TypeAlias = Literal["train", "valid"]
 JsonObject: TypeAlias = "Mapping[str, Any]"
 
@@ -293,6 +299,7 @@ class RunState:
     """What a run in W&B holds now.
 
     Attributes:
+        state: W&B's word for it; `UNREADABLE` if what there is cannot be read.
         rows: None where counting them is not possible (offline).
         being_written: Some process is at it right now.
         is_replaced: It was kept when another run took its place, and counts no more.
@@ -311,6 +318,11 @@ class RunState:
 
     @property
     def is_complete(self) -> bool:
+        """Whether the run holds all that it should, and was closed: files are sent after the mark."""
+        return self.holds_all and self.state not in UNCLOSED
+
+    @property
+    def holds_all(self) -> bool:
         """Whether the run says that it is complete and holds the rows it speaks of."""
         if self.mark is None:
             # The predecessor has no mark; it writes the status last.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ft_sync.convert import could_not_be_had
 from ft_sync.errors import AuthError, BadData, Forbidden, FtSyncError, NotFound, NotLoggedIn, Unavailable
 from ft_sync.models import NO_EVENTS, Failed, RunState, SyncState
-from ft_sync.plan import Rule, current, plan, sync_state
+from ft_sync.plan import current, plan, sync_state
 from ft_sync.planning import WHOLE
 from ft_sync.results import flatten, merge, step_of
 from ft_sync.snapshot import result_files_of
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ft_sync.models import Checkpoint, FileId, Job, JobEvent, JobId, MetricRow, Plan
+    from ft_sync.plan import Rule
     from ft_sync.planning import Shard
     from ft_sync.ports import Clock, JobSource, RunSink
 
@@ -37,7 +38,7 @@ class Standing:
 
     Attributes:
         sync: Unknown when nobody is logged in to W&B.
-        plan: What a sync would do; None when that is unknown.
+        plan: What a sync would do by the rule; None when that is unknown.
     """
 
     job: Job
@@ -69,7 +70,7 @@ class Detail:
 
 
 def standings(
-    source: JobSource, sink: RunSink, *, limit: int | None = None, shard: Shard = WHOLE
+    source: JobSource, sink: RunSink, rule: Rule, *, limit: int | None = None, shard: Shard = WHOLE
 ) -> Iterator[Standing | Failed]:
     """Yield jobs newest first with what W&B holds of them, a page at a time; one that cannot be read comes early."""
     page: list[Job] = []
@@ -79,16 +80,16 @@ def standings(
             continue
         page.append(job)
         if len(page) == JOBS_A_QUESTION:
-            yield from _stand(page, sink)
+            yield from _stand(page, sink, rule)
             page = []
     if page:
-        yield from _stand(page, sink)
+        yield from _stand(page, sink, rule)
 
 
-def detail(source: JobSource, sink: RunSink, job_id: JobId, *, with_rows: bool = False) -> Detail:
+def detail(source: JobSource, sink: RunSink, rule: Rule, job_id: JobId, *, with_rows: bool = False) -> Detail:
     """Return one job in depth; the metrics of all its steps cost further requests."""
     job = source.job(job_id)
-    (standing,) = _stand([job], sink)
+    (standing,) = _stand([job], sink, rule)
     events: tuple[JobEvent, ...] = ()
     notes: list[str] = []
     # A result file tells of all steps; without one, the events have to.
@@ -123,12 +124,12 @@ def _checkpoints(source: JobSource, job_id: JobId) -> tuple[Checkpoint, ...]:
 
 
 def details(
-    source: JobSource, sink: RunSink, job_ids: Iterable[JobId], *, with_rows: bool = False
+    source: JobSource, sink: RunSink, rule: Rule, job_ids: Iterable[JobId], *, with_rows: bool = False
 ) -> Iterator[Detail | Failed]:
     """Yield each job in depth; one that cannot be had costs no other."""
     for job_id in job_ids:
         try:
-            yield detail(source, sink, job_id, with_rows=with_rows)
+            yield detail(source, sink, rule, job_id, with_rows=with_rows)
         except FtSyncError as error:
             if isinstance(error, AuthError) and not isinstance(error, Forbidden):
                 raise  # the next job would be refused in the same way
@@ -138,6 +139,7 @@ def details(
 def watch(  # noqa: PLR0913 - who takes part
     source: JobSource,
     sink: RunSink,
+    rule: Rule,
     clock: Clock,
     job_ids: Sequence[JobId],
     *,
@@ -151,7 +153,7 @@ def watch(  # noqa: PLR0913 - who takes part
     found: dict[JobId, Detail | Failed] = {}
     while True:
         asked = [job_id for job_id in job_ids if _may_change(found.get(job_id))]
-        found |= zip(asked, details(source, sink, asked, with_rows=with_rows), strict=True)
+        found |= zip(asked, details(source, sink, rule, asked, with_rows=with_rows), strict=True)
         yield [found[job_id] for job_id in job_ids]
         if not any(map(_may_change, found.values())):
             return
@@ -168,7 +170,7 @@ def _may_change(found: Detail | Failed | None) -> bool:
             return True
 
 
-def _stand(jobs: Sequence[Job], sink: RunSink) -> Iterator[Standing]:
+def _stand(jobs: Sequence[Job], sink: RunSink, rule: Rule) -> Iterator[Standing]:
     try:
         states = sink.states([job.id for job in jobs])
     except NotLoggedIn:
@@ -177,4 +179,4 @@ def _stand(jobs: Sequence[Job], sink: RunSink) -> Iterator[Standing]:
         return
     for job in jobs:
         runs = states.get(job.id, ())
-        yield Standing(job, sync_state(runs), current(runs), plan(job, runs, Rule()))
+        yield Standing(job, sync_state(runs), current(runs), plan(job, runs, rule))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from ft_sync.convert import digest
 from ft_sync.models import (
     UNKNOWN,
+    UNREADABLE,
     UNSUCCESSFUL,
     Create,
     Enrich,
@@ -77,7 +78,7 @@ def _finished(job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
     if job.status in UNSUCCESSFUL and not rule.include_unsuccessful and not _is_brought(counts):
         return _leave_unsuccessful(job)
     if foreign := next((run for run in runs if run.origin is Origin.OTHER), None):
-        return Skip(job, f"a run with the id {foreign.run_id} was made by something else", foreign)
+        return Skip(job, _why_leave_foreign(foreign), foreign)
     if writing := next((run for run in runs if run.being_written), None):
         return Skip(job, f"its run {writing.run_id} is being written by another process right now", writing)
     if counts is None:
@@ -174,6 +175,12 @@ def _leave_unsuccessful(job: Job) -> Skip:
 def _is_brought(run: RunState | None) -> bool:
     """Return whether the job was brought before, or was about to be."""
     return run is not None and (run.origin is Origin.FTSYNC or run.mark is not None)
+
+
+def _why_leave_foreign(run: RunState) -> str:
+    if run.state == UNREADABLE:
+        return f"its run in {run.url} cannot be read: move that folder away"
+    return f"a run with the id {run.run_id} was made by something else"
 
 
 def _why_leave(run: RunState) -> str:

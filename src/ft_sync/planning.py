@@ -61,9 +61,12 @@ def shard(text: str) -> Shard:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which jobs: those with `job_ids`; or else the `last` newest; or else all; of these, those in the `shard`."""
+    """Which jobs: those with `job_ids`; or else the `last` newest; or else all; of these, those in the `shard`.
 
-    job_ids: tuple[JobId, ...] = ()
+    No ids are no jobs; all others mean every job by None.
+    """
+
+    job_ids: tuple[JobId, ...] | None = None
     last: int | None = None
     shard: Shard = WHOLE
 
@@ -127,7 +130,7 @@ class Selected:
 def selected(source: JobSource, selection: Selection) -> Selected:
     """Find the selected jobs."""
     shard = selection.shard
-    if selection.job_ids:
+    if selection.job_ids is not None:
         return _named(source, [job_id for job_id in selection.job_ids if shard.holds(job_id)])
     jobs: list[Job] = []
     unreadable: list[Failed] = []

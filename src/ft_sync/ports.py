@@ -106,8 +106,14 @@ class RunSink(Protocol):
             Unavailable: W&B could not be asked; that is never an empty answer.
         """
 
-    def held_rows(self, run: RunState, record: RunRecord) -> int | None:
-        """Return how many rows the run holds if all it holds is a beginning of the record; None if it is not."""
+    def held_rows(self, run: RunState, record: RunRecord, inputs: Collection[TrainingFile]) -> int | None:
+        """Return how many rows the run holds if all it holds is a beginning of what it should; None if it is not.
+
+        Args:
+            run: What is there.
+            record: What should be.
+            inputs: The training and validation files that it should have used.
+        """
 
     def dataset(self, file: TrainingFile) -> DatasetSummary | None:
         """Return what W&B holds of a training or validation file: None if it has to be downloaded."""

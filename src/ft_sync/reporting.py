@@ -51,7 +51,7 @@ def report(sink: ReportSink, selection: Selection) -> ProjectReport:
         NotFound: W&B holds none of the jobs, or not one of those that were named.
     """
     runs = selected(sink.held(), selection, sink.place)
-    narrowed = bool(selection.job_ids) or selection.last is not None
+    narrowed = selection.job_ids is not None or selection.last is not None
     heading = heading_of(selection)
     written = sink.write(heading, outline(runs, narrowed=narrowed))
     return ProjectReport(
@@ -70,10 +70,10 @@ def selected(held: Iterable[Held], selection: Selection, place: str) -> tuple[He
     found = {job_id: counts for job_id, runs in of_job.items() if (counts := _counting(runs))}
     if not found:
         raise NotFound(f"no run in {place} was made from a fine-tuning job", hint="`ftsync sync` brings your jobs")
-    if missing := [job_id for job_id in selection.job_ids if job_id not in found]:
+    if missing := [job_id for job_id in selection.job_ids or () if job_id not in found]:
         flags = " ".join(f"--job {job_id}" for job_id in missing)
         raise NotFound(f"{', '.join(missing)}: not in {place}", hint=f"`ftsync sync {flags}` brings what is missing")
-    chosen = [found[job_id] for job_id in dict.fromkeys(selection.job_ids) or found]
+    chosen = [found[job_id] for job_id in (found if selection.job_ids is None else dict.fromkeys(selection.job_ids))]
     chosen.sort(key=lambda run: newness(run.config, run.state.job_id), reverse=True)
     return tuple(chosen[: selection.last])
 

@@ -342,10 +342,11 @@ def _names(header: Sequence[str]) -> list[str]:
 
 
 def _step_column(header: Sequence[str], text: str) -> int | None:
-    """Return the position of the column of steps, if there is one with a step in it."""
-    for column, name in enumerate(header):
+    """Return the position of the column of steps, if there is one with a step in it; best one that is spelt so."""
+    named = [column for column, name in enumerate(header) if name.strip().casefold() == "step"]
+    for column in sorted(named, key=lambda column: header[column].strip() != "step"):
         below = islice(_lines(text), 1, None)
-        if name.strip().casefold() == "step" and any(_step_in(cells, column) is not None for _, cells in below):
+        if any(_step_in(cells, column) is not None for _, cells in below):
             return column
     return None
 
@@ -416,10 +417,20 @@ def _flatten(data: JsonObject, what: str, notes: _Notes) -> dict[str, float]:
             notes.add(f"{what}s with text, which is left out", path)
         elif not isinstance(value, bool | None):
             notes.add(f"{what}s with NaN or infinity, which is left out", path)
+    return _renamed(found)
+
+
+def _renamed(found: Mapping[str, float]) -> dict[str, float]:
+    """Return numbers under the names that they have here; a number may come under two, one of them nested."""
     flat = {_encodable(path): number for path, number in found.items() if path not in ALIASES}
     for path, name in ALIASES.items():
-        if path in found:
-            flat.setdefault(name, found[path])
+        if path not in found:
+            continue
+        number, other = found[path], flat.get(name)
+        if other is None or _refines(number, other):
+            flat[name] = number
+        elif number != other and not _refines(other, number):
+            flat[path] = number  # two numbers after all
     return flat
 
 

@@ -114,7 +114,7 @@ class Settings(BaseSettings):
             *(InitSettingsSource(settings_cls, file.read()) for file in config_files()),
         )
 
-    project: Annotated[str, Field(min_length=1)] = Field(
+    project: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\#?%:]+$")] = Field(
         "OpenAI-Fine-Tune",
         description="W&B project",
         validation_alias=_environment("FTSYNC_PROJECT", "WANDB_PROJECT"),

@@ -16,7 +16,7 @@ from ft_sync.results import last_values
 from ft_sync.snapshot import snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from ft_sync.downloads import Downloads
     from ft_sync.models import Download, FileId, MetricRow, RunRecord, TrainingFile, Write
@@ -27,7 +27,7 @@ _Result = TypeVar("_Result")
 Datasets: TypeAlias = "list[tuple[TrainingFile, Download | None]]"
 """Training and validation files with their downloads; None for one that W&B holds."""
 
-IDS_TRIED = 3
+IDS_TRIED = 20
 """Run ids that are given up, because deleted runs had them, before the next one has to do."""
 
 
@@ -60,9 +60,6 @@ class Writer:
         Returns:
             What was done in the end, and the outcome, which holds only once it is verified.
         """
-        return under_free_id(step, self._write)
-
-    def _write(self, step: Write) -> tuple[Write, Synced]:
         with self._reading:
             self._observe(Started(step))
             self._observe(Advanced(step.job.id, "reading"))
@@ -71,11 +68,11 @@ class Writer:
             record = convert.record(known, missing)
         with ExitStack() as opened:
             with self._writing:
-                step, rows = remaining(step, record, self._sink)
-                run = opened.enter_context(self._sink.open(step, record))
+                inputs = [file for file, _ in datasets]
+                step, rows, run = under_free_id(step, lambda step: begun(step, record, inputs, self._sink, opened))
                 self._observe(Advanced(step.job.id, "metrics", run.url, last_values(record.rows)))
                 # The model first: W&B takes it in while the rest is being sent.
-                run.log_model(record, [file for file, _ in datasets])
+                run.log_model(record, inputs)
                 run.save(record.files)
                 run.log(rows)
             # What is left is mostly waiting for W&B to take it all in: time in which the next job is written.
@@ -83,8 +80,7 @@ class Writer:
             notes = (*record.notes, *self._use(run, datasets))
             self._observe(Advanced(step.job.id, "model"))
             # Late, since lines cannot be told apart: a run that was cut off before is gone on with and has none.
-            if not (isinstance(step, Enrich) and step.run.mark is not None):
-                run.log_events(record.log)
+            run.log_events(record.log)
             run.complete(record)
             url = run.url
         for note in self._news(notes):
@@ -124,16 +120,26 @@ class Writer:
         return datasets, missing
 
 
-def remaining(step: Write, record: RunRecord, sink: RunSink) -> tuple[Any, Iterable[MetricRow]]:
+def remaining(
+    step: Write, record: RunRecord, inputs: Collection[TrainingFile], sink: RunSink
+) -> tuple[Any, Iterable[MetricRow]]:
     """Return how the record is to be written, now that it is known, and the rows that the run lacks."""
     match step:
         case Enrich():
             return step, ()
         case Extend():
-            held = sink.held_rows(step.run, record)
+            held = sink.held_rows(step.run, record, inputs)
             return (step.otherwise, record.rows) if held is None else (step, islice(record.rows, held, None))
         case _:
             return step, record.rows
+
+
+def begun(
+    step: Write, record: RunRecord, inputs: Collection[TrainingFile], sink: RunSink, opened: ExitStack
+) -> tuple[Write, Iterable[MetricRow], RunWriter]:
+    """Open the run of a job, to be closed by the stack; return how, and the rows that it lacks."""
+    step, rows = remaining(step, record, inputs, sink)
+    return step, rows, opened.enter_context(sink.open(step, record))
 
 
 def under_free_id(step: Write, write: Callable[[Any], _Result]) -> _Result:

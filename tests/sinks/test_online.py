@@ -143,5 +143,5 @@ def test_a_server_that_is_not_there_is_unavailable(sink: OnlineSink, monkeypatch
 def test_reading_runs_leaves_no_folders(sink: OnlineSink, project: str) -> None:
     write(sink)
     assert the_run(sink).run_id == "ftjob-1"
-    assert sink.held_rows(the_run(sink), record()) is None
+    assert sink.held_rows(the_run(sink), record(), ()) is None
     assert list(Path(tempfile.gettempdir()).glob(f"*/{project}")) == []

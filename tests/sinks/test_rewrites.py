@@ -109,7 +109,7 @@ def test_a_run_that_was_cut_off_is_gone_on_with_to_what_a_fresh_one_is(
     with pytest.raises(ZeroDivisionError):
         break_off(sink, after)
     cut_off = state_of_run(sink, "ftjob-1")
-    held = sink.held_rows(cut_off, full())
+    held = sink.held_rows(cut_off, full(), ())
     assert held == after
     write(sink, extend(cut_off), full(), ROWS[held:])
     fresh, mended = (the_run(backend, project, run_id) for run_id in ("fresh", "ftjob-1"))
@@ -139,7 +139,7 @@ def state_of_run(sink: OnlineSink, run_id: str) -> RunState:
 def test_a_run_that_holds_something_else_is_no_beginning(sink: OnlineSink, changes: dict[str, Any]) -> None:
     with pytest.raises(ZeroDivisionError):
         break_off(sink, 2, config=NOW)
-    assert sink.held_rows(state_of(sink), full(**{"config": NOW} | changes)) is None
+    assert sink.held_rows(state_of(sink), full(**{"config": NOW} | changes), ()) is None
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_cut_off_run_with_older_values_in_its_config_is_gone_on_with_and_has_t
     with pytest.raises(ZeroDivisionError):
         break_off(sink, 2, config=NOW | changes)
     cut_off = state_of(sink)
-    held = sink.held_rows(cut_off, full(config=NOW))
+    held = sink.held_rows(cut_off, full(config=NOW), ())
     assert held == 2
     write(sink, extend(cut_off), full(config=NOW), ROWS[held:])
     run = the_run(backend, project)

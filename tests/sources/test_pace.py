@@ -17,7 +17,7 @@ from ft_sync.errors import Stopped
 from ft_sync.events import Delayed, Event
 from ft_sync.sandbox import API_KEY, Sandbox
 from ft_sync.sources import pace as pacing
-from ft_sync.sources.pace import ATTEMPTS, LONGEST_PAUSE, LOST_IN_A_ROW, PATIENCE, TROUBLE, Pace
+from ft_sync.sources.pace import ATTEMPTS, GIVEN_UP, LONGEST_PAUSE, LOST_IN_A_ROW, PATIENCE, TROUBLE, Pace
 from tests.fakes import FakeClock
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ def test_a_service_that_was_given_up_is_found_out_to_be_back(
     sandbox.fail(JOBS, **fault)
     lose(ask, LOST_IN_A_ROW)
     sandbox.heal()
-    ask.clock.time += LONGEST_PAUSE
+    ask.clock.time += GIVEN_UP
     ask()
 
 
@@ -298,7 +298,7 @@ def test_a_service_that_is_still_away_is_asked_once_after_each_pause(ask: Asking
     lose(ask, LOST_IN_A_ROW)
     sandbox.forget()
     for _ in range(3):
-        ask.clock.time += LONGEST_PAUSE
+        ask.clock.time += GIVEN_UP
         lose(ask, 5)
     assert sandbox.count(JOBS) == 3
 

@@ -30,6 +30,8 @@ COMPLETING = "_FTSYNC_COMPLETE"
 
 CARRY_ON = "run the same command again to carry on"
 
+OF_ONE_RUN = ("WANDB_RESUME", "WANDB_RUN_ID", "WANDB_SWEEP_ID")
+
 app = typer.Typer(
     name="ftsync",
     pretty_exceptions_enable=False,
@@ -63,6 +65,9 @@ def run(arguments: Sequence[str]) -> int:
     redaction.learn_environment(os.environ)
     # What the SDK would print is neither redacted nor without control characters; what matters of it is told by us.
     os.environ["WANDB_SILENT"] = "true"
+    # Left over from a training, these would have all jobs written into one run, or into that of a sweep.
+    for name in OF_ONE_RUN:
+        os.environ.pop(name, None)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: a pipe need not know every character
     failure: FtSyncError

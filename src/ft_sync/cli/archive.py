@@ -54,10 +54,7 @@ def archive(  # noqa: PLR0913 - one argument for each flag
 def _carry_out(folder: Path, job_ids: list[str] | None, given: dict[str, Any], output: Output) -> "ArchiveReport":
     from ft_sync import api  # noqa: PLC0415 - the SDKs: `--help` does without
     from ft_sync.cli import progress  # noqa: PLC0415 - as above
-    from ft_sync.models import ArchiveReport  # noqa: PLC0415 - as above
 
-    if job_ids == []:
-        return ArchiveReport(())  # `--job -` named none: that is not "every job"
     with progress.watching(output) as observer:
         return api.archive(folder, job_ids, **given, observer=observer)
 

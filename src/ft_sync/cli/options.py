@@ -17,6 +17,9 @@ RUN_PANEL = "What is logged"
 WAIT_PANEL = "Waiting"
 OUTPUT_PANEL = "Output"
 
+TEXTS = frozenset({"dir", "group", "job_type", "mode", "name", "notes"})
+"""Arguments of `wandb.init` that are texts, whatever they look like."""
+
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -289,6 +292,8 @@ def init_arguments(given: Iterable[str], *, offline: bool) -> dict[str, Any]:
             arguments[key] = json.loads(value)
         except json.JSONDecodeError:
             arguments[key] = value
+        if key in TEXTS and not isinstance(arguments[key], str):
+            arguments[key] = value  # a group may be called 20261127
     if offline and arguments.setdefault("mode", "offline") != "offline":
         raise ConfigError(f"--offline and --init mode={arguments['mode']} exclude each other", hint="give one of them")
     return arguments

@@ -146,10 +146,7 @@ def carry_out(arguments: dict[str, Any], output: Output, *, remembers: bool = Tr
     """Sync, and show how it goes; remember the jobs for completions, unless they are made up."""
     from ft_sync import api  # noqa: PLC0415 - the SDKs: `--help` does without
     from ft_sync.cli import progress, seen  # noqa: PLC0415 - as above
-    from ft_sync.models import SyncReport  # noqa: PLC0415 - as above
 
-    if arguments["fine_tune_job_id"] == []:
-        return SyncReport(())  # `--job -` named none: that is not "every job"
     _allow_open_files()
     with progress.watching(output) as observer:
         return api.sync(**arguments, observer=seen.noting(observer, arguments) if remembers else observer)
@@ -170,10 +167,7 @@ def preview(arguments: dict[str, Any], command: str, output: Output) -> int:
     """Show what would be done."""
     from ft_sync import api  # noqa: PLC0415 - as above
     from ft_sync.cli import progress  # noqa: PLC0415 - as above
-    from ft_sync.planning import Preview  # noqa: PLC0415 - as above
 
-    if arguments["fine_tune_job_id"] == []:
-        return _show_preview(Preview(()), command, output)
     return _show_preview(api.preview(**arguments, observer=progress.lines(output)), command, output)
 
 

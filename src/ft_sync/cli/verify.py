@@ -83,10 +83,7 @@ def carry_out(arguments: dict[str, Any], output: Output) -> "Verification":
     """Verify, and show how it goes."""
     from ft_sync import api  # noqa: PLC0415 - the SDKs: `--help` does without
     from ft_sync.cli import progress  # noqa: PLC0415 - as above
-    from ft_sync.compare import Verification  # noqa: PLC0415 - as above
 
-    if arguments["fine_tune_job_id"] == []:
-        return Verification(())  # `--job -` named none: that is not "every job"
     with progress.watching(output) as observer:
         return api.verify(**arguments, observer=observer)
 

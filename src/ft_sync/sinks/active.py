@@ -13,7 +13,7 @@ from ft_sync.models import JobId, Origin, RunId, RunState
 from ft_sync.names import run_id
 from ft_sync.once import Once
 from ft_sync.sinks.offline import OfflineSink
-from ft_sync.sinks.online import OnlineSink
+from ft_sync.sinks.online import OnlineSink, not_taken
 from ft_sync.sinks.run import WandbRun
 from ft_sync.sinks.wandb import mark_from, translated
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 STEP = "fine_tune_step"
 """The metric that holds the job's own step, against which W&B draws the job's metrics."""
+
+OPEN = "open"
+"""State of the caller's run: whether it is closed is his business."""
 
 OWN = "fine_tune_"
 """Before a key of the config that the caller's run has for something else."""
@@ -65,13 +68,17 @@ class OnlineActiveSink(OnlineSink):
     def open(self, plan: Write, record: RunRecord) -> Iterator[WandbRun]:
         """Add to the run; leaving normally waits until the server has what was added."""
         self._has_moved_latest |= record.model_metadata is not None
-        yield _begun(self._active, record, self._options, self._held)
+        run = _begun(self._active, record, self._options, self._held)
+        yield run
         mark = mark_from(self._active.summary.get("ftsync"))
         for pause in UPLOAD_PAUSES:
             time.sleep(pause)
             sent = self._sent(plan.job.id)
             if sent.mark == mark and sent.is_complete:
                 break
+        if missing := self._missing_files(plan.run_id, run.saved, UPLOAD_PAUSES):
+            self._active.summary.update({"ftsync": None})  # it is not complete
+            raise not_taken(plan.run_id, missing)
 
     def _sent(self, job_id: JobId) -> RunState:
         """Return what the server has of the open run; its rows are those of the job."""
@@ -79,7 +86,7 @@ class OnlineActiveSink(OnlineSink):
             self._connected().flush()  # it would answer from its cache
             there = self._run(RunId(self._active.id))
             rows = sum(1 for _ in there.scan_history(keys=[STEP], use_cache=False))
-        return replace(self._state(there, {run_id(job_id): job_id}), job_id=job_id, rows=rows)
+        return replace(self._state(there, {run_id(job_id): job_id}), job_id=job_id, rows=rows, state=OPEN)
 
 
 class OfflineActiveSink(OfflineSink):
@@ -97,9 +104,7 @@ class OfflineActiveSink(OfflineSink):
             return found
         mark = mark_from(self._active.summary.get("ftsync"))
         folder = str(Path(self._active.dir).parent)
-        return _with(
-            RunState(RunId(self._active.id), JobId(held), Origin.FTSYNC, "running", mark=mark, url=folder), found
-        )
+        return _with(RunState(RunId(self._active.id), JobId(held), Origin.FTSYNC, OPEN, mark=mark, url=folder), found)
 
     @contextmanager
     def open(self, plan: Write, record: RunRecord) -> Iterator[WandbRun]:

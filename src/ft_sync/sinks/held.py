@@ -46,7 +46,7 @@ class Reader:
 
     def read(self, run: Run, newest_model: Callable[[str], str | None]) -> HeldRun:
         """Return what the run holds; `newest_model` tells, by the type, which artifact is the newest job's model."""
-        logged = [one for one in run.logged_artifacts(A_PAGE) if _collection(one) == self._model]
+        logged = [one for one in run.logged_artifacts(A_PAGE) if collection(one) == self._model]
         model = max(logged, key=lambda one: (bool(one.aliases), _version(one)), default=None)
         types = set(DATASET_TYPES.values())
         return HeldRun(
@@ -57,7 +57,7 @@ class Reader:
             tags=tuple(run.tags or ()),
             notes=run.notes or "",
             rows=history(run),
-            files=dict(_digests(run.files(pattern=f"{FOLDER}/%", per_page=A_PAGE))),
+            files=dict(_digests(run_files(run))),
             log=console_log(run),
             datasets=tuple(self._dataset(one) for one in run.used_artifacts(A_PAGE) if one.type in types),
             model=HeldModel(tuple(model.aliases), _content(model), model.id == newest_model(model.type))
@@ -67,7 +67,7 @@ class Reader:
 
     def _dataset(self, artifact: wandb.Artifact) -> HeldDataset:
         files, rows = self._contents.get(str(artifact.id), lambda: _dataset_content(artifact))
-        return HeldDataset(_collection(artifact), artifact.type, tuple(artifact.aliases), files, rows)
+        return HeldDataset(collection(artifact), artifact.type, tuple(artifact.aliases), files, rows)
 
 
 def history(run: Run) -> tuple[MetricRow, ...]:
@@ -107,10 +107,6 @@ def _dataset_content(artifact: wandb.Artifact) -> Content:
     return dict(_digests(files)), rows
 
 
-def _model(artifact: wandb.Artifact, *, is_newest: bool) -> HeldModel:
-    return HeldModel(tuple(artifact.aliases), _content(artifact), is_newest)
-
-
 def _content(model: wandb.Artifact) -> dict[str, Any]:
     """Return the content of a model artifact, empty if it cannot be read."""
     for file in model.files([MODEL_FILE]):
@@ -143,7 +139,13 @@ def _downloaded(file: File, folder: Path) -> Path:
     return path
 
 
-def _collection(artifact: wandb.Artifact) -> str:
+def run_files(run: Run) -> Iterable[File]:
+    """Return the files that a sync has put into the run."""
+    return run.files(pattern=f"{FOLDER}/%", per_page=A_PAGE)
+
+
+def collection(artifact: wandb.Artifact) -> str:
+    """Return an artifact's name without the version."""
     return artifact.name.rpartition(":")[0]
 
 

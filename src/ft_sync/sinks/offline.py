@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from wandb.util import get_core_path
 
-from ft_sync.errors import ConfigError, SinkRejected, Unavailable
-from ft_sync.models import Origin, RunId, RunState
+from ft_sync.errors import ConfigError, SinkRejected
+from ft_sync.models import UNREADABLE, Origin, RunId, RunState
 from ft_sync.names import first_of, run_id
 from ft_sync.once import Once
 from ft_sync.sinks.locks import LOCK, is_locked, run_folder
@@ -56,7 +56,7 @@ class OfflineSink:
             found[state.job_id].append(state)
         return {job_id: tuple(states) for job_id, states in found.items()}
 
-    def held_rows(self, run: RunState, record: RunRecord) -> None:
+    def held_rows(self, run: RunState, record: RunRecord, inputs: Collection[TrainingFile]) -> None:
         """Return None: an offline run is written whole or again."""
 
     def dataset(self, file: TrainingFile) -> None:
@@ -81,7 +81,8 @@ class OfflineSink:
 
     def delete(self, run: RunState) -> None:
         """Remove a run folder, unless it has been uploaded: the server would still hold the run."""
-        folder = Path(run.url or "")
+        assert run.url is not None, "an offline run has a folder"
+        folder = Path(run.url)
         if any(folder.glob("*.synced")):
             raise SinkRejected(
                 f"{run.run_id} has already been uploaded",
@@ -110,6 +111,9 @@ class OfflineSink:
             if job_id is None:
                 continue
             held = _inspect(folder)
+            if held is None:
+                yield RunState(RunId(named["run_id"]), job_id, Origin.OTHER, UNREADABLE, url=str(folder))
+                continue
             if held.get("project") != self._options.project or (held.get("entity") or None) != self._options.entity:
                 continue
             summary: Mapping[str, Any] = held.get("summary") or {}
@@ -129,8 +133,8 @@ def _origin(held: Mapping[str, Any]) -> Origin:
     return Origin.FTSYNC if "fine_tune_job_id" in (held.get("config") or {}) else Origin.OTHER
 
 
-def _inspect(folder: Path) -> dict[str, Any]:
-    """Read a run folder with W&B's own reader; a log cut off by a crash reads as far as it goes."""
+def _inspect(folder: Path) -> dict[str, Any] | None:
+    """Read a run folder with W&B's own reader, as far as it goes; None if it is damaged."""
     log = next(folder.glob("run-*.wandb"), None)
     if log is None:
         return {}  # killed before it wrote anything
@@ -140,11 +144,8 @@ def _inspect(folder: Path) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
     try:
         held = json.loads(done.stdout)
-    except json.JSONDecodeError as error:
-        raise Unavailable(
-            f"the offline run in {folder} cannot be read",
-            hint="move the folder away and run the command again",
-        ) from error
+    except json.JSONDecodeError:
+        return None
     return held if isinstance(held, dict) else {}
 
 

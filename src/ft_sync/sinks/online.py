@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import wandb
 
 from ft_sync.compare import differ
-from ft_sync.convert import newness
-from ft_sync.errors import NotFound, SinkRejected
+from ft_sync.convert import model_content, newness
+from ft_sync.errors import FtSyncError, NotFound, SinkRejected
 from ft_sync.models import SUCCEEDED, Enrich, JobId, Origin, RunId, RunState
-from ft_sync.names import FOLDER, alias, artifact_name, dataset_name, first_of, run_id
+from ft_sync.names import alias, artifact_name, dataset_name, first_of, run_id
 from ft_sync.once import Once
 from ft_sync.sinks.gate import Gate
-from ft_sync.sinks.held import Reader, console_log, history
+from ft_sync.sinks.held import A_PAGE, Reader, collection, console_log, history, run_files
 from ft_sync.sinks.locks import forget_lock, is_being_written
-from ft_sync.sinks.run import Held, described, opened, summary_of
-from ft_sync.sinks.sdk import create_run, remove_folder, unread_run
+from ft_sync.sinks.run import LIMITS, PATIENCE, Held, described, filterable, notes_of, opened, summary_of
+from ft_sync.sinks.sdk import api_of_its_own, create_run, remove_folder, unread_run
 from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, SDK_ERRORS, RunOptions, log_in, mark_from, translated
 
 if TYPE_CHECKING:
@@ -38,13 +38,14 @@ JOBS_A_QUERY = 200
 RUNS_A_PAGE = 300
 """Room for the runs of one query, with some of them written more than once."""
 
-FILES_A_PAGE = 100
-
 PAUSES = (0.5, 1.0, 2.0)
 """Seconds between looking for a run's files and looking again."""
 
 REPLACED_TAG = "ftsync-replaced"
 """On a run that was kept when another took its place."""
+
+JOB_ID = "fine_tune_job_id"
+"""Names the job in a run's config."""
 
 COUNTS = frozenset({"n_train", "n_valid"})
 TABLES = frozenset({"train_data", "valid_data"})
@@ -61,7 +62,7 @@ class OnlineSink:
     def __init__(self, options: RunOptions) -> None:
         self._options = options
         self._login = threading.Lock()
-        self._is_logged_in = False
+        self._first: wandb.Api | None = None
         self._own = threading.local()
         self._idle: list[wandb.Api] = []
         self._entity = options.entity
@@ -86,22 +87,33 @@ class OnlineSink:
                 found[state.job_id].append(state)
         return {job_id: tuple(states) for job_id, states in found.items()}
 
-    def held_rows(self, run: RunState, record: RunRecord) -> int | None:
+    def held_rows(self, run: RunState, record: RunRecord, inputs: Collection[TrainingFile]) -> int | None:
         """Return how many rows the run holds if all it holds is a beginning of the record; None if it is not."""
         with translated(f"the run {run.run_id}"):
             there = self._run(run.run_id)
             held = history(there)
-        config = {**(self._options.init.get("config") or {}), **record.config}
-        metrics = {name for row in record.rows for name in row.metrics}
-        summary = {key for key in there.summary_metrics if not key.startswith("_")}
-        is_beginning = (
-            _has_keys_of(config | dict.fromkeys(COUNTS), there.config)  # the values are set again
-            and summary <= {*record.summary, *metrics, *TABLES}
-            and len(held) <= len(record.rows)
-            and not any(map(differ, record.rows, held))
-            and not console_log(there)
-        )
+            config = {**(self._options.init.get("config") or {}), **record.config}
+            metrics = {name for row in record.rows for name in row.metrics}
+            summary = {key for key in there.summary_metrics if not key.startswith("_")}
+            is_beginning = (
+                _has_keys_of(config | dict.fromkeys(COUNTS), there.config)  # the values are set again
+                and summary <= {*record.summary, *metrics, *TABLES}
+                and not (there.notes and not notes_of(self._options.init, record))  # they can be set again, not removed
+                and len(held) <= len(record.rows)
+                and not any(map(differ, record.rows, held))
+                and {file.name for file in run_files(there)} <= {file.path for file in record.files}
+                and self._has_artifacts_of(there, record, inputs)
+                and not console_log(there)
+            )
         return len(held) if is_beginning else None
+
+    def _has_artifacts_of(self, there: Run, record: RunRecord, inputs: Collection[TrainingFile]) -> bool:
+        """Whether the run used and logged no artifacts but those that it should."""
+        used = {collection(one) for one in there.used_artifacts(A_PAGE)}
+        model = record.model_metadata and filterable(model_content(record.model_metadata, there.id, inputs))
+        return used <= set(map(dataset_name, inputs)) and all(
+            one.metadata == model for one in there.logged_artifacts(A_PAGE)
+        )
 
     def dataset(self, file: TrainingFile) -> DatasetSummary | None:
         """Return what W&B holds of the file, asked once for each."""
@@ -125,7 +137,7 @@ class OnlineSink:
         """Read a run back, by about ten requests."""
         api = self._connected()
         api.flush()  # it would answer from its cache
-        with translated(f"what the run {run.run_id} holds"):
+        with self._gate.passing(), translated(f"what the run {run.run_id} holds"):
             return self._reader.read(self._run(run.run_id), self._newest_model)
 
     @contextmanager
@@ -134,7 +146,17 @@ class OnlineSink:
         with self._gate.passing():
             with self._opened(plan, record) as run:
                 yield run
-            self._confirm_files(plan.run_id, run.saved)
+            try:
+                missing = self._missing_files(plan.run_id, run.saved)
+            except FtSyncError:
+                with suppress(FtSyncError):
+                    self._unmark(plan.run_id)
+                raise
+            if missing:
+                self._unmark(plan.run_id)
+                raise not_taken(plan.run_id, missing)
+            if isinstance(plan, Enrich) and plan.run.mark is not None:
+                self._drop_files(plan.run_id, but=run.saved)
 
     def _opened(self, plan: Write, record: RunRecord) -> AbstractContextManager[WandbRun]:
         self._has_moved_latest |= record.model_metadata is not None
@@ -144,24 +166,37 @@ class OnlineSink:
             with translated(f"the run {plan.run_id}"):
                 there = self._run(plan.run_id)
                 native = {"tags": there.tags, "notes": there.notes, "summary": dict(there.summary_metrics)}
-        return opened(plan, record, self._options, self._held, native=native, create=self._create)
+                if plan.run.mark is not None:
+                    native["log"] = console_log(there) or ()
+        return opened(
+            plan,
+            record,
+            self._options,
+            self._held,
+            native=native,
+            create=lambda run_id: self._create(run_id, plan.job.id),
+        )
 
-    def _create(self, run_id: RunId) -> bool:
-        """Create the run, as its only writer; return whether that is so."""
+    def _create(self, run_id: RunId, job_id: JobId) -> bool:
+        """Create the run, as its only writer; return whether that is so.
+
+        It names its job at once: whoever finds it unfinished knows whose it is.
+        """
         with self._lent():
             if self._config(run_id) is not None:  # to create it again would set it running
                 return False
-            if create_run(self._connected(), self._path, run_id):
+            claim = {JOB_ID: job_id}
+            if create_run(self._connected(), self._path, run_id, claim):
                 return True
             # Somebody was quicker, and begins it now; or W&B's answer got lost, and it was asked again.
             for pause in PAUSES:
                 time.sleep(pause)
-                if self._config(run_id):
+                if (self._config(run_id) or claim) != claim:
                     return False
             return True
 
     def _config(self, run_id: RunId) -> JsonObject | None:
-        """Return the config of a run, empty if nobody has begun it; None if there is no such run."""
+        """Return the config of a run; None if there is no such run."""
         self._connected().flush()  # it would answer from its cache
         run = _if_there(lambda: self._run(run_id))
         return None if run is None else run.config
@@ -225,7 +260,7 @@ class OnlineSink:
 
     def _state(self, run: Run, wanted: Mapping[RunId, JobId]) -> RunState:
         config, summary = run.config, run.summary_metrics
-        ours = config.get("fine_tune_job_id")
+        ours = config.get(JOB_ID)
         if run.state != "running":
             forget_lock(self._options, run.id)
         named = wanted.get(first_of(RunId(run.id)), JobId(run.id))
@@ -260,27 +295,31 @@ class OnlineSink:
         with self._lent(), translated(f"the artifact {name}"):
             return _if_there(lambda: self._connected().artifact(f"{self._path}/{name}"))
 
-    def _confirm_files(self, run_id: RunId, saved: Collection[str]) -> None:
-        """Take the mark of completeness from a run of which W&B did not take the files: the SDK does not tell.
-
-        Raises:
-            SinkRejected: Files are missing.
-        """
+    def _drop_files(self, run_id: RunId, but: Collection[str]) -> None:
+        """Delete the files of an earlier sync that have others in their place now."""
         with self._lent(), translated(f"the files of the run {run_id}"):
-            for pause in (*PAUSES, None) if saved else ():
+            for file in run_files(unread_run(self._connected(), self._path, run_id)):
+                if file.name not in but:
+                    file.delete()
+
+    def _unmark(self, run_id: RunId) -> None:
+        """Have a run not be taken for a complete one."""
+        with self._lent(), translated(f"the run {run_id}"):
+            self._run(run_id).summary.update({"ftsync": None})
+
+    def _missing_files(self, run_id: RunId, saved: Collection[str], pauses: Iterable[float] = PAUSES) -> set[str]:
+        """Return which files of a run W&B did not take: the SDK does not tell."""
+        missing = set(saved)
+        with self._lent(), translated(f"the files of the run {run_id}"):
+            for pause in (*pauses, 0):
+                if not missing:
+                    break
                 run = unread_run(self._connected(), self._path, run_id)
                 remove_folder(run)
-                missing = set(saved) - {file.name for file in run.files(pattern=f"{FOLDER}/%", per_page=FILES_A_PAGE)}
-                if not missing:
-                    return
-                if pause is not None:
+                missing -= {file.name for file in run_files(run)}
+                if missing:
                     time.sleep(pause)  # the listing may trail
-            if saved:
-                self._run(run_id).summary.update({"ftsync": None})
-                raise SinkRejected(
-                    f"W&B did not take {len(missing)} files of the run {run_id}, among them {min(missing)}",
-                    hint="run the same command again: it repairs what is incomplete",
-                )
+        return missing
 
     def _run(self, named: RunId) -> Run:
         run = self._connected().run(f"{self._path}/{named}")
@@ -307,8 +346,10 @@ class OnlineSink:
 
     def _new_api(self) -> wandb.Api:
         with self._login, translated("logging in"):
-            self._log_in()
-            return wandb.Api(overrides={"entity": self._entity})  # else each would ask for it
+            if self._first is None:
+                log_in()
+                self._first = wandb.Api(overrides={"entity": self._entity})  # else each would ask for it
+            return api_of_its_own(self._first, LIMITS, PATIENCE)
 
     @contextmanager
     def _lent(self) -> Iterator[None]:
@@ -320,16 +361,10 @@ class OnlineSink:
                 del self._own.api
                 self._idle.append(api)
 
-    def _log_in(self) -> None:
-        if self._is_logged_in:
-            return
-        log_in()
-        self._is_logged_in = True
-
     def _runs(self, wanted: Mapping[RunId, JobId]) -> Iterator[Run]:
         api = self._connected()
         api.flush()  # it would answer from its cache what must be asked anew after writing
-        named = [{"name": {"$in": sorted(wanted)}}, {"config.fine_tune_job_id": {"$in": sorted(wanted.values())}}]
+        named = [{"name": {"$in": sorted(wanted)}}, {f"config.{JOB_ID}": {"$in": sorted(wanted.values())}}]
         with translated(f"the runs of {self._path}"):
             runs = api.runs(self._path, filters={"$or": named}, per_page=RUNS_A_PAGE, lazy=False)
             for run in runs if project_exists(runs) else ():
@@ -341,6 +376,14 @@ def start_core() -> None:
     """Start the process that the SDK works with; whoever needs it later is told what is wrong with it."""
     with suppress(*SDK_ERRORS):
         wandb.setup()
+
+
+def not_taken(run_id: RunId, files: Collection[str]) -> SinkRejected:
+    """Return the error for files that W&B did not take."""
+    return SinkRejected(
+        f"W&B did not take {len(files)} files of the run {run_id}, among them {min(files)}",
+        hint="run the same command again: it repairs what is incomplete",
+    )
 
 
 def _if_there(ask: Callable[[], _Answer]) -> _Answer | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+from collections import Counter
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -34,22 +35,37 @@ from ft_sync.names import (
 )
 from ft_sync.sinks.locks import LOCK, locked
 from ft_sync.sinks.sdk import await_closed, end_status_thread, entry, in_batches, without_log
-from ft_sync.sinks.wandb import JOB_TYPE, SDK_ERRORS, RunOptions, translate, translated
+from ft_sync.sinks.wandb import JOB_TYPE, SDK_ERRORS, RunOptions, listed, translate, translated
 from ft_sync.table import write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from ft_sync.models import Download, JsonObject, MetricRow, RunFile, RunId, RunRecord, Split, TrainingFile, Write
     from ft_sync.once import Once
 
-TABLE_FORMAT = 1
+TABLE_FORMAT = 2
 """Raised when the columns of a dataset's table change, so that datasets in W&B are written anew."""
 
 LINES_AT_ONCE = 1_000
 """Of the console log, in one message to the SDK's core."""
 
+PATIENCE = 300
+"""Seconds for which a request goes on waiting for a W&B that is away or limits the rate, about."""
+
+LIMITS: Mapping[str, object] = {
+    # How often the SDK's core asks again, and the longest pause in seconds; by default for an hour. Where the server
+    # says how long to wait, each wait is so long, and there are as many.
+    "x_graphql_retry_max": 30,
+    "x_graphql_retry_wait_min_seconds": 1.0,
+    "x_graphql_retry_wait_max_seconds": 10.0,
+    "x_file_transfer_retry_max": 30,
+    "x_file_transfer_retry_wait_min_seconds": 1.0,
+    "x_file_transfer_retry_wait_max_seconds": 10.0,
+}
+
 LEAN: Mapping[str, object] = {
+    **LIMITS,
     # What describes this machine and process says nothing about a job that ran elsewhere, and costs requests.
     "console": "off",
     "disable_git": True,
@@ -59,21 +75,13 @@ LEAN: Mapping[str, object] = {
     "x_disable_stats": True,
     "x_disable_machine_info": True,
     "x_save_requirements": False,
-    # The SDK tries for so long to make a run under an id that W&B will not give: 4 times in 30 s.
-    "init_timeout": 30,
-    # How often it asks again, and the longest pause in seconds; by default for an hour, and for rows for hours.
-    "x_graphql_retry_max": 6,
-    "x_graphql_retry_wait_min_seconds": 1,
-    "x_graphql_retry_wait_max_seconds": 15,
-    "x_file_transfer_retry_max": 6,
-    "x_file_transfer_retry_wait_min_seconds": 1,
-    "x_file_transfer_retry_wait_max_seconds": 15,
-    # More patient, since W&B limits the rate of these, and giving up on one ends the run's history.
-    "x_file_stream_retry_max": 8,
-    "x_file_stream_retry_wait_min_seconds": 1,
-    "x_file_stream_retry_wait_max_seconds": 30,
+    "init_timeout": PATIENCE,
+    # Giving up on one of these would end the run's history, without a word: closing the run gives up before.
+    "x_file_stream_retry_max": 200,
+    "x_file_stream_retry_wait_min_seconds": 1.0,
+    "x_file_stream_retry_wait_max_seconds": 30.0,
     # Seconds after which closing a run gives up on a server that is away; it would wait for ever.
-    "finish_timeout": 300.0,
+    "finish_timeout": float(PATIENCE),
     "finish_timeout_raises": True,
     # Whoever stops one run in W&B does not mean all the others: by default the SDK interrupts the whole process.
     "stop_fn": lambda: None,
@@ -107,6 +115,7 @@ class WandbRun:
         step_metric: The metric that is the step of all others; None where that is the run's own.
         upload: When the run's files are uploaded.
         saved: The paths of the files that the run is to keep.
+        lines: Of the console log that the run has already.
     """
 
     step_metric: ClassVar[str | None] = None
@@ -118,6 +127,7 @@ class WandbRun:
     rows: int
     left_alone: frozenset[str] = frozenset()
     saved: set[str] = field(default_factory=set)
+    lines: Collection[str] = ()
     _defined: set[str] = field(default_factory=set)
     _models: list[wandb.Artifact] = field(default_factory=list)
 
@@ -156,7 +166,7 @@ class WandbRun:
         Lines cannot be told apart, so a run that has some is not gone on with.
         """
         self._await_models()
-        rest = iter(lines)
+        rest = _without(lines, self.lines)
         while some := list(islice(rest, LINES_AT_ONCE)):
             self.run.write_logs("\n".join(some))
 
@@ -190,7 +200,7 @@ class WandbRun:
                 self._models.append(self.run.log_artifact(artifact, aliases=["latest", alias(record.job_id)]))
 
     def _model(self, name: str, content: JsonObject) -> wandb.Artifact:
-        artifact = wandb.Artifact(name, type=self.options.model_artifact_type, metadata=_filterable(content))
+        artifact = wandb.Artifact(name, type=self.options.model_artifact_type, metadata=filterable(content))
         text = json.dumps(content, indent=2, ensure_ascii=False)
         path = self._own_file(name, MODEL_FILE)
         path.write_text(text, encoding="utf-8")
@@ -316,7 +326,7 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
         record: What it is to hold.
         options: How runs are made.
         held: See `WandbRun`.
-        native: For a run to be enriched, the `tags`, `notes` and `summary` that it has.
+        native: For a run to be enriched, the `tags`, `notes`, `summary` and `log` that it has.
         create: Creates a run on the server, and tells whether it was not there before.
 
     Raises:
@@ -325,10 +335,10 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
     init = redaction.redacted(dict(options.init))
     native = redaction.redacted(native or {})
     config = {**(init.pop("config", None) or {}), **record.config}
-    tags = [*native.get("tags", ()), *record.tags, *(init.pop("tags", None) or ())]
-    had = native.get("notes") or ""
-    said = (init.pop("notes", None), record.failure, *record.notes)
-    notes = [note for note in (had, *said) if note and (note == had or note not in had)]
+    configured = wandb.setup().settings.run_tags  # by WANDB_TAGS
+    tags = [*native.get("tags", ()), *record.tags, *(configured or ()), *listed(init.pop("tags", None))]
+    notes = notes_of(init, record, native.get("notes") or "")
+    init.pop("notes", None)
     settings = init.pop("settings", None) or {}
     is_new = isinstance(plan, Create | Replace)
     live = {} if plan.job.is_finished else LIVE
@@ -348,7 +358,7 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
                     "entity": options.entity,
                     "mode": options.mode,
                     "tags": list(dict.fromkeys(tags)),
-                    "notes": "\n\n".join(notes) or None,
+                    "notes": notes or None,
                     "config": config if is_new else None,
                     "resume": None if is_new or options.mode == "offline" else _resume(plan),
                     "reinit": "create_new",
@@ -367,7 +377,7 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
                 rows, left_alone = plan.run.rows or 0, frozenset(native.get("summary", ())) - STATUS_KEYS
             else:
                 rows, left_alone = len(record.rows), frozenset()
-            writer = WandbRun(run, options, held, rows, left_alone)
+            writer = WandbRun(run, options, held, rows, left_alone, lines=native.get("log", ()))
             if not isinstance(plan, Enrich):
                 writer.define(record.best)
             yield writer
@@ -381,9 +391,25 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
             run.finish(exit_code=0 if record.failure is None else 1)
 
 
+def notes_of(init: Mapping[str, Any], record: RunRecord, had: str = "") -> str:
+    """Return the notes of a run: those that it had, the user's, and what its reader should know."""
+    said = (init.get("notes"), record.failure, *record.notes)
+    return "\n\n".join(note for note in (had, *said) if note and (note == had or note not in had))
+
+
 def _resume(plan: Write) -> Literal["allow", "must"]:
     """Return how a run that is there is gone on with: to "must", one that was created and no more is not there."""
     return "must" if isinstance(plan, Enrich) else "allow"
+
+
+def _without(lines: Iterable[str], there: Iterable[str]) -> Iterator[str]:
+    """Yield the lines but for those that are there, each as often as it is."""
+    left = Counter(there)
+    for line in lines:
+        if left[line]:
+            left[line] -= 1
+        else:
+            yield line
 
 
 def summary_of(metadata: Mapping[str, Any], table_rows: int) -> DatasetSummary | None:
@@ -415,7 +441,7 @@ def described(file: TrainingFile, raw: object) -> TrainingFile | None:
     )
 
 
-def _filterable(content: Mapping[str, Any]) -> dict[str, Any]:
+def filterable(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metadata of the model artifact: its content without what only a program reads."""
     models = [{key: saved.get(key) for key in ("step", "model")} for saved in content.get("checkpoints", ())]
     kept = {key: value for key, value in content.items() if key not in {"job", "checkpoints"}}

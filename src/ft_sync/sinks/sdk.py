@@ -6,7 +6,9 @@ The dependency is capped, since none of this is promised to stay.
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
+import json
 import logging
 import os
 import subprocess
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import wandb
 from wandb.analytics.opentelemetry import opentelemetry_proxy
 from wandb.apis import public
+from wandb.apis.public.service_api import ServiceApi
 from wandb.proto.wandb_server_pb2 import ServerRequest  # type: ignore[attr-defined]
 from wandb.sdk import wandb_setup
 from wandb.sdk.artifacts.artifact_instance_cache import artifact_instance_cache, artifact_instance_cache_by_client_id
@@ -30,7 +33,7 @@ from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
 from ft_sync.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from wandb.apis.public import Run
 
@@ -44,8 +47,8 @@ LOG_ERRORS = "8"
 """A level of log/slog, the SDK's core being written in Go."""
 
 CREATE_RUN = """
-mutation UpsertBucket($project: String, $entity: String, $name: String!) {
-    upsertBucket(input: {modelName: $project, entityName: $entity, name: $name}) {
+mutation UpsertBucket($project: String, $entity: String, $name: String!, $config: JSONString) {
+    upsertBucket(input: {modelName: $project, entityName: $entity, name: $name, config: $config}) {
         bucket { id name }
         inserted
     }
@@ -134,15 +137,29 @@ def graphql(api: wandb.Api, query: str, variables: dict[str, Any]) -> dict[str, 
     return answer
 
 
-def create_run(api: wandb.Api, path: str, run_id: str) -> bool:
-    """Create an empty run; return whether it was this call that created it.
+def create_run(api: wandb.Api, path: str, run_id: str, config: dict[str, Any]) -> bool:
+    """Create a run that has a config and no more; return whether it was this call that created it.
 
     `Api.create_run` asks the same and drops the answer, and `init(resume="never")` looks first and creates then: two
     machines at once would both write the run.
     """
     entity, _, project = path.rpartition("/")
-    names = {"entity": entity or None, "project": project, "name": run_id}
-    return graphql(api, CREATE_RUN, names)["upsertBucket"].get("inserted") is not False
+    held = json.dumps({key: {"value": value} for key, value in config.items()})
+    variables = {"entity": entity or None, "project": project, "name": run_id, "config": held}
+    return graphql(api, CREATE_RUN, variables)["upsertBucket"].get("inserted") is not False
+
+
+def api_of_its_own(api: wandb.Api, limits: Mapping[str, object], timeout: float) -> wandb.Api:
+    """Return another API object for the same account, which asks again as often as the limits say, for so many seconds.
+
+    One more `wandb.Api` would ask the server once more who one is; and for its downloads, as for all it asks, it would
+    go by settings that a whole process shares, which is the caller's.
+    """
+    other = copy.copy(api)
+    settings = api._service_api._settings.model_copy(update=limits)
+    other._service_api = ServiceApi(settings=settings, timeout=timeout)
+    other.flush()
+    return other
 
 
 def unread_run(api: wandb.Api, path: str, run_id: str) -> Run:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 import re
 import time
+from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +20,7 @@ from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
 from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
 from ft_sync import redaction
+from ft_sync.convert import MAX_TAG
 from ft_sync.datasets import TABLE_ROWS
 from ft_sync.errors import (
     AuthError,
@@ -63,7 +66,7 @@ WORTH_ASKING_AGAIN = frozenset({408, CONFLICT, 429})
 SAYS_NOTHING = re.compile(r"\s*<")
 """How the SDK's core starts, with `<no message>` or a page of HTML, when a server refused and it cannot read why."""
 
-GAVE_UP = "giving up after"
+GAVE_UP = "giving up"
 """Says the SDK's core of a server that it has asked again and again."""
 
 JOB_TYPE = "fine-tune"
@@ -79,6 +82,9 @@ SET_BY_US = {
     "fork_from": "a synced run starts from nothing",
     "reinit": "ftsync gives every job a run of its own",
 }
+
+TEXTS = frozenset({"dir", "group", "job_type", "mode", "name", "notes"})
+"""Arguments of `wandb.init` that are texts, whatever they look like."""
 
 REFUSED_SETTINGS = {
     "insecure_disable_ssl": "certificates are always checked; name a CA of your own in SSL_CERT_FILE",
@@ -123,17 +129,36 @@ def check_init(init: Mapping[str, Any]) -> None:
             raise ConfigError(f"--init {key}=…: wandb.init has no such argument", hint=f"there is {', '.join(near)}")
         if key in {"config", "settings"} and not isinstance(value, dict | wandb.Settings):
             raise ConfigError(f"--init {key}=… needs a JSON object", hint=f"""for example --init '{key}={{"a": 1}}'""")
-    settings = init.get("settings") or {}
-    given = settings.model_fields_set if isinstance(settings, wandb.Settings) else settings
-    for key in [key for key in REFUSED_SETTINGS if key in given]:
-        raise ConfigError(f"--init settings=… cannot set {key}", hint=REFUSED_SETTINGS[key])
-    if any(str(tag).startswith(NATIVE_TAG) for tag in _listed(init.get("tags"))):
-        raise ConfigError(
-            f"--init tags=…: tags that start with {NATIVE_TAG} mark runs of OpenAI's own integration",
-            hint="choose another tag",
-        )
+        if key in TEXTS and not isinstance(value, str | os.PathLike | None):
+            raise ConfigError(f"--init {key}=… needs a text", hint=f"for example --init {key}=nightly")
+    _check_tags(listed(init.get("tags")))
+    _check_settings(init.get("settings") or {})
     if init.get("mode") not in {None, "online", "offline"}:
         raise ConfigError(f"--init mode={init['mode']} would write nothing", hint="use online or offline")
+
+
+def _check_tags(tags: Iterable[object]) -> None:
+    for tag in tags:
+        if not isinstance(tag, str) or not 0 < len(tag) <= MAX_TAG:
+            example = """for example --init 'tags=["nightly"]'"""
+            raise ConfigError(f"--init tags=…: a tag is a text of 1 to {MAX_TAG} characters", hint=example)
+        if tag.startswith(NATIVE_TAG):
+            raise ConfigError(
+                f"--init tags=…: tags that start with {NATIVE_TAG} mark runs of OpenAI's own integration",
+                hint="choose another tag",
+            )
+
+
+def _check_settings(settings: dict[str, Any] | wandb.Settings) -> None:
+    given = settings.model_fields_set if isinstance(settings, wandb.Settings) else settings.keys()
+    for key in [key for key in REFUSED_SETTINGS if key in given]:
+        raise ConfigError(f"--init settings=… cannot set {key}", hint=REFUSED_SETTINGS[key])
+    if isinstance(settings, dict):
+        try:
+            wandb.Settings(**settings)
+        except (ValueError, TypeError) as error:
+            hint = "the documentation of wandb.Settings lists what there is"
+            raise ConfigError(f"--init settings=…: {_one_line(error)}", hint=hint) from error
 
 
 def log_in() -> None:
@@ -219,6 +244,8 @@ def _refused(status: int | None, error: Exception, what: str) -> FtSyncError:
             hint="`wandb login --relogin`, or check WANDB_API_KEY (may it write?), WANDB_BASE_URL and --entity",
         )
     hint = f"check --entity and --project (`ftsync doctor` does), or {AGAIN}" if status == NOT_FOUND else AGAIN
+    if "already exists with type" in str(error):
+        hint = "give another --model-artifact-name, or the --model-artifact-type that it has"
     return SinkRejected(f"W&B refused {what}: {_one_line(error)}", hint=hint)
 
 
@@ -250,8 +277,9 @@ def mark_from(value: object) -> Mark | None:
     return Mark(str(fields.get("version")), fields["digest"], fields["rows"], str(fields.get("time")))
 
 
-def _listed(tags: object) -> tuple[object, ...]:
-    return tuple(tags) if isinstance(tags, list | tuple) else (tags,)
+def listed(tags: object) -> tuple[Any, ...]:
+    """Return tags as `wandb.init` takes them, where one alone may be a text."""
+    return () if tags is None else (tags,) if isinstance(tags, str) or not isinstance(tags, Iterable) else tuple(tags)
 
 
 def _one_line(error: Exception) -> str:

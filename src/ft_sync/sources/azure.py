@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import openai
 
 from ft_sync.errors import ConfigError, NotLoggedIn, Unavailable
+from ft_sync.providers import plain
 from ft_sync.sources.service import AZURE
 from ft_sync.sources.speed import transport
 
@@ -67,9 +68,9 @@ def endpoint_of(given: str) -> str:
     example = f"export {AZURE.address}=https://RESOURCE.openai.azure.com"
     if not given.strip():
         raise ConfigError(f"no Azure OpenAI endpoint: {AZURE.address} is not set", hint=example)
-    url = urlsplit(given.strip())
-    if url.scheme not in {"http", "https"} or not url.netloc:
+    if not plain(given):
         raise ConfigError(f"{AZURE.address}: {given!r} is no URL", hint=example)
+    url = urlsplit(given.strip())
     path = re.split(r"/openai(?:/|$)", url.path, maxsplit=1)[0].rstrip("/")
     return f"{url.scheme}://{url.netloc}{path}"
 

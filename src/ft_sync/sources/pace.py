@@ -28,6 +28,9 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 """Seconds before asking again; they double from the first to the longest."""
 
+GIVEN_UP = 5.0
+"""Seconds for which a service that was given up is not asked by anybody."""
+
 TROUBLE = 60.0
 """Seconds since its first failure after which a request is given up: a service that hangs takes its time to fail."""
 
@@ -119,7 +122,7 @@ class Pace:
             self._lost = 0 if lost is None else self._lost + 1
             self._given_up = lost if self._lost >= LOST_IN_A_ROW else None
             if self._given_up is not None:
-                self._opens_at = self._clock.now() + LONGEST_PAUSE
+                self._opens_at = self._clock.now() + GIVEN_UP
 
     def _hold_all(self, until: float) -> None:
         with self._lock:
