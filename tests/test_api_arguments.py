@@ -174,6 +174,14 @@ def test_what_cannot_be_done_is_refused_before_anything_is_asked(arguments: dict
     assert sandbox.requests == []
 
 
+def test_no_ids_are_no_jobs(ids: list[str], backend: WandbBackend) -> None:
+    assert ids
+    assert ft_sync.sync([], overwrite=True).outcomes == ()
+    assert ft_sync.preview([]).plans == ()
+    assert ft_sync.verify([]).verdicts == ()
+    assert [request.operation for request in backend.requests] == []
+
+
 # preview
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from ft_sync.arrival import AT_ONCE, LONGEST_WAIT, PAUSES, Arrivals, Written
-from ft_sync.errors import SinkRejected, Unavailable
+from ft_sync.errors import AuthError, SinkRejected, Unavailable
 from ft_sync.events import Advanced, Event
 from ft_sync.models import Create, JobId, RunId, Synced
 from tests.builders import job
@@ -116,7 +116,16 @@ def test_wandb_that_cannot_be_asked_is_an_error_of_each_run_and_not_its_absence(
     setting.sink.broken = Unavailable("away")
     for number in (1, 2):
         setting.arrivals.add(written(number), is_last=True)
+    for _ in PAUSES:
+        assert setting.arrivals.ask() == []
     assert [error for _, error in setting.arrivals.ask()] == [setting.sink.broken] * 2
+
+
+def test_wandb_that_refuses_to_answer_is_not_asked_again() -> None:
+    setting = Setting(1)
+    setting.sink.broken = AuthError("the key was taken away")
+    setting.arrivals.add(written(1), is_last=True)
+    assert [error for _, error in setting.arrivals.ask()] == [setting.sink.broken]
 
 
 def test_runs_that_come_meanwhile_do_not_put_off_those_that_are_asked_for_again() -> None:

@@ -64,7 +64,7 @@ def drained(dataset: Dataset) -> DatasetSummary:
         (PREFERENCE, DatasetFormat.PREFERENCE),
         (REINFORCEMENT, DatasetFormat.REINFORCEMENT),
         ({"messages": [USER]}, DatasetFormat.REINFORCEMENT),
-        ({**CHAT, "answer": 42}, DatasetFormat.REINFORCEMENT),
+        ({**CHAT, "id": 42, "metadata": {}}, DatasetFormat.CHAT),
         (COMPLETION, DatasetFormat.COMPLETION),
         ({"text": "free"}, DatasetFormat.OTHER),
         ({"messages": "none"}, DatasetFormat.OTHER),

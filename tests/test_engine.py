@@ -12,7 +12,7 @@ import pytest
 
 from ft_sync import arrival
 from ft_sync.datasets import DatasetFormat, DatasetSummary
-from ft_sync.engine import sync
+from ft_sync.engine import THREADS, sync
 from ft_sync.errors import (
     Forbidden,
     FtSyncError,
@@ -219,7 +219,7 @@ def test_a_job_whose_run_was_deleted_arrives_under_the_next_free_id() -> None:
 
 def test_a_job_of_which_every_id_is_taken_fails() -> None:
     sink = FakeSink()
-    sink.taken |= {"ftjob-1", *(f"ftjob-1-r{number}" for number in range(2, 20))}
+    sink.taken |= {"ftjob-1", *(f"ftjob-1-r{number}" for number in range(2, 30))}
     (failure,) = run(FakeSource(jobs(1)), sink).failed
     assert isinstance(failure.error, IdTaken)
 
@@ -489,9 +489,9 @@ def while_the_first_is_read(source: FakeSource, clock: FakeClock) -> threading.E
 
 
 def test_an_interruption_finishes_and_verifies_what_is_being_written_starts_nothing_new_and_is_raised_again() -> None:
-    source, sink, clock = FakeSource(jobs(8)), FakeSink([complete_run(jobs(7)[-1])]), FakeClock()
+    source, sink, clock = FakeSource(jobs(9)), FakeSink([complete_run(jobs(9)[-1])]), FakeClock()
     heard: list[Event] = []
-    interrupt = interrupted_at("ftjob-7", while_the_first_is_read(source, clock))
+    interrupt = interrupted_at("ftjob-9", while_the_first_is_read(source, clock))
 
     def observe(event: Event) -> None:
         heard.append(event)
@@ -502,8 +502,10 @@ def test_an_interruption_finishes_and_verifies_what_is_being_written_starts_noth
     settled = {one.outcome.job_id: one.outcome for one in heard if isinstance(one, Settled)}
     assert isinstance(settled[JobId("ftjob-1")], Synced)
     assert sink.held[ONE].is_complete
-    # Three threads hold the first three jobs, the next three wait for a thread, and the last comes after the seventh.
-    assert not {"checkpoints ftjob-4", "checkpoints ftjob-6", "checkpoints ftjob-8"} & set(source.asked)
+    # So many threads hold the first jobs; the next ones wait for a thread.
+    waiting = {f"checkpoints ftjob-{number}" for number in range(THREADS + 1, 9)}
+    assert waiting
+    assert not waiting & set(source.asked)
     assert [type(one) for one in heard if isinstance(one, Interrupted)] == [Interrupted]
 
 
@@ -631,6 +633,19 @@ def test_a_watch_does_not_ask_again_for_what_was_refused() -> None:
     report, _ = watch(source, sink, nothing, nothing)
     assert failed_in(report) == {"ftjob-1": Forbidden}
     assert source.asked.count("events ftjob-1") == 1
+
+
+def test_a_watch_brings_a_job_whose_other_writer_has_gone_and_tells_of_it_once() -> None:
+    (one,) = jobs(1)
+    state = replace(complete_run(one), mark=None, rows=0, being_written=True, state="running")
+    source, sink = FakeSource([one]), FakeSink([state])
+
+    def gone() -> None:
+        sink.held[state.run_id] = replace(state, being_written=False, state="crashed")
+
+    report, heard = watch(source, sink, nothing, gone, nothing)
+    assert synced_in(report) == {"ftjob-1"}
+    assert [type(event.outcome) for event in heard if isinstance(event, Settled)] == [Skipped, Synced]
 
 
 def test_a_watch_survives_that_openai_is_away_from_the_start() -> None:

@@ -91,6 +91,17 @@ def test_the_events_of_a_paused_job_are_asked_for_once() -> None:
     assert (setting.steps, setting.follower.is_writing) == ([1, 2], True)
 
 
+def test_events_that_could_not_be_had_when_a_job_was_paused_are_asked_for_until_they_are() -> None:
+    setting = Setting()
+    setting.look(event(1))
+    setting.source.broken["ftjob-1"] = Unavailable("503")
+    setting.look(event(2), status=PAUSED)
+    setting.source.broken.clear()
+    setting.look(status=PAUSED)
+    setting.look(status=PAUSED)
+    assert (setting.steps, len(setting.source.asked)) == ([1, 2], 3)
+
+
 def test_a_job_that_was_paused_goes_on_in_its_run() -> None:
     setting = Setting()
     setting.look(event(1))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ft_sync.engine import sync
+from ft_sync.engine import THREADS, sync
 from ft_sync.errors import Forbidden, FtSyncError, NotFound, Refused, Unavailable
 from ft_sync.events import Delayed, Event, Noted, Waiting
 from ft_sync.follow import Patience
@@ -49,7 +49,7 @@ def run(
 
     clock = FakeClock(at_sleep=at_sleep)
     observe = (heard if heard is not None else []).append
-    request = Request(Selection(job_ids), patience=patience or Patience())
+    request = Request(Selection(job_ids or None), patience=patience or Patience())
     return sync(source, sink, clock, request, observe), clock
 
 
@@ -323,7 +323,7 @@ def test_hundreds_of_jobs_are_followed_without_a_thread_for_each() -> None:
     counts: list[int] = []
     run(source, sink, lambda: counts.append(threading.active_count() - before), patience=Patience(60, 60))
     assert counts
-    assert max(counts) <= 2 * 3 * Request().concurrency
+    assert max(counts) <= 2 * THREADS * Request().concurrency
 
 
 def test_a_live_run_that_breaks_is_noted_and_the_job_arrives_in_the_end() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from ft_sync.models import (
     UNKNOWN,
+    UNREADABLE,
     Create,
     Enrich,
     Extend,
@@ -90,6 +91,18 @@ def test_a_run_of_the_users_that_names_the_job_in_its_config_is_none_of_the_jobs
     held = complete_run(job())
     assert current((theirs, held)) == held
     assert plan(job(), (held, theirs), rule) == plan(job(), (held,), rule)
+
+
+@pytest.mark.parametrize("state", ["running", "crashed"])
+def test_a_run_that_holds_all_and_was_never_closed_is_gone_on_with(state: str) -> None:
+    assert isinstance(plan(job(), (replace(complete_run(job()), state=state),), SYNC), Extend)
+
+
+def test_a_run_that_cannot_be_read_is_left_alone_and_its_place_named() -> None:
+    damaged = RunState(RunId("ftjob-1"), job().id, Origin.OTHER, UNREADABLE, url="wandb/offline-run-1")
+    step = plan(job(), (damaged,), SYNC)
+    assert isinstance(step, Skip)
+    assert step.reason == "its run in wandb/offline-run-1 cannot be read: move that folder away"
 
 
 @pytest.mark.parametrize("rule", [SYNC, RESYNC])

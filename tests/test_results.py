@@ -209,6 +209,12 @@ class TestParse:
         assert parsed.rows == (MetricRow(1, {"loss": 0.5}), MetricRow(2, {"loss": 0.25}))
         assert parsed.notes == ("columns left out for want of a name: 1",)
 
+    def test_the_column_that_is_spelt_so_is_that_of_the_steps(self) -> None:
+        assert metrics("Step,step,loss\n7,1,0.5\n7,2,0.25\n") == {
+            1: {"Step": 7, "loss": 0.5},
+            2: {"Step": 7, "loss": 0.25},
+        }
+
     def test_columns_of_the_same_name_hide_nothing(self) -> None:
         assert metrics("step,loss,loss,loss.1\n1,0.5,0.25,0.125\n") == {
             1: {"loss": 0.5, "loss.1": 0.25, "loss.1.1": 0.125}
@@ -298,6 +304,14 @@ class TestFlatten:
         data = {"scores": {"train_reward_mean": 0.5}, "train_mean_reward": 0.5001}
         assert flatten(data) == {"train_mean_reward": 0.5001}
 
+    def test_two_numbers_under_the_two_names_of_one_both_come(self) -> None:
+        data = {"scores": {"train_reward_mean": 0.71}, "train_mean_reward": 0.5}
+        assert flatten(data) == {"train_mean_reward": 0.5, "scores/train_reward_mean": 0.71}
+
+    def test_of_one_number_under_two_names_the_more_precise_comes(self) -> None:
+        data = {"scores": {"train_reward_mean": 0.123456}, "train_mean_reward": 0.12}
+        assert flatten(data) == {"train_mean_reward": 0.123456}
+
     def test_a_grader_goes_by_type_and_name(self) -> None:
         grader = {"name": "is/it, right?", "type": "python", "train_reward_mean": 0.5}
         assert flatten({"scores": {"graders": [grader]}, "errors": {"graders": [grader]}}) == {
@@ -312,9 +326,9 @@ class TestFlatten:
         graders = [{"name": "it", "type": "python", "x": 1}, {"name": "it", "type": "python", "x": 2}]
         assert flatten({"graders": graders}) == {"graders/python/it/x": 1, "graders/python/it/1/x": 2}
 
-    def test_of_both_spellings_the_current_one_stands_in_any_order(self) -> None:
+    def test_two_numbers_under_two_spellings_both_come_in_any_order(self) -> None:
         both = {"train_accuracy": 0.25, "train_mean_token_accuracy": 0.5}
-        assert flatten(both) == flatten(dict(reversed(both.items()))) == {"train_mean_token_accuracy": 0.5}
+        assert flatten(both) == flatten(dict(reversed(both.items()))) == both
 
     def test_a_name_that_cannot_be_written_is_made_writable(self) -> None:
         assert flatten({"a\ud800b": 1}) == {"a?b": 1}

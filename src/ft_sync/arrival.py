@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ft_sync.errors import FtSyncError, SinkRejected
+from ft_sync.errors import FtSyncError, SinkRejected, Unavailable
 from ft_sync.events import Advanced
 
 if TYPE_CHECKING:
@@ -64,17 +64,20 @@ class Arrivals:
             is_last: There is no time to ask again.
         """
         asked, self._written, self.due = self._written, {}, math.inf
+        unknown: FtSyncError | None = None
+        complete: set[RunId] = set()
         try:
             held = self._sink.states([written.synced.job_id for written in asked.values()])
         except FtSyncError as error:
-            return [(written, error) for written in asked.values()]
-        complete = {run.run_id for runs in held.values() for run in runs if run.holds_all}
+            unknown = error
+        else:
+            complete = {run.run_id for runs in held.values() for run in runs if run.holds_all}
         settled: list[tuple[Written, FtSyncError | None]] = []
         for run_id, written in asked.items():
             if run_id in complete:
                 settled.append((written, None))
-            elif is_last or written.asked == len(PAUSES):
-                settled.append((written, _not_held(written)))
+            elif is_last or written.asked == len(PAUSES) or not isinstance(unknown, Unavailable | None):
+                settled.append((written, unknown or _not_held(written)))
             else:
                 self._written[run_id] = replace(written, asked=written.asked + 1)
                 self.due = min(self.due, self._clock.now() + PAUSES[written.asked])

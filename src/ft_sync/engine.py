@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from ft_sync.models import Plan, RunState
     from ft_sync.ports import Clock, JobSource, RunSink
 
-STAGES = 3
-"""Of a job at work: it is read, written, closed; so many threads keep as many of each going as may be."""
+THREADS = 5
+"""For each job that may be written at a time: meanwhile others are read, and more are closed, which is waiting."""
 
 Result: TypeAlias = Written | Follower | JobOutcome
 """What a worker hands back: a run written, a follower that has looked or closed its run, or an outcome."""
@@ -49,7 +49,7 @@ def sync(source: JobSource, sink: RunSink, clock: Clock, request: Request, obser
     """
     with (
         scratch.folder() as folder,
-        Workers[Result](STAGES * request.concurrency) as workers,
+        Workers[Result](THREADS * request.concurrency) as workers,
     ):
         downloads = Downloads(source, folder)
         work = _Work(source, sink, clock, request, one_at_a_time(observe), workers, downloads)
@@ -80,6 +80,7 @@ class _Work:
         self.has_begun = False
         self.known: dict[JobId, None] = {}
         self.writing: set[JobId] = set()
+        self.elsewhere: dict[JobId, Job] = {}
         self.arrived: list[Job] = []
         self.outcomes: dict[JobId, JobOutcome] = {}
         self.ended_badly: list[JobId] = []
@@ -224,6 +225,8 @@ class _Work:
         for step in plans:
             match step:
                 case Skip():
+                    if is_elsewhere(step):
+                        self.elsewhere[step.job.id] = step.job
                     self.leave(step)
                 case Wait():
                     self.following.follow(step)
@@ -245,6 +248,7 @@ class _Work:
         try:
             return Written(*self.writer.write(step))
         except BeingWritten as error:
+            self.elsewhere[step.job.id] = step.job
             return Skipped(step.job.id, error.message, step.job.status)
         except RunExists:
             # Somebody else was quicker, or has a run of that name which is none of the job's.
@@ -319,20 +323,25 @@ class _Work:
                 self.take_on(new)
 
     def take_on(self, new: Sequence[Job]) -> None:
-        """Plan new jobs, and again those that failed for a reason that may have passed."""
+        """Plan new jobs, and again those that failed for a reason that may have passed, or that others were writing."""
         failed = [
             job_id
             for job_id, outcome in self.outcomes.items()
             if isinstance(outcome, Failed) and not isinstance(outcome.error, REFUSALS)
         ]
         plans = plan_all([*self.request.selection.shard.part(new)][::-1], self.sink, self.request.rule)
+        again_free = [
+            step for step in plan_all([*self.elsewhere.values()], self.sink, self.chosen) if not is_elsewhere(step)
+        ]
+        for step in again_free:
+            del self.elsewhere[step.job.id]
         if failed:
             again = preview(self.source, self.sink, Selection(tuple(failed)), self.chosen)
             for job_id in failed:
                 del self.outcomes[job_id]
             self.accept(again)
-        if plans:
-            self.accept(Preview(plans))
+        if plans or again_free:
+            self.accept(Preview((*plans, *again_free)))
         self.known |= dict.fromkeys(job.id for job in new)  # those of other shards, too: they are not new any more
 
     def write_ended(self, jobs: Sequence[Job]) -> None:
@@ -346,6 +355,11 @@ class _Work:
                 self.settle(Failed(job.id, error))
         else:
             self.carry_out(plans)
+
+
+def is_elsewhere(step: Plan) -> bool:
+    """Whether a job is left alone because another process writes its run."""
+    return isinstance(step, Skip) and step.run is not None and step.run.being_written
 
 
 def one_at_a_time(observe: Observer) -> Observer:

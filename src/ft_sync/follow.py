@@ -16,7 +16,7 @@ from ft_sync.write import begun, under_free_id
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ft_sync.models import Create, Extend, Job, JobEvent, RunRecord, Write
+    from ft_sync.models import Create, Extend, Job, JobEvent, JobStatus, RunRecord, Write
     from ft_sync.ports import JobSource, RunSink, RunWriter
 
 RUNNING = "running"
@@ -80,7 +80,7 @@ class Follower:
     sink: RunSink
     observe: Observer
     _progress: Progress = field(default_factory=Progress)
-    _status: str | None = None
+    _status: JobStatus | None = None
     _last_step: int = -1
     _run: RunWriter | None = None
     _open: ExitStack = field(default_factory=ExitStack)
@@ -113,8 +113,8 @@ class Follower:
 
     def _bring_events(self) -> None:
         """Ask for the new events of a job that runs, or did at the last look, and log their metrics."""
-        before, self._status = self._status, self.job.status
-        if self.job.status != RUNNING and (not self.is_writing or self.job.status == before):
+        status = self.job.status
+        if status != RUNNING and (not self.is_writing or status == self._status):
             return
         try:
             events = self.source.events(self.job.id, after=self._progress.last_event)
@@ -128,6 +128,7 @@ class Follower:
             self.observe(Noted(self.job.id, f"{error.message}; trying again at the next poll"))
         else:
             self._progress = self._progress.with_events(events)
+            self._status = status  # else they are asked for again, also of a job that has been paused meanwhile
 
     def _log(self, live: Write, record: RunRecord) -> None:
         if self._run is None:

@@ -54,7 +54,9 @@ def test_a_run_opens_with_its_job_and_shows_each_metric_soon(
         polls(sandbox)
         assert backend.runs(project) == []
         job.is_now("running")
-        until(lambda: [run for run in backend.runs(project) if run.config])  # it is created empty
+        until(
+            lambda: [run for run in backend.runs(project) if "model" in run.config]
+        )  # it is created before it is begun
         assert (run().id, run().state, run().config["model"]) == (job.id, "running", "gpt-4.1-mini-2025-04-14")
         began = time.monotonic()
         for step in range(1, 4):

@@ -38,11 +38,12 @@ def run(workspace: Path, project: str, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 def add(run: wandb.Run, record: RunRecord) -> None:
-    """Add what the record says to the run, and do not wait until it is sent: finishing the run sends it."""
+    """Add what the record says to the run, and wait for files alone to be sent: finishing the run sends the rest."""
     sink = active.sink(run, RunOptions(run.project, run.entity, "offline" if run.offline else "online"))
     step = Create(job(record.job_id), RunId(run.id), "into a run of yours")
     with pytest.MonkeyPatch.context() as patch, ExitStack() as opened:
-        patch.setattr(active, "UPLOAD_PAUSES", ())
+        if not record.files:
+            patch.setattr(active, "UPLOAD_PAUSES", ())
         writer = opened.enter_context(sink.open(step, record))
         writer.log(record.rows)
         writer.log_events(record.log)
@@ -121,6 +122,16 @@ def test_files_are_there_before_the_run_is_finished(backend: WandbBackend, run: 
     add(run, record(files=(file,)))
     until(lambda: file.path in on_server(backend, run).files)
     assert on_server(backend, run).state == "running"
+
+
+def test_files_that_wandb_refuses_are_told(
+    backend: WandbBackend, run: wandb.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(active, "UPLOAD_PAUSES", (0.0, 0.5))
+    backend.fail("CreateRunFiles", status=403)
+    with pytest.raises(SinkRejected, match=r"fine_tuning/job\.json"):
+        add(run, record(files=(RunFile("fine_tuning/job.json", [b"{}"]),)))
+    assert held(backend, run).summary.get("ftsync") is None
 
 
 def test_the_console_log_stays_the_users(backend: WandbBackend, run: wandb.Run) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ft_sync.errors import ConfigError, SinkRejected, Unavailable
-from ft_sync.models import JobId, RunState
+from ft_sync.errors import ConfigError, SinkRejected
+from ft_sync.models import UNREADABLE, JobId, Origin, RunState
 from ft_sync.sinks.offline import OfflineSink
 from ft_sync.sinks.wandb import RunOptions
 from tests.builders import record
@@ -52,12 +52,12 @@ def test_a_folder_in_which_nothing_was_written_does_not_count(workspace: Path) -
     assert sink(workspace).states([ONE]) == {}
 
 
-def test_a_run_file_that_is_no_run_file_is_an_error_and_not_an_absent_run(workspace: Path) -> None:
+def test_a_run_file_that_is_no_run_file_is_a_run_that_cannot_be_read_and_not_an_absent_one(workspace: Path) -> None:
     folder = workspace / "wandb" / "offline-run-20260101_000000-ftjob-1"
     folder.mkdir(parents=True)
     (folder / "run-ftjob-1.wandb").write_bytes(b"not a run")
-    with pytest.raises(Unavailable, match=folder.name):
-        sink(workspace).states([ONE])
+    (state,) = sink(workspace).states([ONE])[ONE]
+    assert (state.state, state.origin, state.url) == (UNREADABLE, Origin.OTHER, str(folder))
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused_at_once(workspace: Path) -> None:

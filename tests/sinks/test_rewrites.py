@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import wandb
 
-from ft_sync.errors import IdTaken, NotFound, RunExists
+from ft_sync.errors import AuthError, IdTaken, NotFound, RunExists, SinkRejected
 from ft_sync.models import (
     Create,
     Download,
@@ -23,10 +23,12 @@ from ft_sync.models import (
     MetricRow,
     Origin,
     Replace,
+    RunFile,
     RunId,
     RunState,
 )
 from ft_sync.sinks.online import REPLACED_TAG, OnlineSink
+from ft_sync.sinks.sdk import create_run
 from ft_sync.sinks.wandb import RunOptions
 from tests.builders import at, job, record, training_file
 
@@ -70,6 +72,8 @@ def write(sink: OnlineSink, step: Write, run: RunRecord, rows: tuple[MetricRow, 
     with sink.open(step, run) as writer:
         writer.log(run.rows if rows is None else rows)
         writer.log_model(run, ())
+        writer.save(run.files)
+        writer.log_events(run.log)
         writer.complete(run)
 
 
@@ -198,6 +202,76 @@ def test_a_native_run_gets_what_it_lacks_and_keeps_what_it_has(
     assert (again.origin, again.is_complete) == (Origin.NATIVE, True)
 
 
+def test_a_native_run_that_is_enriched_again_gets_the_new_lines_and_keeps_no_old_file(
+    sink: OnlineSink, backend: WandbBackend, project: str
+) -> None:
+    with wandb.init(project=project, id="ftjob-1", tags=["openai/fine-tune"], reinit="create_new") as native:
+        native.log({"train_loss": 9.0}, step=1)
+    old, new = (RunFile(f"fine_tuning/{name}", [b"{}"]) for name in ("old.json", "new.json"))
+    state = state_of(sink)
+    write(sink, Enrich(job(), state.run_id, "test", state), full(files=(old,), log=("one", "one", "two")), ())
+    state = state_of(sink)
+    grown = full(files=(new,), log=("one", "one", "two", "two", "three"))
+    write(sink, Enrich(job(), state.run_id, "test", state), grown, ())
+    run = the_run(backend, project)
+    assert [line.content for line in wandb.Api().run(f"{project}/ftjob-1").console_logs()] == [*grown.log]
+    assert [name for name in run.files if name.startswith("fine_tuning/")] == [new.path]
+
+
+def test_what_a_cut_off_run_would_keep_of_the_first_try_makes_it_no_beginning(sink: OnlineSink, tmp_path: Path) -> None:
+    file = RunFile("fine_tuning/job.json", [b"{}"])
+    content = tmp_path / "content"
+    content.write_bytes(LINES)
+
+    def begin(record: RunRecord) -> None:
+        with sink.open(create(), record) as writer:
+            writer.log_model(record, [training_file()])
+            writer.save(record.files)
+            writer.log(ROWS[:2])
+            writer.use_dataset(training_file(), Download(content, len(LINES), "0" * 64))
+            raise ZeroDivisionError
+
+    whole = full(files=(file,), notes=("a file is gone",))
+    with pytest.raises(ZeroDivisionError):
+        begin(whole)
+    run = state_of(sink)
+    assert sink.held_rows(run, whole, [training_file()]) == 2
+    assert sink.held_rows(run, replace(whole, notes=("another file is gone",)), [training_file()]) == 2
+    assert sink.held_rows(run, replace(whole, notes=()), [training_file()]) is None
+    assert sink.held_rows(run, replace(whole, files=()), [training_file()]) is None
+    assert sink.held_rows(run, whole, []) is None
+    other = replace(whole, model_metadata={"fine_tuned_model": "ft:y", "job_id": "ftjob-1"})
+    assert sink.held_rows(run, other, [training_file()]) is None
+
+
+def test_a_run_that_was_created_and_never_begun_names_its_job(sink: OnlineSink, project: str) -> None:
+    with pytest.raises(ZeroDivisionError), sink.open(create(), full()):
+        raise ZeroDivisionError
+    create_run(wandb.Api(), project, "ftjob-1-r2", {"fine_tune_job_id": "ftjob-1"})
+    assert {state.run_id for state in sink.states([ONE])[ONE] if state.origin is Origin.FTSYNC} == {
+        "ftjob-1",
+        "ftjob-1-r2",
+    }
+
+
+@pytest.mark.parametrize("operation", ["RunFiles", "CreateRunFiles"])
+def test_a_run_whose_files_are_not_known_to_be_there_is_not_complete(
+    sink: OnlineSink, backend: WandbBackend, operation: str
+) -> None:
+    backend.fail(operation, status=403)
+    with pytest.raises((SinkRejected, AuthError)):
+        write(sink, create(), full(files=(RunFile("fine_tuning/job.json", [b"{}"]),)))
+    backend.heal()
+    assert not state_of(sink).is_complete
+
+
+@pytest.mark.parametrize("state", ["running", "crashed", "killed"])
+def test_a_run_that_was_not_closed_is_not_complete(sink: OnlineSink, state: str) -> None:
+    write(sink, create(), full())
+    assert state_of(sink).is_complete
+    assert not replace(state_of(sink), state=state).is_complete
+
+
 def test_the_id_of_a_run_that_was_deleted_is_taken(workspace: Path, project: str) -> None:
     init = {"dir": str(workspace), "settings": {"init_timeout": 3}}
     sink = OnlineSink(RunOptions(project, None, "online", init=init))
@@ -266,6 +340,7 @@ KILLED = """
 import os, signal, sys
 from ft_sync.models import Create, MetricRow, RunId
 from ft_sync.sinks.online import OnlineSink
+from ft_sync.sinks.sdk import create_run
 from ft_sync.sinks.wandb import RunOptions
 from tests.builders import job, record
 sink = OnlineSink(RunOptions(sys.argv[1], None, "online", init={"dir": sys.argv[2]}))
@@ -391,7 +466,10 @@ def test_nothing_is_asked_twice_about_latest_when_it_is_right(sink: OnlineSink, 
     write_model(sink, NEW)
     backend.requests.clear()
     sink.point_latest([OLD, NEW])
-    assert backend.count("ArtifactMembershipByName") == 1
+    assert backend.count("ProjectArtifacts") == 1
+    backend.requests.clear()
+    sink.point_latest([OLD, NEW])
+    assert [request.operation for request in backend.requests] == ["ArtifactMembershipByName"]
 
 
 def test_a_model_is_linked_into_the_registry_with_its_aliases_and_only_once(

@@ -13,7 +13,7 @@ import wandb
 import ft_sync.sinks.sdk  # noqa: F401 - it guards the SDK's caches
 from ft_sync.errors import ConfigError
 from ft_sync.models import Mark
-from ft_sync.sinks.wandb import REFUSED_SETTINGS, SET_BY_US, check_init, mark_from
+from ft_sync.sinks.wandb import REFUSED_SETTINGS, SET_BY_US, check_init, listed, mark_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,3 +93,25 @@ def test_many_threads_make_artifacts_at_once() -> None:
     # it looks up what to drop, and then drops it. A thread that is interrupted between the two finds it dropped by
     # another, and the `KeyError` would cost the job for which it made an artifact.
     artifacts_in_threads(1_000)
+
+
+@pytest.mark.parametrize(
+    ("init", "words"),
+    [
+        ({"group": 5}, "group=… needs a text"),
+        ({"notes": ["a"]}, "notes=… needs a text"),
+        ({"tags": ["a", 5]}, "a tag is a text"),
+        ({"tags": [""]}, "a tag is a text"),
+        ({"tags": "x" * 65}, "a tag is a text"),
+        ({"settings": {"nope": 1}}, "settings=…"),
+        ({"settings": {"console": "bad"}}, "settings=…"),
+    ],
+)
+def test_what_would_fail_each_run_is_refused_before_any_is_made(init: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as raised:
+        check_init(init)
+    assert raised.value.hint
+
+
+def test_one_tag_may_be_a_text() -> None:
+    assert (listed("prod"), listed(["a", "b"]), listed(None)) == (("prod",), ("a", "b"), ())

@@ -137,6 +137,12 @@ def test_a_gateways_path_in_front_of_the_routes_stays() -> None:
     assert azure.endpoint_of("https://gw.example/openai-eu/openai/v1/") == "https://gw.example/openai-eu"
 
 
+@pytest.mark.parametrize("address", ["https://[bad", "resource.openai.azure.com", "ftp://x"])
+def test_what_is_no_address_is_told_as_such(address: str) -> None:
+    with pytest.raises(ConfigError, match="AZURE_OPENAI_ENDPOINT"):
+        azure.endpoint_of(address)
+
+
 @pytest.mark.parametrize("version", ["preview", "latest", "v1", ""])
 def test_versions_without_a_date_are_those_of_the_routes_without_a_version(version: str) -> None:
     environment = {"AZURE_OPENAI_ENDPOINT": ENDPOINT, "AZURE_OPENAI_API_KEY": API_KEY, "OPENAI_API_VERSION": version}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,8 +15,11 @@ from ft_sync.errors import AuthError, FtSyncError, SinkRejected
 from ft_sync.sinks import gate, online
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ft_sync.models import SyncReport
     from tests.faults.conftest import Account
+    from tests.wandb_backend.server import Request
 
 HTML: dict[str, Any] = {"body": "<html><body>no</body></html>", "headers": {"content-type": "text/html"}}
 
@@ -158,4 +162,21 @@ def test_a_refusal_to_one_run_costs_that_run_alone(
     assert {name for name in account_of.wrong() if name.startswith("ftjob-")} <= {broken}
     account_of.heal()
     assert failures(sync_again()) == []
+    assert account_of.wrong() == {}
+
+
+def in_the_middle(account: Account) -> Callable[[Request], bool]:
+    """From the first run on that is begun."""
+    return lambda _: account.backend.count("file_stream") > 0
+
+
+def test_a_wandb_that_limits_the_rate_for_a_while_fails_nobody(account_of: Account) -> None:
+    limited = account_of.backend.fail("*", status=429, headers={"Retry-After": "1"}, when=in_the_middle(account_of))
+    is_over = threading.Timer(10, account_of.heal)
+    is_over.start()
+    try:
+        assert failures(sync()) == []
+    finally:
+        is_over.cancel()
+    assert limited.hits
     assert account_of.wrong() == {}

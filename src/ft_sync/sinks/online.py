@@ -20,7 +20,7 @@ from ft_sync.sinks.gate import Gate
 from ft_sync.sinks.held import A_PAGE, Reader, collection, console_log, history, run_files
 from ft_sync.sinks.locks import forget_lock, is_being_written
 from ft_sync.sinks.run import LIMITS, PATIENCE, Held, described, filterable, notes_of, opened, summary_of
-from ft_sync.sinks.sdk import api_of_its_own, create_run, remove_folder, unread_run
+from ft_sync.sinks.sdk import another, create_run, limited, remove_folder, unread_run
 from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, SDK_ERRORS, RunOptions, log_in, mark_from, translated
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 JOBS_A_QUERY = 200
 RUNS_A_PAGE = 300
 """Room for the runs of one query, with some of them written more than once."""
+
+PATIENCE_IN_BULK = 60
+"""Seconds for which the question for all runs waits for a W&B that is away or limits the rate: everything else does."""
 
 PAUSES = (0.5, 1.0, 2.0)
 """Seconds between looking for a run's files and looking again."""
@@ -234,14 +237,16 @@ class OnlineSink:
         self._has_moved_latest = False
 
     def _point_latest(self, model: str, best: _Rank) -> None:
-        named = self._artifact(f"{model}:latest")
-        if named is not None and not self._has_moved_latest and best <= _rank(named):
-            return
-        kind = named.type if named else self._options.model_artifact_type
-        if named is None and not self._connected().artifact_collection_exists(f"{self._path}/{model}", kind):
-            return
+        kind = self._options.model_artifact_type
+        if not self._has_moved_latest:
+            named = self._artifact(f"{model}:latest")
+            if named is not None and best <= _rank(named):
+                return
+            if named is None and not self._connected().artifact_collection_exists(f"{self._path}/{model}", kind):
+                return
+            kind = named.type if named else kind
         newest = self._newest_of(kind, model)
-        if newest is not None and (named is None or _rank(newest) > _rank(named)):
+        if newest is not None and "latest" not in newest.aliases:
             newest.aliases.append("latest")
             newest.save()
 
@@ -298,7 +303,7 @@ class OnlineSink:
     def _drop_files(self, run_id: RunId, but: Collection[str]) -> None:
         """Delete the files of an earlier sync that have others in their place now."""
         with self._lent(), translated(f"the files of the run {run_id}"):
-            for file in run_files(unread_run(self._connected(), self._path, run_id)):
+            for file in run_files(self._run(run_id)):
                 if file.name not in but:
                     file.delete()
 
@@ -328,9 +333,7 @@ class OnlineSink:
 
     @property
     def _path(self) -> str:
-        if self._entity is None:
-            with translated("the entity of the key"):
-                self._entity = self._connected().default_entity
+        self._connected()
         return f"{self._entity}/{self._options.project}" if self._entity else self._options.project
 
     def _connected(self) -> wandb.Api:
@@ -348,8 +351,11 @@ class OnlineSink:
         with self._login, translated("logging in"):
             if self._first is None:
                 log_in()
-                self._first = wandb.Api(overrides={"entity": self._entity})  # else each would ask for it
-            return api_of_its_own(self._first, LIMITS, PATIENCE)
+                given = wandb.Api(overrides={"entity": self._entity})
+                self._entity = self._entity or given.default_entity
+                given.settings["entity"] = self._entity  # without it, each would ask for it
+                self._first = limited(given, LIMITS)
+            return another(self._first, PATIENCE)
 
     @contextmanager
     def _lent(self) -> Iterator[None]:
@@ -362,8 +368,7 @@ class OnlineSink:
                 self._idle.append(api)
 
     def _runs(self, wanted: Mapping[RunId, JobId]) -> Iterator[Run]:
-        api = self._connected()
-        api.flush()  # it would answer from its cache what must be asked anew after writing
+        api = another(self._connected(), PATIENCE_IN_BULK)
         named = [{"name": {"$in": sorted(wanted)}}, {f"config.{JOB_ID}": {"$in": sorted(wanted.values())}}]
         with translated(f"the runs of {self._path}"):
             runs = api.runs(self._path, filters={"$or": named}, per_page=RUNS_A_PAGE, lazy=False)

@@ -56,9 +56,9 @@ PATIENCE = 300
 LIMITS: Mapping[str, object] = {
     # How often the SDK's core asks again, and the longest pause in seconds; by default for an hour. Where the server
     # says how long to wait, each wait is so long, and there are as many.
-    "x_graphql_retry_max": 30,
+    "x_graphql_retry_max": 40,
     "x_graphql_retry_wait_min_seconds": 1.0,
-    "x_graphql_retry_wait_max_seconds": 10.0,
+    "x_graphql_retry_wait_max_seconds": 5.0,
     "x_file_transfer_retry_max": 30,
     "x_file_transfer_retry_wait_min_seconds": 1.0,
     "x_file_transfer_retry_wait_max_seconds": 10.0,

@@ -149,16 +149,26 @@ def create_run(api: wandb.Api, path: str, run_id: str, config: dict[str, Any]) -
     return graphql(api, CREATE_RUN, variables)["upsertBucket"].get("inserted") is not False
 
 
-def api_of_its_own(api: wandb.Api, limits: Mapping[str, object], timeout: float) -> wandb.Api:
-    """Return another API object for the same account, which asks again as often as the limits say, for so many seconds.
+def limited(api: wandb.Api, limits: Mapping[str, object]) -> wandb.Api:
+    """Return an API object that asks again as often as the limits say.
 
-    One more `wandb.Api` would ask the server once more who one is; and for its downloads, as for all it asks, it would
-    go by settings that a whole process shares, which is the caller's.
+    For its downloads, as for all that it asks, the SDK goes by settings that a whole process shares, the caller's.
     """
     other = copy.copy(api)
-    settings = api._service_api._settings.model_copy(update=limits)
-    other._service_api = ServiceApi(settings=settings, timeout=timeout)
-    other.flush()
+    other._service_api = ServiceApi(settings=api._service_api._settings.model_copy(update=limits))
+    other._service_api._get_api_session()
+    return other
+
+
+def another(api: wandb.Api, timeout: float) -> wandb.Api:
+    """Return an API object with caches of its own, and so many seconds for an answer.
+
+    One more `wandb.Api` would ask the server once more who one is and what it can do.
+    """
+    other = copy.copy(api)
+    other._service_api = copy.copy(api._service_api)
+    other._service_api._timeout = timeout
+    other._projects, other._runs, other._sweeps, other._reports = {}, {}, {}, {}
     return other
 
 
