@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 from ft_sync._version import __version__
 
 if TYPE_CHECKING:
-    from ft_sync.api import archive, check_archive, job_details, list_jobs, preview, sync, verify
+    from ft_sync.api import (
+        archive,
+        check_archive,
+        diagnose,
+        job_details,
+        list_jobs,
+        preview,
+        report,
+        sync,
+        verify,
+        watch_jobs,
+    )
     from ft_sync.compare import Verification
     from ft_sync.models import ArchiveReport, SyncReport
     from ft_sync.wandb_logger import WandbLogger
@@ -21,25 +32,21 @@ __all__ = [
     "__version__",
     "archive",
     "check_archive",
+    "diagnose",
     "job_details",
     "list_jobs",
     "preview",
+    "report",
     "sync",
     "verify",
+    "watch_jobs",
 ]
 
-_HOMES = {
+_HOMES = dict.fromkeys(__all__, "ft_sync.api") | {
     "ArchiveReport": "ft_sync.models",
-    "archive": "ft_sync.api",
-    "check_archive": "ft_sync.api",
     "SyncReport": "ft_sync.models",
     "Verification": "ft_sync.compare",
     "WandbLogger": "ft_sync.wandb_logger",
-    "job_details": "ft_sync.api",
-    "list_jobs": "ft_sync.api",
-    "preview": "ft_sync.api",
-    "sync": "ft_sync.api",
-    "verify": "ft_sync.api",
 }
 
 

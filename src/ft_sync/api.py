@@ -107,6 +107,8 @@ def sync(  # noqa: PLR0913 - one argument for each flag
         ConfigError: An argument or a setting cannot be used as given.
         AuthError: One of the services refuses its key, or there is none.
         Unavailable: One of the services could not be asked at all.
+        BadData: The list of jobs cannot be read.
+        KeyboardInterrupt: The sync was interrupted, and what was being written has come to its end.
     """
     settings = load(
         {

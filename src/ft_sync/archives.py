@@ -276,9 +276,9 @@ class ArchiveWriter(Archive):
         if isinstance(held, Stored) and held.sha256 == digest.hexdigest():
             if (self.folder / held.path).is_file():
                 aside.unlink()
-            else:
-                self._rename(aside, held)
-            return False
+                return False
+            self._rename(aside, held)
+            return True
         path = f"{self._folder_of(kind, name)}/{NAMES[kind]}"
         self._put(aside, Stored(kind, name, path, digest.hexdigest(), size, _now()))
         return True

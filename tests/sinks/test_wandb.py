@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ import wandb
 import ft_sync.sinks.sdk  # noqa: F401 - it guards the SDK's caches
 from ft_sync.errors import ConfigError
 from ft_sync.models import Mark
-from ft_sync.sinks.wandb import REFUSED_SETTINGS, SET_BY_US, check_init, listed, mark_from
+from ft_sync.sinks.wandb import NOT_STARTED, REFUSED_SETTINGS, SDK_ERRORS, SET_BY_US, check_init, listed, mark_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,3 +117,24 @@ def test_what_would_fail_each_run_is_refused_before_any_is_made(init: dict[str, 
 
 def test_one_tag_may_be_a_text() -> None:
     assert (listed("prod"), listed(["a", "b"]), listed(None)) == (("prod",), ("a", "b"), ())
+
+
+NOT_MET = {
+    "NotATerminalError": "nothing is asked of the user",
+    "WandbAttachFailedError": "nobody attaches to a run of another process",
+    "WandbWarning": "no error",
+}
+"""Errors of the SDK that no call of ours can raise, and why."""
+
+
+def test_every_error_class_of_the_sdk_is_one_that_is_translated() -> None:
+    found: dict[str, type[BaseException]] = {}
+    for package in ("wandb.errors", "wandb.sdk.mailbox", "wandb.sdk.lib.service"):
+        home = importlib.import_module(package)
+        for module in pkgutil.walk_packages(home.__path__, f"{package}."):
+            members = vars(importlib.import_module(module.name)).values()
+            found |= {one.__name__: one for one in members if isinstance(one, type) and issubclass(one, Exception)}
+    of_the_sdk = {name: one for name, one in found.items() if one.__module__.startswith("wandb")}
+    assert "MailboxClosedError" in of_the_sdk
+    unknown = {name for name, one in of_the_sdk.items() if not issubclass(one, SDK_ERRORS + NOT_STARTED)}
+    assert unknown - NOT_MET.keys() == set()

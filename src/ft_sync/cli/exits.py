@@ -30,10 +30,10 @@ MEANINGS = {
     DONE: "done, or nothing to do",
     UNEXPECTED: "unexpected error: a bug",
     USAGE: "usage or configuration",
-    INCOMPLETE: "incomplete: some jobs could not be synced, or differ from what they should be; the rest are done",
+    INCOMPLETE: "incomplete: of some jobs something failed, is missing or differs; the rest is done",
     NOT_ALLOWED: "not authenticated or not allowed",
     UNAVAILABLE: "a service is unreachable or rate-limiting: run again later",
-    ENDED_BADLY: "synced, but a job that was waited for ended failed or cancelled",
+    ENDED_BADLY: "a job that was waited for ended failed or cancelled; its run is there all the same",
     STILL_RUNNING: "still running when --timeout ran out, or status --exit-code on an unfinished job",
     INTERRUPTED: "interrupted; running it again carries on",
 }

@@ -178,6 +178,7 @@ class OnlineSink:
             self._held,
             native=native,
             create=lambda run_id: self._create(run_id, plan.job.id),
+            api=another(self._connected(), PATIENCE),
         )
 
     def _create(self, run_id: RunId, job_id: JobId) -> bool:

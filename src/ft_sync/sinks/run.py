@@ -34,7 +34,7 @@ from ft_sync.names import (
     table_key,
 )
 from ft_sync.sinks.locks import LOCK, locked
-from ft_sync.sinks.sdk import await_closed, end_status_thread, entry, in_batches, without_log
+from ft_sync.sinks.sdk import await_closed, await_logged, end_status_thread, entry, in_batches, lend, without_log
 from ft_sync.sinks.wandb import JOB_TYPE, SDK_ERRORS, RunOptions, listed, translate, translated
 from ft_sync.table import write_table
 
@@ -219,7 +219,7 @@ class WandbRun:
         """Wait until W&B holds the model artifact: the run would end as finished without it, too."""
         for model in self._models if self.options.mode == "online" else ():
             with translated("the model artifact"):
-                model.wait()
+                await_logged(model)
 
     def _used(self, file: TrainingFile, download: Download | None) -> Held:
         """Make the file an input of the run, uploaded by the first run that needs it."""
@@ -318,6 +318,7 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
     *,
     native: JsonObject | None = None,
     create: Callable[[RunId], bool] | None = None,
+    api: wandb.Api | None = None,
 ) -> Iterator[WandbRun]:
     """Open the run; leaving normally marks it finished (failed if the job did), leaving by an exception failed.
 
@@ -328,6 +329,7 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
         held: See `WandbRun`.
         native: For a run to be enriched, the `tags`, `notes`, `summary` and `log` that it has.
         create: Creates a run on the server, and tells whether it was not there before.
+        api: For what the run has to ask the server; nobody else uses it.
 
     Raises:
         RunExists: A run that was to be a new one is there already.
@@ -367,6 +369,8 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
                 }
             )
             end_status_thread(run)
+            if api is not None:
+                lend(api, run)
         if options.mode == "offline":
             stack.enter_context(FileLock(Path(run.dir).parent / LOCK, thread_local=False).acquire(blocking=False))
             stack.callback(await_closed)

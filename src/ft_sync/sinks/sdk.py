@@ -172,6 +172,26 @@ def another(api: wandb.Api, timeout: float) -> wandb.Api:
     return other
 
 
+def lend(api: wandb.Api, run: wandb.Run) -> None:
+    """Have an open run ask by this API object; each would make one of its own, and ask who one is."""
+    entity, project = run.entity, run.project
+    api.settings = {**api.settings, "entity": entity, "project": project, "run": run.id}
+    run._cached_public_api = api
+
+
+def await_logged(artifact: wandb.Artifact) -> None:
+    """Wait until the server has an artifact that was logged: `Artifact.wait` would ask for it once more.
+
+    Raises:
+        ValueError: It was refused, or given up.
+    """
+    handle = artifact._save_handle
+    if handle is not None:
+        answer = handle.wait_or(timeout=None).response.log_artifact_response
+        if answer.error_message:
+            raise ValueError(answer.error_message)
+
+
 def unread_run(api: wandb.Api, path: str, run_id: str) -> Run:
     """Return a run that is not asked for: `Api.run` would read all of it, and who asks for its files needs no more."""
     entity, _, project = path.rpartition("/")

@@ -16,6 +16,7 @@ import wandb
 from wandb.errors import WandbCoreNotAvailableError
 from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 from wandb.sdk.lib.service.service_port_file import ServicePollForTokenError
+from wandb.sdk.lib.service.service_token import WandbServiceConnectionError
 from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
 from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
@@ -48,7 +49,7 @@ CORE_ENDED = (MailboxClosedError, HandleAbandonedError, ConnectionResetError, Br
 SDK_ERRORS = (wandb.Error, WandbApiFailedError, ServerResponseError, ConnectionError, TimeoutError, *CORE_ENDED)
 """What the SDK raises on purpose; the second and third are not `wandb.Error`s."""
 
-NOT_STARTED = (ServicePollForTokenError, WandbCoreNotAvailableError)
+NOT_STARTED = (ServicePollForTokenError, WandbCoreNotAvailableError, WandbServiceConnectionError)
 
 CANCEL_SECONDS = 0.5
 """Time for the SDK's core to answer the request that it was told to cancel, before anything else happens.
