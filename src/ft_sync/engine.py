@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ft_sync import scratch
 from ft_sync.arrival import Arrivals, Written
+from ft_sync.completion import Completion
 from ft_sync.downloads import Downloads
 from ft_sync.errors import REFUSALS, BadData, BeingWritten, FtSyncError, RunExists, Stopped, Unavailable, unexpected
 from ft_sync.events import Delayed, Event, Interrupted, Noted, Observer, Planned, Settled
@@ -29,7 +30,7 @@ from ft_sync.workers import Workers
 from ft_sync.write import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ft_sync.models import Plan, RunState
     from ft_sync.ports import Clock, JobSource, RunSink
@@ -52,11 +53,11 @@ def sync(source: JobSource, sink: RunSink, clock: Clock, request: Request, obser
         Workers[Result](THREADS * request.concurrency) as workers,
     ):
         downloads = Downloads(source, folder)
-        work = _Work(source, sink, clock, request, one_at_a_time(observe), workers, downloads)
-        return in_order(work.carry_through, work.interrupt)
+        work = _Sync(source, sink, clock, request, one_at_a_time(observe), workers, downloads)
+        return in_order(work.run, work.interrupt)
 
 
-class _Work:
+class _Sync:
     """One sync at work: who takes part, what is under way, and what has come of it so far."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - who takes part
@@ -71,24 +72,24 @@ class _Work:
     ) -> None:
         self.source, self.sink, self.clock = source, sink, clock
         self.request, self.patience, self.observe = request, request.patience, observe
-        # For jobs that were once to be written: whoever chose one, or waited for it, wants to see what became of it.
-        self.chosen = replace(request.rule, include_unsuccessful=True)
+        # For jobs that are planned again, or were waited for: they are brought however they ended.
+        self.rule_again = replace(request.rule, include_unsuccessful=True)
         self.workers, self.downloads = workers, downloads
         self.writer = Writer(source, sink, downloads, observe, request.log_datasets, request.concurrency)
         self.arrivals = Arrivals(sink, clock, observe)
+        self.completion = Completion(sink, request, observe)
         self.following = Following(source, sink, clock, observe, self.patience, workers)
         self.has_begun = False
         self.known: dict[JobId, None] = {}
         self.writing: set[JobId] = set()
         self.elsewhere: dict[JobId, Job] = {}
-        self.arrived: list[Job] = []
         self.outcomes: dict[JobId, JobOutcome] = {}
         self.ended_badly: list[JobId] = []
 
-    def carry_through(self) -> SyncReport:
+    def run(self) -> SyncReport:
         try:
             self.begin()
-            self.go_on()
+            self.loop()
         except (KeyboardInterrupt, Stopped) as error:
             self.observe(Interrupted())
             self.wind_down()
@@ -118,7 +119,7 @@ class _Work:
             self.accept(preview(self.source, self.sink, self.request.selection, self.request.rule))
             self.has_begun = True
 
-    def go_on(self) -> None:
+    def loop(self) -> None:
         """Do what is due, and wait for what comes next, until nothing is left to do."""
         while self.workers.busy or self.following or self.arrivals or self.patience.watch:
             self.take(self.wait())
@@ -242,7 +243,7 @@ class _Work:
         if self.request.links and job.fine_tuned_model and run is not None and run.is_complete and not is_held:
             words = " ".join(f"--link {collection}" for collection in self.request.links)
             self.observe(Noted(job.id, f"not linked, {run.origin} wrote it: `ftsync resync --job {job.id} {words}`"))
-        self.arrive(job, outcome, step.leftovers, is_held=is_held)
+        self.complete(job, outcome, step.leftovers, is_held=is_held)
 
     def write(self, step: Write) -> Written | Skipped:
         try:
@@ -252,7 +253,7 @@ class _Work:
             return Skipped(step.job.id, error.message, step.job.status)
         except RunExists:
             # Somebody else was quicker, or has a run of that name which is none of the job's.
-            (again,) = plan_all([step.job], self.sink, self.chosen)
+            (again,) = plan_all([step.job], self.sink, self.rule_again)
             if isinstance(again, Skip | Wait):
                 return Skipped(step.job.id, again.reason, step.job.status)
             is_planned_as_before = type(again) is type(step) and again.run_id == step.run_id
@@ -269,45 +270,26 @@ class _Work:
         for written, error in self.arrivals.ask(is_last=is_last):
             step, synced = written.step, written.synced
             if error is None:
-                self.arrive(step.job, synced, step.replaced, is_held=True)
+                self.complete(step.job, synced, step.replaced, is_held=True)
             else:
                 self.settle(Failed(synced.job_id, error))
 
-    def arrive(self, job: Job, outcome: JobOutcome, replaced: tuple[RunState, ...], *, is_held: bool) -> None:
-        """Drop what was replaced, link the model of a job that W&B holds, and settle the job."""
+    def complete(self, job: Job, outcome: JobOutcome, replaced: tuple[RunState, ...], *, is_held: bool) -> None:
+        """Settle a job when what is left to do for it has been done."""
         has_model = is_held and job.fine_tuned_model is not None
-        if has_model:
-            self.arrived.append(job)
-        links = self.request.links if has_model else ()
-        if replaced or links:
-            # Also after an interruption: what was written is brought to its end.
-            self.start(job.id, partial(self.tidied, job, outcome, replaced, links), urgent=True)
+
+        def completed() -> JobOutcome:
+            self.completion.complete(job, replaced, has_model=has_model)
+            return outcome
+
+        if self.completion.takes_time(job, replaced, has_model=has_model):
+            self.start(job.id, completed, urgent=True)  # also after an interruption
         else:
             self.settle(outcome)
 
-    def tidied(self, job: Job, outcome: JobOutcome, replaced: Iterable[RunState], links: Iterable[str]) -> JobOutcome:
-        remove = self.sink.keep if self.request.keep_replaced else self.sink.delete
-        for run in replaced:
-            try:
-                remove(run)
-            except FtSyncError as error:
-                message = f"the replaced run {run.run_id} could not be removed: {error.message}"
-                self.observe(Noted(run.job_id, message))
-        for collection in links:
-            self.sink.link(job, collection, self.request.link_aliases)
-        return outcome
-
     def point_latest(self) -> None:
-        jobs, self.arrived = self.arrived, []
-        if not jobs:
-            return
-        try:
-            self.sink.point_latest(jobs)
-        except FtSyncError as error:
-            newest = max(jobs, key=lambda job: job.newness)
-            what = f"its run is complete, but `latest` may not name the newest model: {error.message}"
-            self.outcomes[newest.id] = Failed(newest.id, type(error)(what, hint=error.hint))
-            self.observe(Noted(newest.id, what))
+        if failed := self.completion.point_latest():
+            self.outcomes[failed.job_id] = failed
 
     # What is followed
 
@@ -331,12 +313,12 @@ class _Work:
         ]
         plans = plan_all([*self.request.selection.shard.part(new)][::-1], self.sink, self.request.rule)
         again_free = [
-            step for step in plan_all([*self.elsewhere.values()], self.sink, self.chosen) if not is_elsewhere(step)
+            step for step in plan_all([*self.elsewhere.values()], self.sink, self.rule_again) if not is_elsewhere(step)
         ]
         for step in again_free:
             del self.elsewhere[step.job.id]
         if failed:
-            again = preview(self.source, self.sink, Selection(tuple(failed)), self.chosen)
+            again = preview(self.source, self.sink, Selection(tuple(failed)), self.rule_again)
             for job_id in failed:
                 del self.outcomes[job_id]
             self.accept(again)
@@ -349,7 +331,7 @@ class _Work:
         if not self.patience.watch:
             self.ended_badly += [job.id for job in jobs if job.status in UNSUCCESSFUL]
         try:
-            plans = plan_all(jobs, self.sink, self.chosen)
+            plans = plan_all(jobs, self.sink, self.rule_again)
         except FtSyncError as error:
             for job in jobs:
                 self.settle(Failed(job.id, error))

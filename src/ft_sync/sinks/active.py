@@ -83,7 +83,7 @@ class OnlineActiveSink(OnlineSink):
     def _sent(self, job_id: JobId) -> RunState:
         """Return what the server has of the open run; its rows are those of the job."""
         with translated(f"the run {self._active.id}"):
-            self._connected().flush()  # it would answer from its cache
+            self._apis.get().flush()  # it would answer from its cache
             there = self._run(RunId(self._active.id))
             rows = sum(1 for _ in there.scan_history(keys=[STEP], use_cache=False))
         return replace(self._state(there, {run_id(job_id): job_id}), job_id=job_id, rows=rows, state=OPEN)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import defaultdict
 from contextlib import contextmanager, suppress
@@ -16,12 +15,13 @@ from ft_sync.errors import FtSyncError, NotFound, SinkRejected
 from ft_sync.models import SUCCEEDED, Enrich, JobId, Origin, RunId, RunState
 from ft_sync.names import alias, artifact_name, dataset_name, first_of, run_id
 from ft_sync.once import Once
+from ft_sync.sinks.apis import Apis
 from ft_sync.sinks.gate import Gate
 from ft_sync.sinks.held import A_PAGE, Reader, collection, console_log, history, run_files
 from ft_sync.sinks.locks import forget_lock, is_being_written
-from ft_sync.sinks.run import LIMITS, PATIENCE, Held, described, filterable, notes_of, opened, summary_of
-from ft_sync.sinks.sdk import another, create_run, limited, remove_folder, unread_run
-from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, SDK_ERRORS, RunOptions, log_in, mark_from, translated
+from ft_sync.sinks.run import Held, described, filterable, notes_of, opened, summary_of
+from ft_sync.sinks.sdk import create_run, remove_folder, unread_run
+from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, SDK_ERRORS, RunOptions, mark_from, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -64,11 +64,7 @@ class OnlineSink:
 
     def __init__(self, options: RunOptions) -> None:
         self._options = options
-        self._login = threading.Lock()
-        self._first: wandb.Api | None = None
-        self._own = threading.local()
-        self._idle: list[wandb.Api] = []
-        self._entity = options.entity
+        self._apis = Apis(options.entity)
         self._held: Once[str, Held] = Once()
         self._found: Once[str, Held | None] = Once()
         self._has_moved_latest = False
@@ -138,7 +134,7 @@ class OnlineSink:
 
     def read_back(self, run: RunState) -> HeldRun:
         """Read a run back, by about ten requests."""
-        api = self._connected()
+        api = self._apis.get()
         api.flush()  # it would answer from its cache
         with self._gate.passing(), translated(f"what the run {run.run_id} holds"):
             return self._reader.read(self._run(run.run_id), self._newest_model)
@@ -178,7 +174,7 @@ class OnlineSink:
             self._held,
             native=native,
             create=lambda run_id: self._create(run_id, plan.job.id),
-            api=another(self._connected(), PATIENCE),
+            api=self._apis.new(),
         )
 
     def _create(self, run_id: RunId, job_id: JobId) -> bool:
@@ -186,11 +182,11 @@ class OnlineSink:
 
         It names its job at once: whoever finds it unfinished knows whose it is.
         """
-        with self._lent():
+        with self._apis.lent():
             if self._config(run_id) is not None:  # to create it again would set it running
                 return False
             claim = {JOB_ID: job_id}
-            if create_run(self._connected(), self._path, run_id, claim):
+            if create_run(self._apis.get(), self._path, run_id, claim):
                 return True
             # Somebody was quicker, and begins it now; or W&B's answer got lost, and it was asked again.
             for pause in PAUSES:
@@ -201,7 +197,7 @@ class OnlineSink:
 
     def _config(self, run_id: RunId) -> JsonObject | None:
         """Return the config of a run; None if there is no such run."""
-        self._connected().flush()  # it would answer from its cache
+        self._apis.get().flush()  # it would answer from its cache
         run = _if_there(lambda: self._run(run_id))
         return None if run is None else run.config
 
@@ -243,7 +239,7 @@ class OnlineSink:
             named = self._artifact(f"{model}:latest")
             if named is not None and best <= _rank(named):
                 return
-            if named is None and not self._connected().artifact_collection_exists(f"{self._path}/{model}", kind):
+            if named is None and not self._apis.get().artifact_collection_exists(f"{self._path}/{model}", kind):
                 return
             kind = named.type if named else kind
         newest = self._newest_of(kind, model)
@@ -261,7 +257,7 @@ class OnlineSink:
 
         Another command may write at the same time, and one may have been cut off: the versions alone tell.
         """
-        versions = self._connected().artifacts(kind, f"{self._path}/{model}", per_page=100)
+        versions = self._apis.get().artifacts(kind, f"{self._path}/{model}", per_page=100)
         return max((one for one in versions if one.aliases), key=_rank, default=None)
 
     def _state(self, run: Run, wanted: Mapping[RunId, JobId]) -> RunState:
@@ -298,29 +294,29 @@ class OnlineSink:
 
     def _artifact(self, name: str) -> wandb.Artifact | None:
         """Return an artifact by name and alias, None if W&B says that there is none."""
-        with self._lent(), translated(f"the artifact {name}"):
-            return _if_there(lambda: self._connected().artifact(f"{self._path}/{name}"))
+        with self._apis.lent(), translated(f"the artifact {name}"):
+            return _if_there(lambda: self._apis.get().artifact(f"{self._path}/{name}"))
 
     def _drop_files(self, run_id: RunId, but: Collection[str]) -> None:
         """Delete the files of an earlier sync that have others in their place now."""
-        with self._lent(), translated(f"the files of the run {run_id}"):
+        with self._apis.lent(), translated(f"the files of the run {run_id}"):
             for file in run_files(self._run(run_id)):
                 if file.name not in but:
                     file.delete()
 
     def _unmark(self, run_id: RunId) -> None:
         """Have a run not be taken for a complete one."""
-        with self._lent(), translated(f"the run {run_id}"):
+        with self._apis.lent(), translated(f"the run {run_id}"):
             self._run(run_id).summary.update({"ftsync": None})
 
     def _missing_files(self, run_id: RunId, saved: Collection[str], pauses: Iterable[float] = PAUSES) -> set[str]:
         """Return which files of a run W&B did not take: the SDK does not tell."""
         missing = set(saved)
-        with self._lent(), translated(f"the files of the run {run_id}"):
+        with self._apis.lent(), translated(f"the files of the run {run_id}"):
             for pause in (*pauses, 0):
                 if not missing:
                     break
-                run = unread_run(self._connected(), self._path, run_id)
+                run = unread_run(self._apis.get(), self._path, run_id)
                 remove_folder(run)
                 missing -= {file.name for file in run_files(run)}
                 if missing:
@@ -328,48 +324,17 @@ class OnlineSink:
         return missing
 
     def _run(self, named: RunId) -> Run:
-        run = self._connected().run(f"{self._path}/{named}")
+        run = self._apis.get().run(f"{self._path}/{named}")
         remove_folder(run)
         return run
 
     @property
     def _path(self) -> str:
-        self._connected()
-        return f"{self._entity}/{self._options.project}" if self._entity else self._options.project
-
-    def _connected(self) -> wandb.Api:
-        """Return the API of this thread: objects of the SDK are not shared between threads."""
-        api: wandb.Api | None = getattr(self._own, "api", None)
-        if api is None:
-            try:
-                api = self._idle.pop()
-            except IndexError:
-                api = self._new_api()
-            self._own.api = api
-        return api
-
-    def _new_api(self) -> wandb.Api:
-        with self._login, translated("logging in"):
-            if self._first is None:
-                log_in()
-                given = wandb.Api(overrides={"entity": self._entity})
-                self._entity = self._entity or given.default_entity
-                given.settings["entity"] = self._entity  # without it, each would ask for it
-                self._first = limited(given, LIMITS)
-            return another(self._first, PATIENCE)
-
-    @contextmanager
-    def _lent(self) -> Iterator[None]:
-        """Have this thread leave its API to others afterwards: each costs requests, and threads are many."""
-        try:
-            yield
-        finally:
-            if (api := getattr(self._own, "api", None)) is not None:
-                del self._own.api
-                self._idle.append(api)
+        entity = self._apis.entity
+        return f"{entity}/{self._options.project}" if entity else self._options.project
 
     def _runs(self, wanted: Mapping[RunId, JobId]) -> Iterator[Run]:
-        api = another(self._connected(), PATIENCE_IN_BULK)
+        api = self._apis.new(PATIENCE_IN_BULK)
         named = [{"name": {"$in": sorted(wanted)}}, {f"config.{JOB_ID}": {"$in": sorted(wanted.values())}}]
         with translated(f"the runs of {self._path}"):
             runs = api.runs(self._path, filters={"$or": named}, per_page=RUNS_A_PAGE, lazy=False)

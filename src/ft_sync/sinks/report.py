@@ -48,7 +48,7 @@ class Reporter(OnlineSink):
 
     def held(self) -> Iterator[Held]:
         """Yield the runs that were made from jobs, by one query for every 300."""
-        api = self._connected()
+        api = self._apis.get()
         with translated(f"the runs of {self._path}"):
             made = {"config.fine_tune_job_id": {"$ne": None}}
             runs = api.runs(self._path, filters=made, per_page=RUNS_A_PAGE, lazy=False)
@@ -102,7 +102,7 @@ class Reporter(OnlineSink):
 
     def _views(self, entity: str, project: str, name: str) -> list[str]:
         """Return the ids of the workspace views of this name, the oldest first."""
-        answer = graphql(self._connected(), VIEWS, {"entity": entity, "project": project, "name": name})
+        answer = graphql(self._apis.get(), VIEWS, {"entity": entity, "project": project, "name": name})
         found = [edge["node"] for edge in answer["project"]["allViews"]["edges"]]
         return [str(view["id"]) for view in sorted(found, key=lambda view: (view["createdAt"] or "", view["id"]))]
 
@@ -112,5 +112,5 @@ class Reporter(OnlineSink):
         The SDK asks again when an answer is lost, and W&B does then again what it has done.
         """
         for twin in ids[1:]:
-            graphql(self._connected(), DELETE, {"id": twin})
+            graphql(self._apis.get(), DELETE, {"id": twin})
         return ids[0] if ids else None

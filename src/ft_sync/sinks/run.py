@@ -334,40 +334,16 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
     Raises:
         RunExists: A run that was to be a new one is there already.
     """
-    init = redaction.redacted(dict(options.init))
-    native = redaction.redacted(native or {})
-    config = {**(init.pop("config", None) or {}), **record.config}
-    configured = wandb.setup().settings.run_tags  # by WANDB_TAGS
-    tags = [*native.get("tags", ()), *record.tags, *(configured or ()), *listed(init.pop("tags", None))]
-    notes = notes_of(init, record, native.get("notes") or "")
-    init.pop("notes", None)
-    settings = init.pop("settings", None) or {}
     is_new = isinstance(plan, Create | Replace)
-    live = {} if plan.job.is_finished else LIVE
-    names = {} if isinstance(plan, Enrich) else {"name": display_name(record.job_id), "job_type": JOB_TYPE}
+    native = redaction.redacted(native or {})
+    arguments = init_arguments(plan, record, options, native)
     with ExitStack() as stack:
         if options.mode == "online":
             stack.enter_context(locked(options, plan.run_id))
         with translated(f"the run {plan.run_id}"), without_log():
             if is_new and create is not None and not create(plan.run_id):
                 raise RunExists(f"the run {plan.run_id} is there already", hint="run the same command again")
-            run = wandb.init(
-                **{
-                    **names,
-                    **init,
-                    "id": plan.run_id,
-                    "project": options.project,
-                    "entity": options.entity,
-                    "mode": options.mode,
-                    "tags": list(dict.fromkeys(tags)),
-                    "notes": notes or None,
-                    "config": config if is_new else None,
-                    "resume": None if is_new or options.mode == "offline" else _resume(plan),
-                    "reinit": "create_new",
-                    # One object a run: a shared one mixes run ids up between threads.
-                    "settings": wandb.Settings(**{**LEAN, **live, **_given(settings)}),
-                }
-            )
+            run = wandb.init(**(arguments if is_new else {**arguments, "config": None}))
             end_status_thread(run)
             if api is not None:
                 lend(api, run)
@@ -376,7 +352,7 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
             stack.callback(await_closed)
         try:
             if not is_new:
-                run.config.update(config, allow_val_change=True)
+                run.config.update(arguments["config"], allow_val_change=True)
             if isinstance(plan, Enrich):
                 rows, left_alone = plan.run.rows or 0, frozenset(native.get("summary", ())) - STATUS_KEYS
             else:
@@ -393,6 +369,39 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
             raise
         with translated(f"finishing the run {plan.run_id}"):
             run.finish(exit_code=0 if record.failure is None else 1)
+
+
+def init_arguments(plan: Write, record: RunRecord, options: RunOptions, native: JsonObject) -> dict[str, Any]:
+    """Return the arguments of `wandb.init` for a run: the user's, and those that are not his to set.
+
+    Args:
+        plan: Whether the run is a new one or one to go on with.
+        record: What it is to hold.
+        options: How runs are made.
+        native: See `opened`.
+    """
+    init = redaction.redacted(dict(options.init))
+    settings = init.pop("settings", None) or {}
+    tags_set = wandb.setup().settings.run_tags  # by WANDB_TAGS
+    tags = [*native.get("tags", ()), *record.tags, *(tags_set or ()), *listed(init.get("tags"))]
+    names = {} if isinstance(plan, Enrich) else {"name": display_name(record.job_id), "job_type": JOB_TYPE}
+    live = {} if plan.job.is_finished else LIVE
+    goes_on = options.mode == "online" and not isinstance(plan, Create | Replace)
+    return {
+        **names,
+        **init,
+        "id": plan.run_id,
+        "project": options.project,
+        "entity": options.entity,
+        "mode": options.mode,
+        "tags": list(dict.fromkeys(tags)),
+        "notes": notes_of(init, record, native.get("notes") or "") or None,
+        "config": {**(init.get("config") or {}), **record.config},
+        "resume": _resume(plan) if goes_on else None,
+        "reinit": "create_new",
+        # One object a run: a shared one mixes run ids up between threads.
+        "settings": wandb.Settings(**{**LEAN, **live, **_given(settings)}),
+    }
 
 
 def notes_of(init: Mapping[str, Any], record: RunRecord, had: str = "") -> str:
