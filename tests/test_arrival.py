@@ -83,7 +83,7 @@ def test_a_run_that_is_not_listed_yet_is_asked_for_again_after_growing_pauses_wh
     ((one, error),) = settled
     assert one.synced.job_id == "ftjob-2"
     assert isinstance(error, SinkRejected)
-    assert "ftsync sync --job ftjob-2" in (error.hint or "")
+    assert "run the same command again" in (error.hint or "")
 
 
 def test_a_run_that_is_listed_late_is_held() -> None:

@@ -87,5 +87,5 @@ class Arrivals:
 def _not_held(written: Written) -> SinkRejected:
     return SinkRejected(
         f"W&B took the run {written.step.run_id} but does not hold all of it",
-        hint=f"run `ftsync sync --job {written.synced.job_id}` again: it repairs what is incomplete",
+        hint="run the same command again: it repairs what is incomplete",
     )

@@ -41,7 +41,11 @@ def test_a_pipe_gets_a_line_for_each_outcome_and_no_control_codes(
 def test_quiet_tells_what_failed_all_the_same(ftsync: Ftsync, world: World) -> None:
     good, _ = add_one_of_each(world)
     said = ftsync("sync", "--job", good, "--job", "ftjob-typo", "-q")
-    assert (said.code, said.out, said.err) == (3, f"{good}\n", "ftjob-typo: failed: 127.0.0.1 has no job ftjob-typo\n")
+    assert (said.code, said.out, said.err) == (
+        3,
+        f"{good}\n",
+        "ftjob-typo: failed: 127.0.0.1 does not have job ftjob-typo\n",
+    )
 
 
 def test_json_is_one_document(ftsync: Ftsync, world: World, project: str) -> None:
@@ -111,7 +115,7 @@ def test_a_dry_run_tells_the_plan_with_its_reasons_and_writes_nothing(
 def test_a_dry_run_names_jobs_that_do_not_exist(ftsync: Ftsync) -> None:
     said = ftsync("sync", "--dry-run", "--job", "ftjob-typo")
     assert said.code == 3
-    assert said.rows == [["unreadable", "ftjob-typo", "127.0.0.1 has no job ftjob-typo"]]
+    assert said.rows == [["unreadable", "ftjob-typo", "127.0.0.1 does not have job ftjob-typo"]]
 
 
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])

@@ -99,6 +99,7 @@ class OnlineSink:
                 and summary <= {*record.summary, *metrics, *TABLES}
                 and not (there.notes and not notes_of(self._options.init, record))  # they can be set again, not removed
                 and len(held) <= len(record.rows)
+                and (there.summary_metrics.get("_step") or 0) <= (held[-1].step if held else 0)  # it would drop rows
                 and not any(map(differ, record.rows, held))
                 and {file.name for file in run_files(there)} <= {file.path for file in record.files}
                 and self._has_artifacts_of(there, record, inputs)

@@ -82,7 +82,12 @@ TRANSLATIONS: tuple[tuple[type[openai.OpenAIError], type[FtSyncError], str, str]
         "{service} does not allow this key to read {what}: {served}",
         "ask for read access to fine-tuning and files, or use another key",
     ),
-    (openai.NotFoundError, NotFound, "{service} has no {what}", "`ftsync list --all` shows every job this key can see"),
+    (
+        openai.NotFoundError,
+        NotFound,
+        "{service} does not have {what}",
+        "`ftsync list --all` shows every job this key can see",
+    ),
     (openai.APITimeoutError, Unavailable, "{service} took too long to answer for {what}", RUN_HINT),
     (openai.APIConnectionError, Unavailable, "{service} could not be reached for {what}", RUN_HINT),
     (
