@@ -137,7 +137,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     request = asking.request(
         settings, fine_tune_job_id, num_fine_tunes, rule, watch=watch, link=link, link_alias=link_alias
     )
-    # For the source as well as for the engine: both tell of what happens in any thread.
+    # Shared by source and engine: both report events, from any thread.
     observe, clock = engine.one_at_a_time(observer or _ignore), wiring.SystemClock()
     sink = wiring.sink(settings, kwargs_wandb_init, run, model_artifact_copies)
     with wiring.source(settings, clock, observe, openai_client, _folder(from_archive)) as source:
@@ -186,7 +186,7 @@ def preview(  # noqa: PLR0913 - one argument for each flag
         **kwargs_wandb_init: Further arguments of `wandb.init`; they are checked.
 
     Returns:
-        A plan with its reason for every selected job, oldest first, and those jobs that could not be had.
+        A plan with its reason for every selected job, oldest first, and the jobs that could not be fetched.
 
     Raises:
         ConfigError: An argument or a setting cannot be used as given.
@@ -233,7 +233,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
     observer: Observer | None = None,
     **kwargs_wandb_init: Any,  # noqa: ANN401 - handed to wandb.init as it is
 ) -> Verification:
-    """Compare what W&B holds with what OpenAI says, item by item; arguments that `sync` has, too, mean the same.
+    """Compare what W&B holds with what OpenAI says, item by item; arguments shared with `sync` mean the same.
 
     Args:
         fine_tune_job_id: One job or several; without it and without `num_fine_tunes`, every job.
@@ -241,7 +241,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
         num_fine_tunes: The N newest jobs.
         project: `OpenAI-Fine-Tune` unless configured.
         entity: The account's default unless configured.
-        repair: Write again what is missing or differs, and verify that anew.
+        repair: Rewrite runs that are missing or differ, then verify them again.
         include_unsuccessful: Failed and cancelled jobs should be in W&B, too.
         log_datasets: Training and validation files should be in W&B (the default).
         model_artifact_name: As for `sync`.
@@ -257,7 +257,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
         **kwargs_wandb_init: Further arguments of `wandb.init`, for runs that are written again.
 
     Returns:
-        The verdict on every selected job. A job that cannot be read has a verdict, and is no exception.
+        The verdict on every selected job. A job that cannot be read is a verdict, not an exception.
 
     Raises:
         ConfigError: An argument or a setting cannot be used as given, or runs are kept offline.
@@ -302,10 +302,10 @@ def report(
     project: str | None = None,
     entity: str | None = None,
 ) -> ProjectReport:
-    """Make a W&B report of the jobs that W&B holds, and a workspace view; or renew them. Asks W&B alone.
+    """Create or update a W&B report and a workspace view of the jobs that W&B holds. Queries W&B alone.
 
-    The same selection has the same report: it is found again by its title and by a mark in its description, and all
-    its content is replaced; comments stay. A copy of it, or one whose title was changed, is left alone.
+    The same selection has the same report: it is found by its title and by a mark in its description, and all its
+    content is replaced, except comments. A copy of it, or a report whose title was changed, is left alone.
 
     Args:
         fine_tune_job_id: One job or several; without it and without `num_fine_tunes`, every job in the project, also
@@ -315,7 +315,7 @@ def report(
         entity: The account's default unless configured.
 
     Returns:
-        Where the report and the view are, and what they are about.
+        The URLs of the report and the view, and the jobs and runs that they cover.
 
     Raises:
         ConfigError: `ft-sync[report]` is not installed, a setting cannot be used as given, or runs are kept offline.
@@ -344,25 +344,25 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
     from_archive: str | Path | None = None,
     observer: Observer | None = None,
 ) -> Iterator[Standing | Failed]:
-    """Yield jobs newest first with what W&B holds of them; no page is asked for before it is needed.
+    """Yield jobs newest first with what W&B holds of them, fetching pages lazily.
 
     Args:
-        limit: So many jobs at most; every job without it.
+        limit: Maximum number of jobs; None for every job.
         openai_client: Made from the environment if not given.
         project: `OpenAI-Fine-Tune` unless configured.
         entity: The account's default unless configured.
         mode: `offline` asks the run folders here instead of the server; `online` unless configured.
-        shard: Only jobs of one part, as for `sync`; so many of those at most, if there is a limit.
+        shard: Only jobs of one part, as for `sync`; a `limit` counts jobs of this part.
         provider: "openai" or "azure"; guessed from the environment unless configured. A given client needs none.
         from_archive: Take the jobs from this archive instead of from OpenAI.
         observer: Called with each event of `ft_sync.events`.
 
     Yields:
-        The job, with whether W&B holds it (`unknown` without a login) and in which run; or `Failed` for one that
+        The job, whether W&B holds it (`unknown` without a login) and in which run; or a `Failed` for a job that
         cannot be read.
 
     Raises:
-        ConfigError: A setting cannot be used as given; this and the others when the first job is asked for.
+        ConfigError: A setting cannot be used as given. All errors are raised when the iteration starts, not earlier.
         AuthError: OpenAI refuses its key, or there is none; or W&B refuses the key that it is given.
         Unavailable: One of the services could not be asked.
     """
@@ -386,7 +386,7 @@ def job_details(  # noqa: PLR0913 - one argument for each flag
     with_rows: bool = False,
     observer: Observer | None = None,
 ) -> Iterator[Detail | Failed]:
-    """Yield each job in depth, in the given order.
+    """Yield each job in detail, in the given order.
 
     Args:
         job_ids: The jobs.
@@ -397,15 +397,15 @@ def job_details(  # noqa: PLR0913 - one argument for each flag
         shard: Of these only one part, as for `sync`.
         provider: "openai" or "azure"; guessed from the environment unless configured. A given client needs none.
         from_archive: Take the jobs from this archive instead of from OpenAI.
-        with_rows: Read the metrics of all steps, too: some requests more for each job.
+        with_rows: Also read the metrics of all steps, which takes some more requests per job.
         observer: Called with each event of `ft_sync.events`.
 
     Yields:
-        The job with its newest metrics and events, its files and its run; one that cannot be had is a `Failed` in its
-        place.
+        The job with its newest metrics and events, its files and its run; or a `Failed` in its place, for a job that
+        cannot be fetched.
 
     Raises:
-        ConfigError: A setting cannot be used as given; this and the others when the first job is asked for.
+        ConfigError: A setting cannot be used as given. All errors are raised when the iteration starts, not earlier.
         AuthError: One of the services refuses its key, or there is none.
         Unavailable: One of the services could not be asked at all.
     """
@@ -433,22 +433,23 @@ def watch_jobs(  # noqa: PLR0913 - what it can be told
     with_rows: bool = False,
     observer: Observer | None = None,
 ) -> Iterator[list[Detail | Failed]]:
-    """Yield where the jobs stand, at once and after each poll, until all of them have ended.
+    """Yield the jobs' details, at once and after each poll, until all of them have ended.
 
     Args:
         job_ids: The jobs.
-        openai_client: As for `job_details`, and so the others.
-        project: Where the runs are.
-        entity: Whose they are.
-        mode: Which runs are asked for.
+        openai_client: As for `job_details`.
+        project: As for `job_details`.
+        entity: As for `job_details`.
+        mode: As for `job_details`.
         shard: Of these only one part, as for `sync`.
-        provider: Whom to ask for the jobs.
-        poll_interval: Seconds between two looks, 60 unless configured.
-        with_rows: Read the metrics of all steps, too.
+        provider: As for `job_details`.
+        poll_interval: Seconds between polls, 60 unless configured.
+        with_rows: As for `job_details`.
         observer: Called with each event of `ft_sync.events`.
 
     Yields:
-        Of each job, in the given order, what `job_details` yields. A `Failed` for a service that is away may pass.
+        A list with what `job_details` yields for each job, in the given order. A `Failed` with `Unavailable` is
+        retried at the next poll.
 
     Raises:
         ConfigError, AuthError, Unavailable: As `job_details`.
@@ -487,10 +488,10 @@ def archive(  # noqa: PLR0913 - one argument for each flag
     provider: str | None = None,
     observer: Observer | None = None,
 ) -> ArchiveReport:
-    """Copy jobs with all that belongs to them into a folder that is complete by itself.
+    """Copy jobs with everything that belongs to them into a self-contained folder.
 
     Args:
-        folder: New, empty, or an archive.
+        folder: A new or empty folder, or an existing archive.
         fine_tune_job_id: One job or several; without it and without `num_fine_tunes`, every job, whatever its status.
         openai_client: Made from the environment if not given.
         num_fine_tunes: The N newest jobs.
@@ -500,7 +501,7 @@ def archive(  # noqa: PLR0913 - one argument for each flag
         observer: Called with each event of `ft_sync.events`, from any thread, but by one at a time.
 
     Returns:
-        The outcome of every selected job, and what of them is not to be had.
+        The outcome of every selected job, and the parts that the service would not give.
 
     Raises:
         ConfigError: The folder cannot be used, or an argument or a setting is wrong.
@@ -515,10 +516,10 @@ def archive(  # noqa: PLR0913 - one argument for each flag
 
 
 def check_archive(folder: str | Path) -> Iterator[archives.Problem]:
-    """Read all of an archive again, and yield each path that is missing, damaged or unknown, with what is wrong.
+    """Read the whole archive again and yield each path that is missing, damaged or unknown, with what is wrong.
 
     Raises:
-        ConfigError: There is no archive.
+        ConfigError: The folder is not an archive.
     """
     return archives.Archive(Path(folder)).check()
 
@@ -531,16 +532,16 @@ def diagnose(
     provider: str | None = None,
     seconds: float = SECONDS,
 ) -> Iterator[Check]:
-    """Yield what comes of each check of what a sync needs; writes nothing.
+    """Check everything that a sync needs and yield the result of each check; writes nothing.
 
-    For a process of its own: the wandb SDK is in a hurry from then on.
+    Call it in a process of its own: it shortens the wandb SDK's timeouts for the rest of the process.
 
     Args:
         project: `OpenAI-Fine-Tune` unless configured.
         entity: The account's default unless configured.
         mode: `offline` leaves W&B's server out; `online` unless configured.
         provider: "openai" or "azure"; guessed from the environment unless configured.
-        seconds: Without an answer, after which a request is asked once more, and then given up.
+        seconds: Timeout of a request, which is retried once before it is given up.
     """
     from ft_sync import checkup  # noqa: PLC0415 - for one command
 
@@ -548,16 +549,16 @@ def diagnose(
 
 
 def _usual(settings: Settings, from_archive: str | Path | None) -> Rule:
-    """Return what a sync without further arguments goes by: nothing goes on in an archive that could be waited for."""
+    """Return the rule of a sync without further arguments; jobs in an archive never change and are not waited for."""
     return Rule(settings.wait and from_archive is None, on_native=settings.on_native)
 
 
 def _settings_in(init: dict[str, Any]) -> dict[str, Any]:
-    """Take out of the arguments of `wandb.init` those that decide more than the run.
+    """Remove from the arguments of `wandb.init` those that are also settings of ftsync, and return them.
 
     Raises:
-        ConfigError: One is an argument of ours, misspelt or of another function: it would be told of as one of
-            `wandb.init`.
+        ConfigError: An argument is, or resembles, a parameter of `sync`. Without this check, the error message would
+            call it an unknown argument of `wandb.init`.
     """
     ours = [name for name in inspect.signature(sync).parameters if name != "kwargs_wandb_init"]
     for name in init:
@@ -568,7 +569,7 @@ def _settings_in(init: dict[str, Any]) -> dict[str, Any]:
 
 
 def _settings_of(run: wandb.Run, init: dict[str, Any]) -> dict[str, Any]:
-    """Return what a run that is open has decided."""
+    """Return the settings that the caller's open run determines."""
     if init:
         raise ConfigError(f"{', '.join(init)}: an open run takes no arguments of wandb.init", hint="leave them out")
     mode = "offline" if run.offline else "online"
@@ -585,7 +586,7 @@ def _connected(  # noqa: PLR0913 - what the functions above are given
     clock: Clock | None = None,
     observe: Observer | None = None,
 ) -> Iterator[tuple[JobSource, RunSink]]:
-    # The sink first: it refuses bad arguments before anything is asked of a service.
+    # The sink first: it refuses bad arguments before any request is sent to a service.
     sink = wiring.sink(settings, init)
     with wiring.source(settings, clock or wiring.SystemClock(), observe or _ignore, client, _folder(archive)) as source:
         yield source, sink

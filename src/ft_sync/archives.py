@@ -1,7 +1,7 @@
-"""An archive on disk: jobs, their events, checkpoints and files, and the manifest of it all; knows no service.
+"""An archive folder: jobs, their events, checkpoints and files, and a manifest; knows no service.
 
-Whatever is stored is written aside and renamed, and then named in the manifest: a command that is killed leaves an
-archive that lacks something, never one that holds something broken. Nobody else may read it.
+Every file is first written to a partial folder, recorded in the manifest and then renamed into place: a command that is
+killed may leave the archive incomplete, but never with a broken file. Only the user can read the archive.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ft_sync.models import Download
 
 Kind: TypeAlias = Literal["job", "events", "checkpoints", "file", "content"]
-"""What is stored of a job (the first three) or of a file: its description and its bytes."""
+"""What an entry holds: of a job the first three, of a file its description (`file`) and its bytes (`content`)."""
 
 FOLDERS: dict[Kind, str] = {
     "job": "jobs",
@@ -51,7 +51,7 @@ SUMS = "SHA256SUMS"
 README = "README.md"
 LOCK = ".lock"
 PARTIAL = ".partial"
-"""The folder of what is being written."""
+"""The folder for files that are still being written."""
 
 EXPLANATION = """\
 # Fine-tuning jobs, archived by ftsync
@@ -79,7 +79,7 @@ sums, and `ftsync sync --from-archive DIR` makes runs of it.
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One file of the archive: its path there, its SHA-256 in hex and its size."""
+    """A manifest entry for a file in the archive: its relative path, SHA-256 in hex and size in bytes."""
 
     kind: Kind
     id: str
@@ -91,7 +91,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What the service refused: the class of the error and its sentence."""
+    """A manifest entry for something that the service refused: the name of the error class and the message."""
 
     kind: Kind
     id: str
@@ -100,21 +100,21 @@ class Missing:
     time: str
 
     def raised(self) -> FtSyncError:
-        """Return the error as the service's adapter raised it."""
+        """Return the error that the source adapter raised when this was to be archived."""
         return REFUSED[self.error](self.message)
 
 
 Entry: TypeAlias = Stored | Missing
 Problem: TypeAlias = tuple[str, str]
-"""A path, and what is wrong with it."""
+"""A path in the archive, and what is wrong with it."""
 
 
 class Archive:
-    """The archive in a folder; fit for threads.
+    """Read access to the archive in a folder; thread-safe.
 
     Raises:
-        ConfigError: There is none, and none is to be made.
-        BadData: Its manifest cannot be read.
+        ConfigError: The folder is not an archive or cannot be read.
+        BadData: The manifest cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -131,27 +131,27 @@ class Archive:
             raise ConfigError(
                 f"{folder} cannot be read: {error.strerror}", hint="name the folder of an archive"
             ) from error
-        # What a killed command left of a line is no line: what it was about is asked for again.
+        # Ignore an incomplete last line, left by a killed command: that item is fetched again.
         whole, _, _ = manifest.rpartition(b"\n")
         for number, line in enumerate(whole.splitlines(), 1):
             self._know(_entry(line, f"{folder / MANIFEST}, line {number}"))
 
     def entries(self, kind: Kind) -> dict[str, Entry]:
-        """Return what is known of this kind, by id."""
+        """Return all entries of this kind, by id."""
         with self._lock:
             return {name: entry for (of, name), entry in self._entries.items() if of == kind}
 
     def entry(self, kind: Kind, name: str) -> Entry | None:
-        """Return what is known of one thing."""
+        """Return the entry of one item; None if there is none."""
         return self._entries.get((kind, name))
 
     def read(self, kind: Kind, name: str) -> bytes:
-        """Return what is stored.
+        """Return an item's content, checked against its SHA-256.
 
         Raises:
-            NotFound, Forbidden, Refused: The service refused it when it was to be archived.
-            Unavailable: It was never archived.
-            BadData: It is not what was stored.
+            NotFound, Forbidden, Refused: The service refused the item when it was to be archived.
+            Unavailable: The item has not been archived.
+            BadData: The file is missing or damaged.
         """
         stored = self.stored(kind, name)
         content = self._opened(stored).read_bytes()
@@ -160,7 +160,7 @@ class Archive:
         return content
 
     def lines(self, kind: Kind, name: str) -> Many[bytes]:
-        """Return the lines of what is stored, however many; the errors are those of `read`."""
+        """Return an item's lines, read from disk at each iteration; raises the errors of `read`."""
         stored = self.stored(kind, name)
         path = self._opened(stored)
         if not _is_whole(path, stored):
@@ -173,7 +173,7 @@ class Archive:
         return Many(sum(1 for _ in lines()), lines)
 
     def copy(self, name: str, to: Path) -> Stored:
-        """Copy the content of a file; the errors are those of `read`."""
+        """Copy a file's content to `to`; raises the errors of `read`."""
         stored = self.stored("content", name)
         digest = hashlib.sha256()
         with self._opened(stored).open("rb") as source, _private(to) as out:
@@ -185,7 +185,7 @@ class Archive:
         return stored
 
     def stored(self, kind: Kind, name: str) -> Stored:
-        """Return where something is; the errors are those of `read`."""
+        """Return an item's entry; raises the errors of `read` if it is not stored."""
         match self.entry(kind, name):
             case Stored() as stored:
                 return stored
@@ -198,7 +198,7 @@ class Archive:
                 )
 
     def check(self) -> Iterator[Problem]:
-        """Read all of it again, and yield what is missing, damaged or unknown."""
+        """Read the whole archive again and yield each file that is missing, damaged or not in the manifest."""
         known = {self.folder / name for name in (MANIFEST, SUMS, README, LOCK)}
         for stored in self._stored():
             path = self.path(stored)
@@ -219,19 +219,19 @@ class Archive:
                     yield path.relative_to(self.folder).as_posix(), "is not in the manifest"
 
     def holds(self, kind: Kind, name: str, content: bytes) -> bool:
-        """Whether just this is stored."""
+        """Whether the item is stored with exactly this content."""
         held = self.entry(kind, name)
         if not isinstance(held, Stored) or held.sha256 != hashlib.sha256(content).hexdigest():
             return False
         return self.path(held).is_file()
 
     def path(self, stored: Stored) -> Path:
-        """Return where something is on this machine: still aside, if a command was killed before it renamed it."""
+        """Return a stored file's path: in the partial folder, if a command was killed before it renamed the file."""
         aside = self._aside(stored.kind, stored.id)
         return aside if _is_whole(aside, stored) else self.folder / stored.path
 
     def partial(self, name: str) -> Path:
-        """Return where a file's content is to be written before it is adopted; what is there is a beginning of it."""
+        """Return where to download a file's content before `adopt`; a file there is a partial download to resume."""
         return self._aside("content", name)
 
     def _aside(self, kind: Kind, name: str) -> Path:
@@ -262,10 +262,10 @@ class Archive:
 
 
 class ArchiveWriter(Archive):
-    """The archive in a folder while it is added to, by one process at a time; see `writing`."""
+    """Write access to the archive in a folder, by one process at a time; see `writing`."""
 
     def store(self, kind: Kind, name: str, chunks: Iterable[bytes]) -> bool:
-        """Store something, piece by piece; return whether it was not there like that already."""
+        """Store an item from chunks; return False if the same content was stored already."""
         digest, aside = hashlib.sha256(), self._aside(kind, name)
         with _private(aside) as out:
             for chunk in chunks:
@@ -284,21 +284,21 @@ class ArchiveWriter(Archive):
         return True
 
     def adopt(self, name: str, download: Download, filename: str | None) -> None:
-        """Take the content of a file that was written aside, under its own name."""
+        """Move a file's downloaded content into the archive, under the file's own name."""
         own = file_name(PurePosixPath((filename or "").replace("\\", "/")).name) if filename else "content"
         if own.casefold() == NAMES["file"]:
-            own = f"content-{own}"  # the description of the file has that name
+            own = f"content-{own}"  # file.json is the name of the file's description
         path = f"{self._folder_of('content', name)}/{own}"
         self._put(download.path, Stored("content", name, path, download.sha256, download.size, _now()))
 
     def note(self, kind: Kind, name: str, error: FtSyncError) -> None:
-        """Note that the service refused something; what is stored of it stays."""
+        """Record that the service refused an item, unless it is stored already."""
         if isinstance(self.entry(kind, name), Stored):
             return
         self._append(Missing(kind, name, type(error).__name__, error.message, _now()))
 
     def sum_up(self) -> None:
-        """Write the sums for `sha256sum`."""
+        """Write the checksums in the format of `sha256sum`."""
         lines = sorted(f"{stored.sha256}  {stored.path}\n" for stored in self._stored())
         aside = self.folder / PARTIAL / f"{SUMS}.new"
         with _private(aside) as out:
@@ -309,7 +309,7 @@ class ArchiveWriter(Archive):
         with aside.open("rb") as written:
             os.fsync(written.fileno())
         aside.chmod(0o600)
-        # The manifest first: whoever is killed before the renaming leaves the file where `path` finds it.
+        # Manifest first: if the process is killed before the rename, `path` finds the file in the partial folder.
         self._append(stored)
         self._rename(aside, stored)
 
@@ -328,12 +328,12 @@ class ArchiveWriter(Archive):
                     while line:
                         line = line[out.write(line) :]
                 except OSError:
-                    out.truncate(end)  # a part of a line would spoil the one that comes next
+                    out.truncate(end)  # a partial line would corrupt the next one
                     raise
             self._know(entry)
 
     def _folder_of(self, kind: Kind, name: str) -> str:
-        """Return the folder of a job or file, which no other has, also where case does not count."""
+        """Return the folder of a job or file, unique even on case-insensitive file systems."""
         with self._lock:
             folder = self._folders.get((FOLDERS[kind], name))
             if folder is None:
@@ -345,7 +345,7 @@ class ArchiveWriter(Archive):
         return folder
 
     def _tidy(self) -> None:
-        """Leave a manifest of whole lines, one for each thing, and nothing that a killed command left aside."""
+        """Compact the manifest to one line per item and clean up the partial folder after a killed command."""
         lines = [json.dumps(asdict(entry)) + "\n" for entry in self._entries.values()]
         aside = self.folder / PARTIAL / f"{MANIFEST}.new"
         with _private(aside) as out:
@@ -357,17 +357,17 @@ class ArchiveWriter(Archive):
             if (path := self.path(stored)) != self.folder / stored.path:
                 self._rename(path, stored)
         for path in (self.folder / PARTIAL).iterdir():
-            if path.suffix:  # a beginning of a file's content has none, and is gone on with
+            if path.suffix:  # partial downloads have no suffix and are kept, to be resumed
                 path.unlink()
 
 
 @contextmanager
 def writing(folder: Path) -> Iterator[ArchiveWriter]:
-    """Open an archive to add to, making one where there is none yet.
+    """Open an archive for writing, creating it in a new or empty folder.
 
     Raises:
-        ConfigError: The folder is something else, cannot be written to, or another process is at it.
-        BadData: Its manifest cannot be read.
+        ConfigError: The folder holds something else, cannot be written to, or another process is writing it.
+        BadData: The manifest cannot be read.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -396,7 +396,7 @@ def writing(folder: Path) -> Iterator[ArchiveWriter]:
 
 @contextmanager
 def _on_disk(folder: Path) -> Iterator[None]:
-    """Say what is wrong with the disk in our words."""
+    """Translate `OSError` into `ConfigError`."""
     try:
         yield
     except OSError as error:
@@ -404,7 +404,7 @@ def _on_disk(folder: Path) -> Iterator[None]:
 
 
 def unwritable(folder: Path, error: OSError) -> ConfigError:
-    """Return our error for one of the disk's: it is full, or nothing may be written to it."""
+    """Return the error for a disk that is full or not writable."""
     return ConfigError(
         f"{folder} cannot be written to: {error.strerror}", hint="make room for it, then run the same command again"
     )
@@ -423,7 +423,7 @@ def _entry(line: bytes, where: str) -> Entry:
 
 
 def _is_ours(stored: Stored) -> bool:
-    """Whether the path is one that an archive gives: a manifest from elsewhere must not lead out of the folder."""
+    """Whether the path is one that ftsync would choose: a foreign manifest must not lead out of the folder."""
     path = PurePosixPath(stored.path)
     return (
         len(path.parts) == 3  # noqa: PLR2004 - jobs or files, the folder of one, and a name
@@ -434,7 +434,7 @@ def _is_ours(stored: Stored) -> bool:
 
 
 def _is_whole(path: Path, stored: Stored) -> bool:
-    """Whether a file is there with just the bytes that were stored."""
+    """Whether the file exists with exactly the size and SHA-256 of the entry."""
     if not path.is_file() or path.stat().st_size != stored.bytes:
         return False
     with path.open("rb") as content:
@@ -442,7 +442,7 @@ def _is_whole(path: Path, stored: Stored) -> bool:
 
 
 def _private(path: Path, mode: str = "wb") -> IO[bytes]:
-    """Open a file for writing that nobody else can read."""
+    """Open a file for writing that only this user can read."""
     return open(path, mode, opener=private)
 
 

@@ -1,6 +1,7 @@
-"""Brings an archive up to date: what a source has of the selected jobs and the archive has not; one job costs no other.
+"""Brings an archive up to date with a source, fetching only what is missing or changed; writes to the archive alone.
 
-As in a sync one thread decides and workers fetch; an interruption lets what is being fetched come to its end.
+As in a sync, one thread decides and workers fetch. A job that fails does not stop the others, and after an interruption
+the fetches in progress are completed.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ def archive(  # noqa: PLR0913, PLR0917 - who takes part
     concurrency: int,
     observe: Observer,
 ) -> ArchiveReport:
-    """Bring every selected job into the archive, whatever its status.
+    """Archive every selected job, whatever its status.
 
-    A job that has ended and is there already, as it is listed now, costs no request.
+    A finished job that is archived already and unchanged in the listing costs no further request.
 
     Raises:
-        KeyboardInterrupt: After what was being fetched has come to its end.
+        KeyboardInterrupt: Interrupted; raised after the fetches in progress have ended.
     """
     with Workers["ArchiveOutcome"](concurrency) as workers:
         work = _Work(source, folder, clock, selection, observe, workers)
@@ -50,7 +51,7 @@ def archive(  # noqa: PLR0913, PLR0917 - who takes part
 
 
 class _Work:
-    """One archiving at work: who takes part, and the outcomes so far."""
+    """An archiving in progress: the collaborators and the outcomes so far."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - who takes part
         self,
@@ -86,7 +87,7 @@ class _Work:
         return ArchiveReport(tuple(self.outcomes[job_id] for job_id in dict.fromkeys(ids)))
 
     def interrupt(self) -> bool:
-        """Have the work end in order, from another thread; return whether there is anything to bring to its end."""
+        """Ask the work to end in order (called from another thread); return whether any task is still running."""
         self.clock.stop()
         self.workers.interrupt()
         return self.workers.busy > 0
@@ -97,7 +98,7 @@ class _Work:
             self.observe(events.JobArchived(outcome))
 
     def bring(self, job: Job) -> ArchiveOutcome:
-        """Bring a job and all that belongs to it; a part that cannot be had for now costs no other."""
+        """Archive a job and everything that belongs to it; a part that fails for now does not stop the others."""
         files = dict.fromkeys(filter(None, (*job.result_files, job.training_file, job.validation_file)))
         parts = [partial(self.bring_description, job), *(partial(self.bring_shared, file_id) for file_id in files)]
         is_news = False
@@ -116,14 +117,14 @@ class _Work:
         return Archived(job.id, job.status, is_news, tuple(self.lost(job, files)))
 
     def bring_description(self, job: Job) -> bool:
-        """Bring a job with its events and checkpoints; return whether there was anything new."""
+        """Archive a job with its events and checkpoints; return whether anything was new."""
         content = json.dumps(job.raw, indent=2).encode()
         is_known = self.archive.holds("job", job.id, content)
         if is_known and job.is_finished and not (self.lacks("events", job.id) or self.lacks("checkpoints", job.id)):
             return False
         is_news = self.bring_lines("events", job, lambda: self.source.events(job.id))
         is_news |= self.bring_lines("checkpoints", job, lambda: self.source.checkpoints(job.id))
-        # Last: a job that is there as it is listed has the others there, too.
+        # Job last: if the archived job equals the listed one, its events and checkpoints are archived, too.
         return self.archive.store("job", job.id, [content]) or is_news
 
     def bring_lines(self, kind: Kind, job: Job, ask: Callable[[], Iterable[JobEvent | Checkpoint]]) -> bool:
@@ -135,11 +136,11 @@ class _Work:
         return self.archive.store(kind, job.id, (json.dumps(one.raw).encode() + b"\n" for one in listed))
 
     def bring_shared(self, file_id: FileId) -> bool:
-        """Bring a file that other jobs may have, too, once."""
+        """Archive a file once, although several jobs may share it."""
         return self.files.get(file_id, lambda: self.bring_file(file_id))
 
     def bring_file(self, file_id: FileId) -> bool:
-        """Bring a file and its description; return whether there was anything new."""
+        """Archive a file and its description; return whether anything was new."""
         if not (self.lacks("file", file_id) or self.lacks("content", file_id)):
             return False
         file = File(file_id)
@@ -161,7 +162,7 @@ class _Work:
         return True
 
     def lacks(self, kind: Kind, name: str) -> bool:
-        """Whether something is to be asked for: what is not known to the service will not come back."""
+        """Whether an item must be fetched: not if it is stored, or if the service answered "not found" before."""
         match self.archive.entry(kind, name):
             case Missing(error=error):
                 return error not in {NotFound.__name__, NotOffered.__name__}
@@ -171,7 +172,7 @@ class _Work:
                 return True
 
     def lost(self, job: Job, files: Iterable[FileId]) -> Iterator[Lost]:
-        """Yield what belongs to a job and is not to be had."""
+        """Yield the parts of a job that the service refused."""
         of_job: tuple[Kind, ...] = ("events", "checkpoints")
         of_file: tuple[Kind, ...] = ("file", "content")
         for kind, name in (*product(of_job, [job.id]), *((kind, name) for name in files for kind in of_file)):
@@ -181,12 +182,12 @@ class _Work:
 
 
 def _check_size(file: File, download: Download) -> None:
-    """Refuse a body that has ended before the file does.
+    """Refuse a download that is shorter than the file's stated size, and delete it.
 
-    It may be longer: some services serve base64, and some do not know the size and say 0.
+    It may be longer: some services serve base64, and some state the size 0.
 
     Raises:
-        Unavailable: It is to be asked for again, from its beginning.
+        Unavailable: The download is too short; the next attempt starts from the beginning.
     """
     if file.size is not None and download.size < file.size:
         download.path.unlink()

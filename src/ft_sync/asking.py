@@ -1,4 +1,4 @@
-"""What is asked for, as one `Request`: the arguments and the settings together; what excludes each other is refused."""
+"""Combines arguments and settings into one `Request`, refusing those that exclude each other; asks no service."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def request(  # noqa: PLR0913 - what a command asks for
     link: str | Iterable[str],
     link_alias: str | Iterable[str],
 ) -> Request:
-    """Return a sync as it is asked for.
+    """Return the request for a sync.
 
     Raises:
         ConfigError: Arguments or settings that exclude each other.
@@ -61,10 +61,10 @@ def request(  # noqa: PLR0913 - what a command asks for
 def selection(
     settings: Settings, fine_tune_job_id: str | Iterable[str] | None, num_fine_tunes: int | None
 ) -> Selection:
-    """Return which jobs are asked for.
+    """Return the selection of jobs.
 
     Raises:
-        ConfigError: They are asked for in two ways, or none is.
+        ConfigError: Both ids and a number of newest jobs are given, or that number is less than 1.
     """
     ids = None if fine_tune_job_id is None else tuple(map(JobId, texts(fine_tune_job_id)))
     if ids is not None and num_fine_tunes is not None:
@@ -75,12 +75,12 @@ def selection(
 
 
 def texts(given: str | Iterable[str]) -> tuple[str, ...]:
-    """Return what is given as one text or several."""
+    """Return one string or several as a tuple."""
     return (given,) if isinstance(given, str) else tuple(given)
 
 
 def shard(settings: Settings) -> planning.Shard:
-    """Return which part of the jobs."""
+    """Return the shard in the settings; `WHOLE` if there is none."""
     return planning.WHOLE if settings.shard is None else planning.shard(settings.shard)
 
 

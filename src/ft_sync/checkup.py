@@ -1,4 +1,4 @@
-"""Puts together what `ftsync doctor` checks: the settings, this machine, and the two services that they name."""
+"""Assembles the checks of `ftsync doctor`: the settings, this machine, and the two services that the settings name."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from ft_sync.providers import Provider
 
 SPARE = 8.0
-"""Seconds that a check may take besides the two requests of which it consists."""
+"""Seconds that a check may take in addition to its two requests."""
 
 KEYS = {
     "openai": ("OPENAI_API_KEY",),
     "azure": ("AZURE_OPENAI_AD_TOKEN", "AZURE_OPENAI_API_KEY"),
 }
-"""Variables with a key, the first that is set wins."""
+"""Environment variables for a key; the first that is set wins."""
 
 
 def checks(arguments: Mapping[str, Any], seconds: float) -> Iterator[Check]:
-    """Yield what comes of each check.
+    """Yield the result of each check.
 
     Args:
-        arguments: Settings that were given by flags.
-        seconds: Without an answer, after which a request is asked once more, and then given up.
+        arguments: Settings given by flags.
+        seconds: Timeout of a request, which is retried once before it is given up.
     """
     with ExitStack() as stack:
         parts = _Parts(arguments, seconds, stack)
@@ -50,7 +50,7 @@ def checks(arguments: Mapping[str, Any], seconds: float) -> Iterator[Check]:
 
 
 class _Parts:
-    """What the settings lead to; made when it is asked for, since the settings may be wrong."""
+    """The parts that depend on the settings; created lazily, since the settings may be wrong."""
 
     def __init__(self, arguments: Mapping[str, Any], seconds: float, stack: ExitStack) -> None:
         self._arguments = arguments
@@ -66,7 +66,7 @@ class _Parts:
         return f"read from {', '.join(read)}" if read else "no file: what is not set is the default"
 
     def provider(self) -> Finding:
-        """Say who is asked at which address, without what may be a password in it."""
+        """Return the provider and its address, without any password in the URL."""
         guess, reason = guessed_provider(os.environ)
         if self._settings.provider is not None:
             given = self._arguments.get("provider") is not None
@@ -84,7 +84,7 @@ class _Parts:
         return opened, f"there is a key: {variable}" if variable else "no key: a token is asked for"
 
     def services(self) -> tuple[tuple[Probe, ...], ...]:
-        """Return the probes of both services, of one when runs are kept offline."""
+        """Return the probes of both services, or of the source alone if runs are kept offline."""
         jobs = ServiceProbes(self.source).all()
         if self._mode == "offline":
             return (jobs,)

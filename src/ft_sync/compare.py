@@ -1,7 +1,7 @@
-"""What a run in W&B holds against what it should hold, item by item; pure.
+"""Compares what a run in W&B holds with what it should hold, item by item; pure.
 
-What users add to a run is theirs, and no difference: tags, keys of config and summary, notes, aliases, and a name and
-a job type of their choice. What was written must be there as it was.
+What users add to a run is not a difference: tags, config and summary keys, notes, aliases, a name, a job type. But
+everything that ftsync wrote must still be there unchanged.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from ft_sync.models import JobId, JsonObject, MetricRow, RunId, RunRecord, TrainingFile
 
 LATEST = "model alias latest"
-"""The one item that is put right without writing a run again."""
+"""The only item that can be repaired without rewriting the run."""
 
 ROWS_NAMED = 5
-"""Rows that differ and are named one by one."""
+"""Maximum number of differing rows that are listed one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """A file's number of bytes and their MD5 in base64, as W&B describes files."""
+    """A file's size in bytes and its MD5 in base64, as W&B describes files."""
 
     size: int
     md5: str
@@ -41,7 +41,7 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class HeldDataset:
-    """A version of a dataset's artifact; `table_rows` were counted in the table's file, None if it cannot be read."""
+    """A version of a dataset artifact; `table_rows` is counted in the table file, None if that cannot be read."""
 
     name: str
     type: str
@@ -55,8 +55,8 @@ class HeldModel:
     """A version of the model artifact.
 
     Attributes:
-        content: Of `model_metadata.json`; empty if it cannot be read.
-        is_newest: Of all models that W&B holds, this is the newest job's.
+        content: The content of `model_metadata.json`; empty if it cannot be read.
+        is_newest: This is the model of the newest job among all models in W&B.
     """
 
     aliases: tuple[str, ...]
@@ -69,10 +69,10 @@ class HeldRun:
     """What a run in W&B holds, read back.
 
     Attributes:
-        files: Those that hold what the service served, by path.
-        log: The lines of the console log; None if this W&B server does not give it back.
-        datasets: The datasets among the run's inputs.
-        model: The model artifact among its outputs.
+        files: Digests of the files that ftsync saved in the run, by path.
+        log: The lines of the console log; None if this W&B server is too old to return it.
+        datasets: The dataset artifacts among the run's inputs.
+        model: The model artifact among the run's outputs.
     """
 
     run_id: RunId
@@ -88,14 +88,14 @@ class HeldRun:
     model: HeldModel | None = None
 
     def dataset(self, file: TrainingFile) -> HeldDataset | None:
-        """Return the artifact that holds the file, the version that is called after it if there are several."""
+        """Return the artifact that holds the file; of several versions, the one with the file's alias."""
         named = [held for held in self.datasets if held.name == dataset_name(file)]
         return max(named, key=lambda held: alias(file.id) in held.aliases, default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A training or validation file as the source gives it, and the table that is made of it."""
+    """A training or validation file as the source gives it, and the table made from it."""
 
     content: Digest
     table: Digest
@@ -107,9 +107,9 @@ class Expected:
     """What the run of a job should hold.
 
     Attributes:
-        datasets: Its inputs; None for what W&B holds of a file that the source does not give any more.
-        digests: Of the record's files, by path.
-        is_native: The run is one of OpenAI's own integration, to which only what it lacked was added.
+        datasets: The run's inputs; None for a file that W&B holds but the source no longer gives.
+        digests: Digests of the record's files, by path.
+        is_native: The run was logged by OpenAI's own integration and only enriched by ftsync.
     """
 
     record: RunRecord
@@ -120,7 +120,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One item that is not as it should be; None is nothing."""
+    """One item that is not as it should be; None stands for an item that is absent."""
 
     item: str
     expected: Any
@@ -142,8 +142,8 @@ class Differs:
     """The run does not hold what it should.
 
     Attributes:
-        lost: What it holds and the source does not give any more, see `lost`.
-        stale: Training and validation files that W&B does not hold as they are.
+        lost: What the run holds and the source no longer gives, see `lost`.
+        stale: Training and validation files whose artifacts in W&B differ from the files.
     """
 
     job_id: JobId
@@ -156,7 +156,7 @@ class Differs:
 
     @property
     def is_to_be_written(self) -> bool:
-        """Whether it takes a new run to put it right."""
+        """Whether repairing the differences requires rewriting the run."""
         return any(one.item != LATEST for one in self.differences)
 
 
@@ -171,7 +171,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """One of the two sides could not be read, so nothing is known."""
+    """One of the two sides could not be read, so they could not be compared."""
 
     job_id: JobId
     side: Literal["source", "W&B"]
@@ -189,22 +189,22 @@ class Verification:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many verdicts there are of each kind, but for kinds of which there are none."""
+        """Number of verdicts by kind; kinds without a verdict are left out."""
         return dict(Counter(type(verdict).__name__.lower() for verdict in self.verdicts))
 
     @property
     def is_identical(self) -> bool:
-        """Whether W&B holds all that it should of every job that a sync would bring."""
+        """Whether W&B holds everything that it should of every job that a sync would write."""
         return all(isinstance(verdict, Identical | Skipped) for verdict in self.verdicts)
 
 
 def differences(expected: Expected, held: HeldRun) -> tuple[Difference, ...]:
-    """Compare a run with what it should hold; the order is that of the run's page in W&B."""
+    """Compare a run with what it should hold; differences are in the order of the run's page in W&B."""
     return tuple(Difference(item, wanted, found) for item, wanted, found in _items(expected, held) if wanted != found)
 
 
 def stale(expected: Expected, held: HeldRun) -> tuple[TrainingFile, ...]:
-    """Return the training and validation files that W&B does not hold as they are."""
+    """Return the training and validation files whose artifacts in W&B differ from the files."""
     return tuple(
         file
         for file, dataset in expected.datasets
@@ -213,13 +213,13 @@ def stale(expected: Expected, held: HeldRun) -> tuple[TrainingFile, ...]:
 
 
 def lost(expected: Expected, held: HeldRun) -> tuple[str, ...]:
-    """Name what W&B holds of the job and the source does not give any more: it would go if the run were written again.
+    """Name what W&B holds of the job and the source no longer gives: rewriting the run would lose it.
 
-    The files as served tell, and the console log, which has a line for each event. Rows at other steps than the
-    source has were never its own where W&B holds just the files that it gives.
+    Evidence are the saved files and the console log, which has one line per event. Rows at steps that the source does
+    not have count only if the saved files differ, too; with identical files such rows never came from the source.
     """
     record = expected.record
-    # The same bytes may have another name: a file is called `content` where its own name could not be had.
+    # The same bytes may have another name: a file is called `content` if its description could not be fetched.
     given = set(expected.digests.values())
     gone = sorted(path for path in held.files.keys() - expected.digests.keys() if held.files[path] not in given)
     other = {path for path, digest in held.files.items() if expected.digests.get(path, digest) != digest}
@@ -232,14 +232,14 @@ def lost(expected: Expected, held: HeldRun) -> tuple[str, ...]:
         gone.append("the model")
     is_all_there = bool(held.files) and held.files == expected.digests
     if not (expected.is_native or is_all_there):
-        # Whoever else wrote the run may have called the metrics otherwise: the steps tell.
+        # Another program may have written the run with other metric names, so compare the steps.
         steps = {row.step for row in held.rows} - {row.step for row in record.rows}
         gone += [f"the metrics of {len(steps)} steps"] if steps else []
     return tuple(gone)
 
 
 def _items(expected: Expected, held: HeldRun) -> Iterator[tuple[str, Any, Any]]:
-    """Yield each item as it should be and as it is."""
+    """Yield (item, expected, found) for each item of the run."""
     record, is_native = expected.record, expected.is_native
     yield "state", "finished" if record.failure is None else "failed", held.state
     for tag in record.tags:
@@ -248,10 +248,10 @@ def _items(expected: Expected, held: HeldRun) -> Iterator[tuple[str, Any, Any]]:
         yield "notes", note, note if note in held.notes else held.notes or None
     for key, value in record.config.items():
         found = held.config.get(key)
-        # A run that is added to keeps the keys that it had, at any depth.
+        # An enriched run keeps the keys that it already had, at any depth.
         yield f"config.{key}", value, _common(value, found) if is_native else found
     for key, value in record.summary.items():
-        if not is_native or key in STATUS_KEYS:  # the others may have been there before
+        if not is_native or key in STATUS_KEYS:  # other keys may be the native integration's own
             yield f"summary.{key}", value, held.summary.get(key)
     yield from _mark(expected, held)
     if not is_native:
@@ -265,7 +265,7 @@ def _items(expected: Expected, held: HeldRun) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _common(value: Any, found: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return what was found without the keys that are not wanted."""
+    """Return `found` without the keys that `value` does not have, at any depth."""
     if not (isinstance(value, dict) and isinstance(found, dict)):
         return found
     return {key: _common(value[key], below) for key, below in found.items() if key in value}
@@ -276,13 +276,13 @@ def _mark(expected: Expected, held: HeldRun) -> Iterator[tuple[str, Any, Any]]:
     mark = held.summary.get("ftsync")
     found = {key: mark.get(key) for key in ("digest", "rows")} if isinstance(mark, dict) else None
     rows: object = len(record.rows)
-    if expected.is_native:  # those that were there when something was added
+    if expected.is_native:  # the history's length when the run was enriched
         rows = found["rows"] if found else len(held.rows)
     yield "mark", {"digest": record.digest, "rows": rows}, found
 
 
 def _rows(wanted: Collection[MetricRow], found: Collection[MetricRow]) -> Iterator[tuple[str, Any, Any]]:
-    """Yield the rows that differ, the first of them one by one; a step that is there twice is a row too many."""
+    """Yield the rows that differ, listing the first ones one by one; a repeated step counts as an extra row."""
     numbered = [dict(_numbered(rows)) for rows in (wanted, found)]
     steps = sorted(numbered[0].keys() | numbered[1].keys())
     differing = [(step, *pair) for step in steps if differ(*(pair := (numbered[0].get(step), numbered[1].get(step))))]
@@ -307,7 +307,7 @@ def _numbered(rows: Iterable[MetricRow]) -> Iterator[tuple[tuple[int, int], Metr
 
 
 def differ(row: MetricRow | None, other: MetricRow | None) -> bool:
-    """Whether a row is another than it should be; the time of one that has none is W&B's own."""
+    """Whether two rows differ; if `row` has no time, W&B has set its own, which is ignored."""
     if row is None or other is None:
         return True
     return row.step != other.step or dict(row.metrics) != dict(other.metrics) or row.time not in {None, other.time}

@@ -1,4 +1,4 @@
-"""JobSnapshot -> RunRecord: what a job means in W&B's terms; pure."""
+"""JobSnapshot -> RunRecord: expresses a job in W&B's terms; pure."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ if TYPE_CHECKING:
     from ft_sync.models import Best, Checkpoint, FileId, Job, JobEvent, JobSnapshot, JsonObject, MetricRow, TrainingFile
 
 RECORD_FORMAT = 4
-"""Raised when a job would be recorded differently than before, so that `resync` writes its run again."""
+"""Version of the record; incremented when the same job gives a different record, so that `resync` rewrites its run."""
 
 MAX_TAG = 64
-"""W&B's limit, in characters."""
+"""Maximum length of a tag in W&B, in characters."""
 
 LARGEST = 2**63
-"""Beyond it W&B makes floats of integers."""
+"""W&B turns integers of this size and larger into floats."""
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 TAKEN = frozenset({"_step", "_timestamp", "_runtime", "_wandb", "ftsync", "train_data", "valid_data"})
-"""Keys of a run that have a meaning of their own, so that no metric can be called so."""
+"""Reserved keys of a run's history and summary, which cannot be names of metrics."""
 
 Values: TypeAlias = tuple[float, float, float]
-"""Of a metric: the lowest, the highest, the last."""
+"""The lowest, the highest and the last value of a metric."""
 
 STATUS_KEYS = frozenset({"status", "fine_tuned_model", "trained_tokens", "duration_seconds", "error"})
-"""Of the summary; a run of OpenAI's own integration may have them from an earlier time."""
+"""Summary keys that ftsync sets even where a run of OpenAI's own integration already has an older value."""
 
 
 def digest(job: Job) -> str:
-    """Return what tells whether a run is up to date: SHA-256 of the job as served and of the record's format.
+    """Return the digest that tells whether a run is up to date: SHA-256 of the job as served and the record's format.
 
-    It needs the listing alone, so that planning costs no request a job; events and files of a job that has ended do
-    not change.
+    Only the job listing is needed, so planning costs no request per job; the events and files of a job that has ended
+    do not change.
     """
     canonical = json.dumps([RECORD_FORMAT, job.raw], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
@@ -57,8 +57,8 @@ def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -
     """Return what the run of this job should hold.
 
     Args:
-        snapshot: The job and what belongs to it.
-        missing: Training and validation files that could not be had, each with the reason.
+        snapshot: The job with its events, checkpoints and files.
+        missing: Training and validation files that could not be fetched, each with the reason.
     """
     job = snapshot.job
     missing = missing or {}
@@ -82,7 +82,7 @@ def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -
     return RunRecord(
         job_id=job.id,
         config=portable(_config(snapshot) | ({"missing_files": gone} if gone else {})),
-        summary=portable(metrics | _summary(job)),  # a column may be named status, too
+        summary=portable(metrics | _summary(job)),  # the job's own values win over a metric called "status"
         tags=tuple(filter(None, map(_tag, ("openai", job.base_model, job.method)))),
         rows=rows,
         model_metadata=portable(model) if model else None,
@@ -96,7 +96,7 @@ def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -
 
 
 def could_not_be_had(missing: Mapping[FileId, str], what: str) -> list[str]:
-    """Return notes on files that are missing, each with its reason."""
+    """Return a note for each missing file, with the reason."""
     return [
         reason if reason in OF_SERVICE else f"{what} {file_id} could not be had: {reason}"
         for file_id, reason in missing.items()
@@ -106,14 +106,14 @@ def could_not_be_had(missing: Mapping[FileId, str], what: str) -> list[str]:
 def model_content(model: JsonObject, run_id: str, inputs: Iterable[TrainingFile]) -> dict[str, Any]:
     """Return the content of `model_metadata.json` in the artifact that a run logs.
 
-    The run's id makes the content, and with it the version, this run's own: a version is one run's output.
+    It includes the run's id: W&B deduplicates artifact versions by content, and a version is the output of one run.
     """
     used = {file.split: f"{dataset_name(file)}:{alias(file.id)}" for file in inputs}
     return {**model, "run_id": run_id, "datasets": used}
 
 
 def newness(content: Mapping[str, Any], job_id: object) -> tuple[float, str]:
-    """Return what `Job.newness` was, read back from a config or a model's metadata; the lowest if it does not tell."""
+    """Return `Job.newness`, read back from a config or a model's metadata; an unknown creation time sorts lowest."""
     created_at = content.get("created_at")
     try:
         created = datetime.fromisoformat(created_at).timestamp() if created_at else 0.0
@@ -123,9 +123,9 @@ def newness(content: Mapping[str, Any], job_id: object) -> tuple[float, str]:
 
 
 def best_of(metric: str) -> Best | None:
-    """Return which value of a metric is its best; None for one of which that cannot be told."""
+    """Return whether a metric's lowest or highest value is its best; None if its name does not tell."""
     parts = metric.lower().split("/")
-    name = f"{parts[0]} {parts[-1]}"  # between them stand the names of graders, which may say anything
+    name = f"{parts[0]} {parts[-1]}"  # the parts between them are names of graders: arbitrary text
     if "loss" in name:
         return "min"
     if "accurac" in name or ("reward" in name and "unresponsive" not in name):
@@ -134,7 +134,7 @@ def best_of(metric: str) -> Best | None:
 
 
 def _last_event(snapshot: JobSnapshot) -> datetime | None:
-    """Return when the last event was of a job that has ended, and does not tell when."""
+    """Return the time of the last event, as the end of a finished job without `finished_at`; None if unfinished."""
     if not snapshot.job.is_finished:
         return None
     return max((event.created_at for event in snapshot.events if event.created_at), default=None)
@@ -156,7 +156,7 @@ def _values(rows: Iterable[MetricRow]) -> dict[str, Values]:
 
 
 def _metrics(values: Mapping[str, Values], best: Mapping[str, Best]) -> dict[str, Any]:
-    """Return each metric's last value, and where it is known its best one, as W&B itself would sum them up."""
+    """Return each metric's last value and, where `best` tells it, its best value, in the form of W&B's own summary."""
     return {
         name: {best[name]: low if best[name] == "min" else high, "last": last} if name in best else last
         for name, (low, high, last) in values.items()
@@ -164,7 +164,7 @@ def _metrics(values: Mapping[str, Values], best: Mapping[str, Best]) -> dict[str
 
 
 def _config(snapshot: JobSnapshot) -> dict[str, Any]:
-    """Return the config: flat where people filter, without what is unknown."""
+    """Return the config without unknown values; keys that users filter by are at the top level."""
     job = snapshot.job
     config = {
         "fine_tune_job_id": job.id,
@@ -185,7 +185,7 @@ def _config(snapshot: JobSnapshot) -> dict[str, Any]:
         word = "training" if file.split == "train" else "validation"
         config[f"{word}_file_name"] = file.filename
         config[f"{word}_file_bytes"] = file.size
-    # What is empty in these was meant so.
+    # Empty values inside these are the user's own, so they are kept.
     meant = {"grader": _grader(job.raw), "metadata": dict(job.metadata) or None}
     return _known(config) | _known(meant, unknown=(None,))
 
@@ -234,7 +234,7 @@ def _model_metadata(job: Job, checkpoints: Iterable[Checkpoint], metrics: Mappin
 
 
 def _files(snapshot: JobSnapshot) -> Iterator[RunFile]:
-    """Yield what was served: JSON objects as they were, result files byte for byte."""
+    """Yield copies of what the service served: unchanged JSON objects, and result files byte for byte."""
     yield RunFile(f"{FOLDER}/job.json", [_json(snapshot.job.raw, indent=2)])
     if snapshot.events:
         yield RunFile(EVENTS, each(_json_line, snapshot.events))
@@ -250,7 +250,7 @@ def _json_line(one: JobEvent | Checkpoint) -> bytes:
 
 
 def _line(event: JobEvent) -> str:
-    """Return the event as a line of a log: time, level, message."""
+    """Return the event as a log line: time, level, message."""
     level, message, kind = (
         " ".join(CONTROL.sub(" ", said).split()) for said in (event.level.upper(), event.message, event.type)
     )
@@ -264,7 +264,7 @@ def _grader(raw: Mapping[str, Any]) -> object:
 
 
 def _known(values: Mapping[str, Any], unknown: Sequence[object] = (None, "", [], {})) -> dict[str, Any]:
-    """Leave out what is unknown or empty, at any depth; zero and False are known."""
+    """Drop unknown and empty values at any depth; zero and False are kept."""
 
     def known(value: Any) -> Any:  # noqa: ANN401 - JSON
         if isinstance(value, dict):
@@ -275,7 +275,7 @@ def _known(values: Mapping[str, Any], unknown: Sequence[object] = (None, "", [],
 
 
 def portable(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace what Python reads as JSON and W&B does not keep: lone surrogates, NaN, infinity, and huge integers."""
+    """Replace JSON values that W&B cannot store: lone surrogates, NaN, infinity and huge integers."""
 
     def below(value: Any) -> Any:  # noqa: ANN401 - JSON
         match value:
@@ -300,7 +300,7 @@ def _text(text: str) -> str:
 
 
 def _number(value: object) -> object:
-    """Return a number that was served as text as the number it is."""
+    """Parse a number that the service sent as a string; return any other value unchanged."""
     if isinstance(value, str) and re.fullmatch(r"-?\d{1,300}(\.\d+)?([eE][+-]?\d+)?", value):
         return float(value) if re.search(r"[.eE]", value) else int(value)
     return value
@@ -311,7 +311,7 @@ def _json(value: JsonObject, indent: int | None = None) -> bytes:
 
 
 def _tag(text: str | None) -> str:
-    # Tags that start with openai/ tell runs of OpenAI's own integration, and a base model may be openai/gpt-oss-20b.
+    # A tag starting with openai/ identifies runs of OpenAI's own integration; a base model may be openai/gpt-oss-20b.
     return _text((text or "").removeprefix("openai/")[:MAX_TAG])
 
 

@@ -1,4 +1,4 @@
-"""JSONL training files -> format + table rows, one line in memory at a time; pure but for the path handed over."""
+"""JSONL training files -> format + table rows, one line in memory at a time; no I/O but for reading the given path."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 Cell: TypeAlias = str | int
 
 TABLE_ROWS = 10_000
-"""W&B cuts a run's tables there."""
+"""Rows after which W&B truncates a run's table."""
 
 LOOKED_AT = 100
-"""Examples that vote on the format: a single odd one must not cost a file its columns."""
+"""Number of examples whose most common format becomes the file's, so that one odd example does not decide it."""
 
 LINES_NAMED = 20
-"""Broken lines that are named one by one."""
+"""Maximum number of broken lines that are listed by number."""
 
 SHOWN_OF_A_URL = 80
-"""Characters: a data URI holds a whole picture."""
+"""Maximum length of a URL in a cell, in characters: a data URI holds a whole image."""
 
 CHAT_KEYS = frozenset({"messages", "tools", "parallel_tool_calls", "functions", "function_call"})
 
 INSTRUCTING = ("system", "developer")
-"""Roles whose messages come before the conversation; a tuple, since a role may be anything, hashable or not."""
+"""Roles of instructions to the model; a tuple, because a role in a file may be any JSON value, hashable or not."""
 
 
 class DatasetFormat(StrEnum):
-    """What one example of a file is."""
+    """The kind of examples in a file."""
 
     CHAT = "chat"
     PREFERENCE = "preference"
@@ -58,13 +58,13 @@ NUMBERS = frozenset({"index", "turns"})
 
 @dataclass(frozen=True, slots=True)
 class DatasetSummary:
-    """What a file holds.
+    """Counts of a training file.
 
     Attributes:
-        examples: Readable lines in the whole file.
-        rows: Of these, the ones in the table.
+        examples: Number of readable lines in the whole file.
+        rows: Number of examples in the table.
         broken_lines: 1-based numbers of the first unreadable lines.
-        broken: Number of all unreadable lines.
+        broken: Total number of unreadable lines.
     """
 
     format: DatasetFormat
@@ -81,7 +81,7 @@ class DatasetSummary:
 
 @dataclass
 class Dataset:
-    """A file being read: exhaust `rows()`, then ask for the `summary`."""
+    """A training file being read: exhaust `rows()` first, then read `summary`."""
 
     path: Path
     format: DatasetFormat
@@ -92,11 +92,11 @@ class Dataset:
 
     @property
     def columns(self) -> dict[str, type]:
-        """The table's columns and what they hold, the same for every file of the format."""
+        """The table's column names and their types, which depend on the format alone."""
         return {name: int if name in NUMBERS else str for name in COLUMNS[self.format]}
 
     def rows(self) -> Iterator[tuple[Cell, ...]]:
-        """Yield a row an example, `limit` at most, and go on counting to the end of the file."""
+        """Yield one row per example, at most `limit`; continue to the end of the file to count all examples."""
         self._examples = self._broken = 0
         self._broken_lines.clear()
         for number, line in _lines(self.path):
@@ -112,23 +112,23 @@ class Dataset:
 
     @property
     def summary(self) -> DatasetSummary:
-        """What was read by the last `rows()`."""
+        """The counts of the last complete iteration of `rows()`."""
         rows = min(self._examples, self.limit)
         return DatasetSummary(self.format, self._examples, rows, tuple(self._broken_lines), self._broken)
 
 
 def read(path: Path, *, limit: int = TABLE_ROWS) -> Dataset:
-    """Open a training file; its format is that of most of its first readable examples."""
+    """Open a training file and detect its format: the most common one among the first readable examples."""
     examples = (example for _, line in _lines(path) if (example := _example(line)) is not None)
     votes = Counter(_format(example) for example in islice(examples, LOOKED_AT))
     return Dataset(path, max(votes, key=votes.__getitem__, default=DatasetFormat.OTHER), limit)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines that are not blank with their 1-based numbers; only a newline byte ends a line of JSONL."""
+    """Yield (1-based number, line) for lines that are not blank; in JSONL only a newline byte ends a line."""
     with path.open("rb") as content:
         for number, line in enumerate(content, start=1):
-            # Not in the first line alone: files are put together of others.
+            # In any line, not only the first: files are concatenated from others, each with its byte order mark.
             if text := line.removeprefix(b"\xef\xbb\xbf").strip():
                 yield number, text
 
@@ -154,7 +154,7 @@ def _format(example: Mapping[str, Any]) -> DatasetFormat:
 
 
 def _cells(kind: DatasetFormat, example: Mapping[str, Any]) -> tuple[Cell, ...]:
-    """Return the cells between the index and the raw JSON."""
+    """Return a row's cells between the `index` and `raw` columns."""
     match kind:
         case DatasetFormat.CHAT:
             messages = _messages(example.get("messages"))
@@ -186,7 +186,7 @@ def _cells(kind: DatasetFormat, example: Mapping[str, Any]) -> tuple[Cell, ...]:
 
 
 def _encodable(cell: Cell) -> Cell:
-    """Replace what JSON can say and UTF-8 cannot: half of a surrogate pair."""
+    """Replace lone surrogates, which JSON can express but UTF-8 cannot encode."""
     return cell.encode("utf-8", "replace").decode() if isinstance(cell, str) else cell
 
 
@@ -203,7 +203,7 @@ def _last(messages: list[dict[str, Any]], role: str) -> str:
 
 
 def _answer(value: object) -> str:
-    """Return one of two answers: messages, or whatever stands there instead."""
+    """Return a preferred or non-preferred answer as text, even if it is not a list of messages."""
     messages = _messages([value] if isinstance(value, dict) else value)
     return _conversation(messages) if messages else _text(value)
 
@@ -219,7 +219,7 @@ def _name(call: Mapping[str, Any]) -> str:
 
 
 def _speaker(message: Mapping[str, Any], called: Mapping[str, str]) -> str:
-    """Return who speaks: the role with a name, for a tool's answer that of the function that was called."""
+    """Return the speaker: the role and, if known, a name; for a tool's answer the name of the called function."""
     speaker = _text(message.get("role")) or "?"
     call = _text(message.get("tool_call_id"))
     if name := _text(message.get("name")) or called.get(call) or call:
@@ -228,9 +228,9 @@ def _speaker(message: Mapping[str, Any], called: Mapping[str, str]) -> str:
 
 
 def _said(message: Mapping[str, Any]) -> str:
-    """Return what a message says and calls, as a person would read it."""
+    """Return a message's text, refusal and tool calls in readable form."""
     calls = [call.get("function") for call in _messages(message.get("tool_calls"))]
-    calls.append(message.get("function_call"))  # before tools there were functions
+    calls.append(message.get("function_call"))  # the predecessor of tool_calls
     refusal = _text(message.get("refusal"))
     said = [_text(message.get("content")), f"[refusal: {refusal}]" if refusal else ""]
     said += [f"→ {_text(call.get('name'))}({_text(call.get('arguments'))})" for call in calls if isinstance(call, dict)]
@@ -243,7 +243,7 @@ def _tool_names(example: Mapping[str, Any]) -> str:
 
 
 def _text(value: object) -> str:
-    """Return any content as text: a string, parts, nothing, or what nobody expected."""
+    """Return a message's content as text, be it a string, a list of parts, None or any other JSON value."""
     match value:
         case None:
             return ""
@@ -270,5 +270,5 @@ def _part(part: object) -> str:
 def _json(value: object) -> str:
     try:
         return json.dumps(value, ensure_ascii=False)
-    except RecursionError:  # parsed with a little more of the stack left
+    except RecursionError:  # json.loads() managed it with a little more stack left
         return "[nested too deeply to show]"

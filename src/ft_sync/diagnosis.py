@@ -1,4 +1,4 @@
-"""What a sync needs, checked one thing after the other; knows the two services by what they are asked, and no SDK."""
+"""Runs the probes of `ftsync doctor` and reports their results; knows the services through Protocols, and no SDK."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 State: TypeAlias = Literal["ok", "warning", "failed", "skipped"]
 
 SECONDS = 10.0
-"""Without an answer, after which a request is asked once more, or given up."""
+"""Timeout of a request in seconds; a request is retried once."""
 
 JOBS_ASKED_FOR = 100
-"""A page."""
+"""Number of jobs to list: one page."""
 
 BYTES_READ = 1_000_000
-"""Of a result file."""
+"""Maximum number of bytes to read of a result file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """What a sync can do without, or will soon lack, and what to do about it."""
+    """A warning about something that a sync can do without or will soon lack, and what to do about it."""
 
     message: str
     hint: str | None = None
 
 
 Finding: TypeAlias = str | Concern
-"""Of a check that has not failed; one that has raises `FtSyncError`."""
+"""The result of a check that has not failed: a sentence or a warning; a failed check raises `FtSyncError`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One thing to check; it is left alone when one that it needs has failed."""
+    """One check; it is skipped if a check that it depends on has failed."""
 
     name: str
     ask: Callable[[], Finding]
@@ -51,7 +51,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What came of a probe: `message` is a sentence, `hint` says what to do next where something is not ok."""
+    """The result of a probe: `message` is a sentence, `hint` says what to do next if something is not ok."""
 
     name: str
     state: State
@@ -62,7 +62,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose W&B key it is, and where that person or service account may have runs."""
+    """The owner of the W&B key, a person or service account, and the entities where it may write runs."""
 
     name: str
     entity: str | None
@@ -72,27 +72,27 @@ class Owner:
 
 
 class Account(Protocol):
-    """A W&B account that is only looked at; it raises `AuthError` and `Unavailable` as a `RunSink` does."""
+    """Read access to a W&B account; raises `AuthError` and `Unavailable` as a `RunSink` does."""
 
     def login(self) -> str:
-        """Return where the key comes from; asks nobody."""
+        """Return where the key comes from; sends no request."""
 
     def owner(self) -> Owner:
-        """Return who one is."""
+        """Return the owner of the key."""
 
     def has_project(self, entity: str, project: str) -> bool:
-        """Whether the project is there."""
+        """Whether the project exists."""
 
 
 def diagnose(
     local: Sequence[Probe], services: Callable[[], Sequence[Sequence[Probe]]], *, seconds: float
 ) -> Iterator[Check]:
-    """Yield what comes of each probe, in order; the services are asked at the same time, after all that is local.
+    """Yield the result of each probe, in order; local probes run first, then both services concurrently.
 
     Args:
         local: Probes that need no network.
-        services: Those of each service, asked for after the local ones; they may need these.
-        seconds: After which a probe that does not return is given up.
+        services: The probes of each service, run after the local ones, on which they may depend.
+        seconds: Seconds after which a probe that does not return is given up.
     """
     settled: dict[str, State] = {}
     for probe in local:
@@ -125,7 +125,7 @@ def _settle(probe: Probe, settled: Mapping[str, State], seconds: float) -> Check
         found = _within(seconds, probe.ask)
     except FtSyncError as error:
         return Check(probe.name, "failed", error.message, error.hint, error)
-    except Exception as error:  # noqa: BLE001 - a bug in one check takes no other with it
+    except Exception as error:  # noqa: BLE001 - a bug in one check must not stop the others
         bug = unexpected(error)
         return Check(probe.name, "failed", bug.message, bug.hint, bug)
     if isinstance(found, Concern):
@@ -134,7 +134,7 @@ def _settle(probe: Probe, settled: Mapping[str, State], seconds: float) -> Check
 
 
 def _within(seconds: float, ask: Callable[[], Finding]) -> Finding:
-    """Return what is found, unless it takes too long: neither a disk nor an SDK can be told to give up."""
+    """Call `ask` with a timeout, in a thread that is abandoned when it expires: disks and SDKs cannot be cancelled."""
     found: queue.SimpleQueue[Finding | Exception] = queue.SimpleQueue()
 
     def work() -> None:
@@ -154,10 +154,10 @@ def _within(seconds: float, ask: Callable[[], Finding]) -> Finding:
 
 
 class ServiceProbes:
-    """Those of the service that has the jobs; each uses what the ones before it have found.
+    """The probes of the service that has the jobs; each uses the findings of those before it.
 
     Args:
-        connect: Makes the source, and says what it shows as a key.
+        connect: Creates the source and tells which key it uses.
     """
 
     def __init__(self, connect: Callable[[], tuple[JobSource, str]]) -> None:
@@ -224,10 +224,10 @@ class ServiceProbes:
 
 
 class AccountProbes:
-    """Those of W&B; nothing is written there, so what only writing shows is said to be unknown.
+    """The probes of W&B; they write nothing, so permissions that only a write would show are reported as unknown.
 
     Args:
-        connect: Makes the account, and says which project in which entity is to be written to; None is its default.
+        connect: Creates the account and tells the project and entity to write to; None means the default entity.
     """
 
     def __init__(self, connect: Callable[[], tuple[Account, str | None, str]]) -> None:

@@ -1,4 +1,4 @@
-"""Training and validation files on disk while a command needs them: downloaded once, gone afterwards."""
+"""Downloads training and validation files once each and deletes them when no job needs them any more."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Downloads:
-    """Files of `source` in `folder`; expect the jobs that will ask for some, and say when each is done."""
+    """Files of `source` in `folder`, reference-counted by job: call `expect` first and `done` after each job."""
 
     def __init__(self, source: JobSource, folder: Path) -> None:
         self._source = source
@@ -30,17 +30,17 @@ class Downloads:
         self._answers: Once[FileId, Download | FtSyncError] = Once()
 
     def expect(self, jobs: Iterable[Job]) -> None:
-        """Keep the files of these jobs until the last of them is done."""
+        """Register jobs: their files are kept until `done` has been called for the last job that uses them."""
         with self._lock:
             for job in jobs:
                 self._users.update(_files(job))
 
     def get(self, file_id: FileId) -> Download:
-        """Return the file, downloaded when first asked for.
+        """Return the file, downloading it at the first call.
 
         Raises:
-            NotFound, Forbidden, Refused: The service will not give it, and is not asked again.
-            Unavailable: It could not be had this time.
+            NotFound, Forbidden, Refused: The service will not give the file; cached, so it is not asked again.
+            Unavailable: The download failed; a later call tries again.
         """
         answer = self._answers.get(file_id, lambda: self._ask(file_id))
         if isinstance(answer, FtSyncError):
@@ -48,7 +48,7 @@ class Downloads:
         return answer
 
     def done(self, job: Job) -> None:
-        """Remove the files that no expected job will ask for."""
+        """Delete those files of the job that no other registered job needs."""
         with self._lock:
             self._users.subtract(_files(job))
             for file_id in [file_id for file_id in _files(job) if self._users[file_id] <= 0]:

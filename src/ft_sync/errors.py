@@ -1,4 +1,4 @@
-"""What can go wrong, as values: a sentence, the data behind it and a hint; exit codes belong to the command line.
+"""The error tree: each error has a message and a hint for the user; exit codes belong to the command line.
 
 ::
 
@@ -8,18 +8,18 @@
     │   ├── NotLoggedIn  there is no key
     │   └── Forbidden    the key is good, but not for this one thing
     ├── NotFound         the service answered: there is no such thing
-    │   └── NotOffered   nor any like it: it does not serve this kind of thing
+    │   └── NotOffered   the service does not serve this kind of thing at all
     ├── Unavailable      the service could not be asked; later may work
-    │   └── Stopped      somebody ended the work before it could be asked
+    │   └── Stopped      the work was ended before the service was asked
     ├── BadData          the service answered with something unreadable
-    │   └── Refused      or said that it will not answer this request
-    ├── SinkRejected     W&B was told, and does not hold what it was told
-    │   ├── IdTaken      it will not take this run id for some time: a run that had it was deleted
-    │   ├── RunExists    a run that was to be made is there by now
+    │   └── Refused      the service understood the request and will not fulfil it
+    ├── SinkRejected     W&B does not hold what it was sent
+    │   ├── IdTaken      W&B blocks this run id for some days, because a run with it was deleted
+    │   ├── RunExists    the run that was to be created already exists
     │   └── BeingWritten another process on this machine writes the run right now
-    ├── CoreEnded        the process that W&B's SDK works with is gone, and with it W&B until ftsync is started anew
+    ├── CoreEnded        wandb-core, the SDK's own process, has ended; W&B works again only after a restart of ftsync
     ├── DiskError        no room for a file on this machine, or no permission
-    └── Unexpected       a bug of ours that cost one job; its cause is chained
+    └── Unexpected       a bug in ftsync that stopped one job; its cause is chained
 
 "Not found" and "could not ask" are different answers, so nothing ever turns an `Unavailable` into a `NotFound`.
 """
@@ -40,7 +40,7 @@ class FtSyncError(Exception):
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        # Both may quote a service, which may have quoted a key.
+        # Both may quote a service's answer, and that may contain a key.
         self.message = redact(message)
         self.hint = None if hint is None else redact(hint)
         super().__init__(self.message)
@@ -67,7 +67,7 @@ class NotFound(FtSyncError):  # noqa: N818 - the field says "not found", not "no
 
 
 class NotOffered(NotFound):
-    """The service has no such route: what it would give is not to be had of any job."""
+    """The service does not have this route at all, so it gives this kind of data for no job."""
 
 
 class Unavailable(FtSyncError):  # noqa: N818 - names a state of the service
@@ -75,7 +75,7 @@ class Unavailable(FtSyncError):  # noqa: N818 - names a state of the service
 
 
 class Stopped(Unavailable):
-    """The work was ended while this waited its turn; running it again carries on."""
+    """The work was ended while this task was waiting; running the command again continues it."""
 
 
 class BadData(FtSyncError):  # noqa: N818 - names what was received
@@ -91,11 +91,11 @@ class SinkRejected(FtSyncError):  # noqa: N818 - names what W&B did
 
 
 class RunExists(SinkRejected):
-    """A run that was to be made is there by now: somebody else was quicker, or had the id before."""
+    """The run that was to be created already exists: another process was faster, or used the id before."""
 
 
 class BeingWritten(SinkRejected):
-    """Another process on this machine writes the run right now."""
+    """Another process on this machine is writing the run right now."""
 
 
 class IdTaken(SinkRejected):
@@ -103,24 +103,24 @@ class IdTaken(SinkRejected):
 
 
 class CoreEnded(FtSyncError):  # noqa: N818 - names what happened
-    """wandb-core, the process that W&B's SDK does everything with, has ended before its time."""
+    """wandb-core, the process that does the work of W&B's SDK, has ended prematurely."""
 
 
 class DiskError(FtSyncError):
-    """This machine has no room for a file, or does not allow it there."""
+    """A file could not be written on this machine: no space left, or no permission."""
 
 
 class Unexpected(FtSyncError):  # noqa: N818 - names what happened
-    """A bug met while one job was being written: it costs that job, not the others."""
+    """A bug in ftsync hit while one job was processed; other jobs are not affected."""
 
 
 def on_disk(cause: Exception) -> DiskError:
-    """Return the error for what could not be written on this machine."""
+    """Return the error for a file that could not be written on this machine."""
     return DiskError(f"a file could not be written on this machine: {cause}", hint=ROOM)
 
 
 def unexpected(cause: Exception) -> FtSyncError:
-    """Return the error for what no adapter has translated: a disk that is full or closed, or a bug of ours."""
+    """Return the error for an exception that no adapter has translated: a disk problem, or else a bug in ftsync."""
     cleanse(cause)
     error: FtSyncError
     if isinstance(cause, OSError) and cause.errno in DISK:
@@ -135,7 +135,7 @@ def unexpected(cause: Exception) -> FtSyncError:
 ROOM = "make room, or name other folders by TMPDIR and WANDB_DIR, then run the same command again"
 
 DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR})
-"""Why a system refuses to write a file."""
+"""The errno values of an operating system that refuses to write a file."""
 
 REFUSALS = (NotFound, Forbidden, Refused)
-"""What a service will say again of one thing, while the others are to be had."""
+"""Permanent errors about one job or file: retrying does not help, but other jobs and files are not affected."""

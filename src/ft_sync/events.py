@@ -1,4 +1,4 @@
-"""What the engine reports while it works: facts as values, for whoever watches; it never waits for an answer."""
+"""Progress events, as immutable values that the engine passes to an observer; it never waits for an answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Phase: TypeAlias = Literal["reading", "metrics", "datasets", "model", "verifying
 
 @dataclass(frozen=True, slots=True)
 class ProviderGuessed:
-    """Nobody said which provider to ask; said before it is asked."""
+    """The provider was guessed, because the user named none; reported before the provider is asked."""
 
     provider: str
     reason: str
@@ -25,14 +25,14 @@ class ProviderGuessed:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """Jobs are listed and W&B has been asked; said before any of them is written, by a watch again and again."""
+    """Jobs were listed and planned; reported before any of them is written, by `--watch` repeatedly."""
 
     plans: tuple[Plan, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A job's turn has come."""
+    """A worker has started on a job."""
 
     plan: Write
 
@@ -42,8 +42,8 @@ class Advanced:
     """The job has entered a phase.
 
     Attributes:
-        url: Where its run is to be seen; None until that is known.
-        metrics: The last value of each; None where this phase does not tell.
+        url: URL of the job's run; None until it is known.
+        metrics: The last value of each metric; None in phases that do not report it.
     """
 
     job_id: JobId
@@ -54,13 +54,13 @@ class Advanced:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Said after each poll for each job that is waited for.
+    """The progress of an unfinished job that the sync waits for; reported after each poll.
 
     Attributes:
         step: The newest step reported by a metrics event; None before the first.
-        total_steps: Of the whole job; None where the service does not say.
-        metrics: Those of the newest step.
-        url: Where its run is to be seen, if it is written while the job runs.
+        total_steps: Number of steps of the whole job; None if the service does not say.
+        metrics: The metrics of the newest step.
+        url: URL of the job's run, if it is written while the job runs.
     """
 
     job: Job
@@ -72,7 +72,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """Something that did not stop the job but that its owner should know."""
+    """A problem that did not stop the job, but that the user should know of."""
 
     job_id: JobId
     message: str
@@ -80,7 +80,7 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Delayed:
-    """A service is away or wants to be asked less: everybody waits for `seconds`, then goes on."""
+    """A service is unavailable or limits the rate: requests pause for `seconds`, then are retried."""
 
     message: str
     seconds: float
@@ -93,14 +93,14 @@ class Interrupted:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A job has its outcome; said once for each selected job."""
+    """A job has its outcome; reported once per selected job."""
 
     outcome: JobOutcome
 
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """So many jobs are selected; said once they are listed."""
+    """The number of selected jobs; reported once, after listing."""
 
     jobs: int
     to: Literal["verify", "archive"]
@@ -108,14 +108,14 @@ class Selected:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A job has its verdict; said once for each that is verified."""
+    """A job has its verdict; reported once per verified job."""
 
     verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class JobArchived:
-    """A job is in the archive, or could not be brought there; said once for each selected job."""
+    """A job has been archived or could not be; reported once per selected job."""
 
     outcome: ArchiveOutcome
 

@@ -1,4 +1,4 @@
-"""Follows unfinished jobs: each poll brings a job's new events, and with them its metrics into its run."""
+"""Follows one unfinished job: each poll fetches its new events and logs their metrics to its run."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Patience:
     """How to wait.
 
     Attributes:
-        poll_interval: Seconds between two listings.
-        timeout: Seconds after which to stop waiting; None waits for ever.
-        watch: Go on when no job is waited for: new ones will come.
+        poll_interval: Seconds between polls of the job listing.
+        timeout: Seconds after which to stop waiting; None waits forever.
+        watch: Keep polling for new jobs, even when no job is being waited for.
     """
 
     poll_interval: float = 60.0
@@ -39,7 +39,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the events of one job have told so far."""
+    """The progress of one job, according to the events read so far."""
 
     last_event: str | None = None
     step: int | None = None
@@ -47,7 +47,7 @@ class Progress:
     metrics: dict[str, float] | None = None
 
     def with_events(self, events: Iterable[JobEvent]) -> Progress:
-        """Return what is known with these newer events."""
+        """Return the progress updated by newer events."""
         progress = self
         for event in events:
             progress = replace(progress, last_event=event.id)
@@ -64,14 +64,14 @@ class Progress:
 
 @dataclass(slots=True)
 class Follower:
-    """One unfinished job, and its run while that is written live; its methods are called by one thread at a time.
+    """One unfinished job and, if written live, its run; called by one thread at a time.
 
-    What the run holds is what the events say. Whether that is a beginning of what it should hold in the end is found
-    out as for any run that was cut off, when the job has ended and its run is written to the end.
+    While the job runs, its run holds only what the events say. When the job has ended, the run is treated like any
+    interrupted run: it is resumed if it is a prefix of the final record, and replaced if not.
 
     Attributes:
-        job: As last listed.
-        live: How to open the run; None when it is not to be written before the job has ended.
+        job: The job as last listed.
+        live: How to open the run; None if it must not be written before the job has ended.
     """
 
     job: Job
@@ -91,28 +91,28 @@ class Follower:
         return self._run is not None
 
     def look(self) -> None:
-        """Bring what is new of a job that has not ended."""
+        """Fetch and log the new events of a job that has not ended, and report its progress."""
         self._bring_events()
         known = self._progress
         url = self._run.url if self._run else None
         self.observe(Waiting(self.job, known.step, known.total_steps, known.metrics, url))
 
     def close(self) -> None:
-        """Bring what has come since the last look, and close the run: the job has ended, and it is written next."""
+        """Log the last events of a job that has ended and close its run, so that the engine can complete it."""
         if self.is_writing:
             self._bring_events()
             self._run = None
             self._open.close()
 
     def abandon(self) -> None:
-        """Close the run of a job that has not ended, as failed: a later sync goes on with it."""
+        """Close the run of a job that has not ended, marking it failed: a later sync resumes it."""
         if self.is_writing:
             self._run = None
             with suppress(Stopped), self._open:
                 raise Stopped(f"{self.job.id} is not followed any more")
 
     def _bring_events(self) -> None:
-        """Ask for the new events of a job that runs, or did at the last look, and log their metrics."""
+        """Fetch the new events of a job that is running, or was at the last poll, and log their metrics."""
         status = self.job.status
         if status != RUNNING and (not self.is_writing or status == self._status):
             return
@@ -121,20 +121,21 @@ class Follower:
             if self.live is not None:
                 self._log(self.live, convert.record(JobSnapshot(self.job, events)))
         except (RunExists, BeingWritten):
-            self.live = None  # another process writes it
+            self.live = None  # another process is writing the run
         except NotFound:
             pass  # some services keep no events; the job's end shows in the listing
         except FtSyncError as error:
             self.observe(Noted(self.job.id, f"{error.message}; trying again at the next poll"))
         else:
             self._progress = self._progress.with_events(events)
-            self._status = status  # else they are asked for again, also of a job that has been paused meanwhile
+            # Only after success: otherwise the next poll asks again, even if the job has been paused by then.
+            self._status = status
 
     def _log(self, live: Write, record: RunRecord) -> None:
         if self._run is None:
             _, rows, self._run = under_free_id(live, lambda step: begun(step, record, (), self.sink, self._open))
         else:
             rows = record.rows
-        # What comes late is found missing in the end.
+        # Rows that arrive out of order are skipped here and added when the run is completed.
         self._run.log(row for row in rows if row.step > self._last_step)
         self._last_step = max((row.step for row in record.rows), default=self._last_step)

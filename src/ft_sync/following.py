@@ -1,4 +1,4 @@
-"""All jobs that are followed: when to ask for them, who looks at which, and how each comes to its end."""
+"""All followed jobs: schedules the polls, hands followers to workers and collects the jobs that have ended."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class Following:
-    """The jobs that a sync waits for; one thread decides, and workers look at the jobs.
+    """The jobs that a sync waits for; one thread calls these methods, worker threads run the followers.
 
     Attributes:
-        next_poll: When the jobs are listed again, by the clock.
-        deadline: When those that have not ended are given up, by the clock.
+        next_poll: Time of the next poll, in the clock's seconds.
+        deadline: Time at which unfinished jobs are given up, in the clock's seconds; infinity without a timeout.
         timed_out: The jobs that were given up.
     """
 
@@ -52,31 +52,31 @@ class Following:
 
     @property
     def due(self) -> float:
-        """When there is something to do next, by the clock."""
+        """When the next poll or the deadline is due, in the clock's seconds."""
         return self.next_poll if self._has_given_up else min(self.next_poll, self.deadline)
 
     def __len__(self) -> int:
         return len(self._followers)
 
     def follow(self, step: Wait) -> None:
-        """Take on a job, and have it looked at."""
+        """Start following a job."""
         live = step.live if self._sink.can_go_on else None
         follower = Follower(step.job, live, self._source, self._sink, self._observe)
         self._followers[step.job.id] = follower
         self._tend(follower)
 
     def poll(self, known: Collection[JobId]) -> list[Job]:
-        """List the jobs that are followed, no more pages than needed, and have them looked at.
+        """Update the followed jobs from the listing, reading no more pages than needed, and start their followers.
 
         Returns:
-            Jobs that are newer than all that are known, when new ones are watched for.
+            With `watch`, the jobs newer than every job in `known`; otherwise none.
         """
         self.put_off()
         missing = set(self._followers)
         new: list[Job] = []
         is_new = self._patience.watch
         for job in self._source.jobs():
-            if isinstance(job, Failed):  # none that is followed, and told of at the start
+            if isinstance(job, Failed):  # never a followed job, and already reported at the start
                 continue
             is_new = is_new and job.id not in known
             if is_new:
@@ -86,7 +86,7 @@ class Following:
                 missing.remove(job.id)
             if not (missing or is_new):
                 break
-        for job_id in missing:  # beyond the last page
+        for job_id in missing:  # not in the listing
             try:
                 self._followers[job_id].job = self._source.job(job_id)
             except REFUSALS as error:
@@ -97,32 +97,32 @@ class Following:
         return new
 
     def put_off(self) -> None:
-        """Leave what there is to see to the next poll."""
+        """Schedule the next poll one full interval from now."""
         self.next_poll = self._clock.now() + self._patience.poll_interval
 
     def give_up(self) -> None:
-        """Wait no longer for jobs that have not ended: the deadline has come."""
+        """Stop waiting for unfinished jobs, because the deadline has passed."""
         self._has_given_up = True
         self._tend_all()
 
     def take(self, follower: Follower) -> None:
-        """Take back a follower from a worker."""
+        """Take a follower back from the worker that ran it."""
         self._looking.discard(follower.job.id)
         if self._is_over(follower):
             self._tend(follower)
 
     def abandon(self) -> None:
-        """Have the runs of all jobs closed that have not ended; no worker may be at one."""
+        """Close the runs of all unfinished jobs; no worker may be running a follower."""
         for follower in self._followers.values():
             self._start(follower, follower.abandon)
 
     def outcomes(self) -> list[JobOutcome]:
-        """Hand over, once, the outcomes of jobs that were not followed to their end."""
+        """Return and forget the outcomes of jobs that were not followed to their end."""
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
     def ended(self) -> list[Job]:
-        """Hand over, once, the jobs that have ended; none while others that have are just being closed."""
+        """Return and forget the jobs that have ended; none while runs of other ended jobs are still being closed."""
         if any(self._followers[job_id].job.is_finished for job_id in self._looking):
             return []
         jobs, self._ended = self._ended, []
@@ -150,7 +150,7 @@ class Following:
         def done() -> Follower:
             try:
                 task()
-            except Exception as error:  # noqa: BLE001 - the run is written anew when its job has ended
+            except Exception as error:  # noqa: BLE001 - the run is completed or rewritten when its job has ended
                 self._observe(Noted(follower.job.id, f"its run could not be written while it ran: {error}"))
             return follower
 

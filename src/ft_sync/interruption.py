@@ -1,4 +1,4 @@
-"""Ctrl-C comes between any two steps of a thread: work that must not be torn there has a thread of its own."""
+"""Runs work in its own thread, because Ctrl-C interrupts the main thread between any two instructions."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LISTENING = 1.0
-"""Seconds; while it waits without an end, Windows does not hear Ctrl-C."""
+"""Seconds between wake-ups of the waiting main thread: in an endless wait, Windows does not deliver Ctrl-C."""
 
 _Result = TypeVar("_Result")
 
 
 def in_order(work: Callable[[], _Result], interrupt: Callable[[], bool]) -> _Result:
-    """Return what `work` returns, done in another thread while this one listens for an interruption.
+    """Run `work` in another thread while this one waits for Ctrl-C; return its result.
 
     Args:
-        work: What is to be done; it ends soon once it is interrupted, by an exception or by what it returns.
-        interrupt: Tells the work to end, and whether it has begun anything that has to be brought to an end. It may
-            be called at any moment.
+        work: The work; once interrupted, it must soon return or raise.
+        interrupt: Asks the work to end; returns whether tasks in progress must be waited for. It may be called at any
+            moment.
 
     Raises:
-        KeyboardInterrupt: The work was interrupted and raised it, or had nothing to bring to an end.
+        KeyboardInterrupt: The work raised it after an interruption, or there was nothing to wait for.
     """
     result: Future[_Result] = Future()
 
@@ -34,7 +34,7 @@ def in_order(work: Callable[[], _Result], interrupt: Callable[[], bool]) -> _Res
         except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
             result.set_exception(error)
 
-    # A daemon, since it may be waiting for a service when nobody waits for it any more.
+    # A daemon thread, since it may still be waiting for a service when the process is to end.
     thread = threading.Thread(target=done, name="ftsync-decides", daemon=True)
     try:
         thread.start()

@@ -1,4 +1,4 @@
-"""What this machine has for a sync: Python and packages, folders, and the room in them; asks no service."""
+"""Checks this machine for a sync: Python, packages, folders and disk space; asks no service."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 DISTRIBUTION = "ft-sync"
 
 NAMED = ("openai", "wandb")
-"""Packages whose versions are worth telling when they fit."""
+"""Packages whose versions are reported even if they are fine."""
 
 ENOUGH = 1 << 30
-"""Bytes that should be free."""
+"""Bytes of disk space that should be free."""
 
 INSTALL = "install ftsync again, in an environment of its own: pip install -c constraints.txt ."
 
 
 def python(version: str | None = None) -> Finding:
-    """Say which Python this is; a version may be given in the place of its own.
+    """Check the version of Python: the running one, unless `version` is given.
 
     Raises:
-        ConfigError: It is not one that ftsync is made for.
+        ConfigError: ftsync does not support this version.
     """
     version = version or platform.python_version()
     wanted = _wanted_python()
@@ -47,10 +47,10 @@ def python(version: str | None = None) -> Finding:
 
 
 def packages(requirements: Iterable[str] | None = None) -> Finding:
-    """Say which versions of the packages there are; requirements may be given in the place of those of ftsync.
+    """Check the versions of the installed packages against `requirements`, by default those of ftsync.
 
     Raises:
-        ConfigError: One is missing, or is not of a version that ftsync is made for.
+        ConfigError: A package is missing or its version is not supported.
     """
     if requirements is None:
         try:
@@ -70,7 +70,7 @@ def packages(requirements: Iterable[str] | None = None) -> Finding:
 
 
 def home() -> Finding:
-    """Say whether there is a home folder to write to; a sync does without, a login is kept there."""
+    """Check that the home folder is writable; a sync does not need it, but a W&B login is stored there."""
     instead = scratch.home()
     if instead is not None:
         return Concern(
@@ -81,10 +81,10 @@ def home() -> Finding:
 
 
 def temporary_folder() -> Finding:
-    """Say whether files can be kept meanwhile, where nobody else can put any.
+    """Check that private temporary files can be written.
 
     Raises:
-        ConfigError, DiskError: They cannot.
+        ConfigError, DiskError: They cannot be written.
     """
     try:
         folder = Path(tempfile.gettempdir())
@@ -95,26 +95,26 @@ def temporary_folder() -> Finding:
 
 
 def wandb_folder(root: Path) -> Finding:
-    """Say whether runs can be kept below this folder while they are written.
+    """Check that run folders can be written below this folder.
 
     Raises:
-        DiskError: They cannot.
+        DiskError: They cannot be written.
     """
     return roomy(root, "go to a folder of yours, or name one by WANDB_DIR")
 
 
 def free_bytes(folder: Path) -> int:
-    """Return how many bytes this user may still write in a folder."""
+    """Return the disk space in a folder that is available to this user, in bytes."""
     return shutil.disk_usage(folder).free
 
 
 def roomy(folder: Path, hint: str, free: Callable[[Path], int] = free_bytes) -> Finding:
-    """Say how much room there is in a folder that can be written to.
+    """Check that a folder is writable and has enough disk space.
 
     Raises:
-        DiskError: It cannot be written to.
+        DiskError: The folder is not writable.
     """
-    there = next(one for one in (folder, *folder.parents) if one.exists())  # the SDK makes what is missing
+    there = next(one for one in (folder, *folder.parents) if one.exists())  # the SDK creates missing folders
     try:
         with tempfile.TemporaryFile(dir=there):
             pass
@@ -128,7 +128,7 @@ def roomy(folder: Path, hint: str, free: Callable[[Path], int] = free_bytes) -> 
 
 
 def _wanted_python() -> str:
-    """Return the versions that ftsync is made for: any, where it is not installed and does not say."""
+    """Return the supported versions of Python: any, if ftsync is not installed as a package and has no metadata."""
     try:
         return str(metadata.metadata(DISTRIBUTION)["Requires-Python"])
     except metadata.PackageNotFoundError:

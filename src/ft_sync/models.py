@@ -7,18 +7,18 @@ Job side
     `File`          a file's description, as the files API gives it
     `ResultFile`    a file of metrics that the service wrote for the job
     `TrainingFile`  a training or validation file (its description, not its bytes)
-    `JobSnapshot`   a job with everything the service knows of it
+    `JobSnapshot`   a job with everything the service knows about it
 
 Run side
     `MetricRow`     one step of the run's history
     `RunFile`       a file of the run
     `RunRecord`     what the run should hold
     `RunState`      what a run in W&B holds now
-    `Mark`          what a complete run says of itself, in `summary.ftsync`
+    `Mark`          the completion record in a run's `summary.ftsync`
 
 Between
     `Plan`          what is to be done for a job, and why: `Create | Extend | Enrich | Replace | Wait | Skip`
-    `JobOutcome`    what became of it: `Synced | Skipped | Failed`
+    `JobOutcome`    the result for one job: `Synced | Skipped | Failed`
     `SyncReport`    the outcomes of one sync
 
 Times are UTC-aware datetimes; row times are Unix seconds, W&B's unit.
@@ -42,23 +42,23 @@ FileId = NewType("FileId", str)
 RunId = NewType("RunId", str)
 
 JobStatus = NewType("JobStatus", str)
-"""OpenAI's status word, in its spelling; services add words of their own (`paused`, `pending`, …)."""
+"""A job's status, spelled as OpenAI spells it; other services add their own (`paused`, `pending`, …)."""
 
 SUCCEEDED = JobStatus("succeeded")
 UNSUCCESSFUL = frozenset({JobStatus("failed"), JobStatus("cancelled")})
 FINISHED = UNSUCCESSFUL | {SUCCEEDED}
 
 UNKNOWN = JobStatus("unknown")
-"""Of a job whose service tells nothing that could be a status."""
+"""The status of a job for which the service gives no usable status."""
 
 TOO_DEEP = "[nested too deeply to be kept]"
-"""Stands in what was served where something was left out."""
+"""Placeholder in a service's JSON for a value that was nested too deeply to be kept."""
 
 UNCLOSED = frozenset({"running", "crashed", "killed", "preempting", "preempted"})
-"""States of runs that nobody has closed in order."""
+"""W&B states of runs that were not closed properly."""
 
 UNREADABLE = "unreadable"
-"""State of an offline run whose file is damaged."""
+"""The state of an offline run whose `.wandb` file is damaged."""
 
 Split: TypeAlias = Literal["train", "valid"]
 JsonObject: TypeAlias = "Mapping[str, Any]"
@@ -66,7 +66,7 @@ JsonObject: TypeAlias = "Mapping[str, Any]"
 
 @dataclass(frozen=True, slots=True)
 class JobError:
-    """Why a job failed, as the service says it."""
+    """Why a job failed, in the service's words."""
 
     code: str | None
     message: str | None
@@ -99,7 +99,7 @@ class Job:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the job will not change any more."""
+        """Whether the job has ended and will not change any more."""
         return self.status in FINISHED
 
     @property
@@ -112,12 +112,12 @@ class Job:
 
     @property
     def newness(self) -> tuple[float, str]:
-        """What newer jobs have more of, as the API sorts them."""
+        """Sort key by creation time, then id: newer jobs compare greater, in the API's order."""
         return (self.created_at.timestamp() if self.created_at else 0.0, self.id)
 
     @property
     def duration(self) -> timedelta | None:
-        """From creation to the end, queueing included; None while either is unknown, or where they contradict."""
+        """Time from creation to the end, including queueing; None if either is unknown or the end comes first."""
         if self.created_at is None or self.finished_at is None or self.finished_at < self.created_at:
             return None
         return self.finished_at - self.created_at
@@ -138,7 +138,7 @@ class JobEvent:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model saved during training; `metrics` holds those at `step`, `raw` the object as served."""
+    """A model saved during training; `metrics` are those of `step`, `raw` is the object as served."""
 
     id: str
     model: str | None
@@ -161,7 +161,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class ResultFile:
-    """A metrics file with its bytes as served (CSV, plain or base64; weights on some services)."""
+    """A result file with its bytes as served: CSV, plain or base64-encoded; some services list model weights here."""
 
     id: FileId
     content: bytes
@@ -182,7 +182,7 @@ class TrainingFile:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A file's bytes on disk: where, how many, and their SHA-256 in hex."""
+    """A downloaded file: its path, size in bytes and SHA-256 in hex."""
 
     path: Path
     size: int
@@ -195,16 +195,16 @@ NO_CONTENT = "this service does not give the content of files"
 WEIGHTS = "this service lists weights among the result files; they were not read"
 
 OF_SERVICE = frozenset({NO_EVENTS, NO_CHECKPOINTS, NO_CONTENT, WEIGHTS})
-"""Notes that one job has from its service, as the others have: they are in each run, and told once."""
+"""Notes about the service rather than one job: each run carries them, but they are reported to the user only once."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobSnapshot:
-    """Everything the service knows of a job; events oldest first.
+    """Everything the service knows about a job; events oldest first.
 
     Attributes:
-        missing: Result files that could not be had, each with the reason.
-        notes: What else could not be had or read.
+        missing: Result files that could not be fetched, each with the reason.
+        notes: What else could not be fetched or read.
     """
 
     job: Job
@@ -227,14 +227,14 @@ class MetricRow:
 
 @dataclass(frozen=True, slots=True)
 class RunFile:
-    """A file of the run: its path there, with `/` between folders, and its bytes, piece by piece."""
+    """A file to be saved in the run: its path there, separated by `/`, and its content in chunks."""
 
     path: str
     chunks: Iterable[bytes]
 
 
 Best: TypeAlias = Literal["min", "max"]
-"""Which value of a metric is its best."""
+"""Whether the lowest or the highest value of a metric is its best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,15 +243,15 @@ class RunRecord:
 
     Attributes:
         config: The run's config, JSON values only.
-        summary: The run's summary but for the mark, JSON values only; the metrics' best and last values included.
-        rows: The history, one row a step, ascending.
-        best: Which value is the best one, for the metrics of which that is known.
-        files: What the service served, for the day when it does not any more.
+        summary: The run's summary without the mark, JSON values only; includes each metric's last and best value.
+        rows: The history, one row per step, steps ascending.
+        best: For metrics where this is known: whether the lowest or the highest value is the best.
+        files: Copies of what the service served, since services delete jobs and files.
         log: The events as lines of the run's console log, oldest first.
         model_metadata: The content of `model_metadata.json`; None when the job made no model.
-        digest: Identifies the job object that this record was made of, see `convert.digest`.
-        failure: Why the job made no model: such a run is failed, too; None for one that succeeded.
-        notes: What the reader of the run should know was missing or left out.
+        digest: Identifies the job object from which this record was made, see `convert.digest`.
+        failure: Why the job made no model, in which case the run is marked failed; None if it succeeded.
+        notes: What was missing or left out, for readers of the run.
     """
 
     job_id: JobId
@@ -269,7 +269,7 @@ class RunRecord:
 
 
 class Origin(StrEnum):
-    """Who made a run."""
+    """Which program made a run."""
 
     FTSYNC = "ftsync"
     NATIVE = "OpenAI's own integration"
@@ -279,13 +279,13 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What a complete run says of itself, as `summary.ftsync`, written last.
+    """The completion record of a run, in `summary.ftsync`; written last, so its presence means that all was written.
 
     Attributes:
         version: The ftsync version that wrote the run.
-        digest: Of the job object the run was made from.
+        digest: Digest of the job object from which the run was made, see `convert.digest`.
         rows: Number of history rows written.
-        time: When, ISO 8601 UTC.
+        time: When the run was completed, ISO 8601 UTC.
     """
 
     version: str
@@ -299,10 +299,10 @@ class RunState:
     """What a run in W&B holds now.
 
     Attributes:
-        state: W&B's word for it; `UNREADABLE` if what there is cannot be read.
-        rows: None where counting them is not possible (offline).
-        being_written: Some process is at it right now.
-        is_replaced: It was kept when another run took its place, and counts no more.
+        state: The state as W&B names it; `UNREADABLE` for a damaged offline run.
+        rows: Number of history rows; None for offline runs, which cannot be counted.
+        being_written: A process is writing the run right now.
+        is_replaced: Another run has replaced this one, which was kept (`--keep-replaced`) but no longer counts.
     """
 
     run_id: RunId
@@ -318,20 +318,20 @@ class RunState:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the run holds all that it should, and was closed: files are sent after the mark."""
+        """Whether the run holds everything and was closed: files may still be uploaded after the mark is written."""
         return self.holds_all and self.state not in UNCLOSED
 
     @property
     def holds_all(self) -> bool:
-        """Whether the run says that it is complete and holds the rows it speaks of."""
+        """Whether the run has its mark and at least as many history rows as the mark says."""
         if self.mark is None:
-            # The predecessor has no mark; it writes the status last.
+            # WandbLogger writes no mark; the status is what it writes last.
             return self.origin is Origin.WANDB_LOGGER and self.status == SUCCEEDED
         return self.rows is None or self.rows >= self.mark.rows
 
 
 class SyncState(StrEnum):
-    """Whether W&B holds a job."""
+    """Whether W&B holds a complete run of a job."""
 
     COMPLETE = "complete"
     INCOMPLETE = "incomplete"
@@ -341,7 +341,7 @@ class SyncState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Write a run where none is."""
+    """Write the first run of a job."""
 
     job: Job
     run_id: RunId
@@ -351,7 +351,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Write a new run, and drop `replaced` once the new one is verified."""
+    """Write a new run; delete the runs in `replaced` once the new one is verified."""
 
     job: Job
     run_id: RunId
@@ -361,7 +361,7 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Extend:
-    """Go on with `run`, if what it holds is a beginning of what it should hold; or do `otherwise`."""
+    """Resume `run` if its content is a prefix of what it should hold; if not, do `otherwise`."""
 
     job: Job
     run_id: RunId
@@ -373,7 +373,7 @@ class Extend:
 
 @dataclass(frozen=True, slots=True)
 class Enrich:
-    """Add to a run of OpenAI's own integration what it lacks, and leave its history alone."""
+    """Add what is missing to a run of OpenAI's own integration; its history stays untouched."""
 
     job: Job
     run_id: RunId
@@ -387,7 +387,7 @@ class Wait:
     """Wait until the job ends, then plan again.
 
     Attributes:
-        live: How to write its run while it runs; None where there is a run that is not ours to go on with.
+        live: How to write the run while the job is running; None if the job has a run that ftsync must not touch.
     """
 
     job: Job
@@ -397,11 +397,11 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Leave the job alone.
+    """Write nothing for the job.
 
     Attributes:
-        run: The run of the job that counts; None if there is none.
-        leftovers: Runs of it that no longer count, from a rewrite that was cut off.
+        run: The job's current run; None if there is none.
+        leftovers: Runs of the job that no longer count, left by a rewrite that was interrupted.
         unfinished: The job has not ended.
     """
 
@@ -431,7 +431,7 @@ class Synced:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Nothing was written for this job; `unfinished` when that is because it has not ended."""
+    """Nothing was written for this job; `unfinished` if the reason is that the job has not ended."""
 
     job_id: JobId
     reason: str
@@ -442,7 +442,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """This job could not be synced; what W&B holds of it counts as incomplete."""
+    """This job could not be synced; whatever W&B holds of it counts as incomplete."""
 
     job_id: JobId
     error: FtSyncError
@@ -456,9 +456,9 @@ class SyncReport:
     """The outcome of every selected job.
 
     Attributes:
-        outcomes: One for each selected job, in the order of the selection: oldest first, or as they were named.
-        ended_badly: Jobs that were waited for and ended failed or cancelled; a watch waits for none in particular.
-        timed_out: Jobs still unfinished when the time to wait was over.
+        outcomes: One per selected job, in the order of the selection: oldest first, or as the user named them.
+        ended_badly: Jobs that ended failed or cancelled while the sync waited for them; always empty for `--watch`.
+        timed_out: Jobs still unfinished when the timeout expired.
     """
 
     outcomes: tuple[JobOutcome, ...]
@@ -483,12 +483,12 @@ class SyncReport:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A part of a job that the service refuses, and why.
+    """A part of a job that the service will not give, and why.
 
     Attributes:
         kind: job, events, checkpoints, file (its description) or content.
-        id: The job's or the file's.
-        is_kept: Whether the service keeps such events or checkpoints of any job.
+        id: The id of the job or of the file.
+        is_kept: False if the service offers no events or no checkpoints for any job.
     """
 
     kind: str
@@ -499,11 +499,11 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """The job is in the archive with all that is to be had of it.
+    """The job is in the archive with everything that the service gives.
 
     Attributes:
-        is_news: Something was added to the archive for it, or has changed there.
-        lost: What is not to be had.
+        is_news: Something was added to the archive for the job, or was updated there.
+        lost: What the service will not give.
     """
 
     job_id: JobId
@@ -528,17 +528,17 @@ class ArchiveReport:
 
     @property
     def failed(self) -> tuple[Failed, ...]:
-        """The jobs that are not, or not wholly."""
+        """The jobs that are missing from the archive or incomplete there."""
         return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Failed))
 
     @property
     def lost(self) -> tuple[Lost, ...]:
-        """What is not to be had and might have been, each thing once."""
+        """What the service will not give for these jobs although it offers the like in general; no duplicates."""
         return tuple(lost for lost in self._not_had if lost.is_kept)
 
     @property
     def lacking(self) -> tuple[str, ...]:
-        """What the service keeps of no job, as a sync notes it."""
+        """Notes on what the service offers for no job at all, worded as in a sync."""
         notes = {"events": NO_EVENTS, "checkpoints": NO_CHECKPOINTS}
         return tuple(dict.fromkeys(notes[lost.kind] for lost in self._not_had if not lost.is_kept))
 

@@ -1,4 +1,4 @@
-"""How things are called in W&B, within what it allows; pure."""
+"""Ids and names of runs, artifacts and aliases in W&B, within its rules; pure."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ DATASET_TYPES: Mapping[Split, str] = {"train": "training_files", "valid": "valid
 """The types of the artifacts that hold training and validation files."""
 
 MODEL_FILE = "model_metadata.json"
-"""The one file of a model artifact."""
+"""The only file in a model artifact."""
 
 FOLDER = "fine_tuning"
-"""Where a run keeps what the service served: the first part of the API's routes."""
+"""The folder in a run for copies of what the service served; named like the first part of the API's routes."""
 
 EVENTS = f"{FOLDER}/events.jsonl"
 CHECKPOINTS = f"{FOLDER}/checkpoints.jsonl"
-"""Of these, the lists that a service may shorten."""
+"""Files in that folder that hold lists which a service may truncate later."""
 
 
 LONGEST = 100
-"""Characters of an id in a name: W&B takes 128, and something is put before or after."""
+"""Maximum length of an id within a name: W&B allows 128 characters, and a prefix or suffix may be added."""
 
 LONGEST_NAME = 128
 
 ORDINARY = re.compile(rf"[A-Za-z0-9_-][A-Za-z0-9_.-]{{0,{LONGEST - 1}}}")
-"""Ids that W&B takes as they are, for runs, artifacts and aliases alike."""
+"""Ids that W&B accepts unchanged, for runs, artifacts and aliases alike."""
 
 TAKEN = re.compile(r"latest|v\d+|.*(-r\d+|\.[0-9a-f]{16})")
-"""Of these, what means something already: W&B's own aliases, revisions of runs, and names made of other ids."""
+"""Names that already have a meaning: W&B's own aliases, revisions of runs, and names that `safe` makes."""
 
 
 def safe(served_id: str) -> str:
-    """Return an id as W&B takes it; an ordinary one stays as it is, and different ones stay different."""
+    """Return an id that W&B accepts: an ordinary id unchanged, any other escaped with a digest that keeps it unique."""
     if ORDINARY.fullmatch(served_id) and not TAKEN.fullmatch(served_id):
         return served_id
     digest = hashlib.sha256(served_id.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -48,28 +48,28 @@ def safe(served_id: str) -> str:
 
 
 def run_id(job_id: JobId, revision: int = 1) -> RunId:
-    """Return the id of the run that a job is written as for the first, second, … time."""
+    """Return the id of a job's run; each rewrite of the job has the next `revision`, counted from 1."""
     return RunId(safe(job_id) if revision == 1 else f"{safe(job_id)}-r{revision}")
 
 
 def first_of(run: RunId) -> RunId:
-    """Return the id of which another one may be a revision."""
+    """Return the run id without its revision suffix."""
     return RunId(re.sub(r"-r\d+$", "", run))
 
 
 def revision_of(run: RunId) -> int:
-    """Return how often the job had been written when it was written as this run."""
+    """Return a run id's revision, 1 if it has no suffix."""
     found = re.search(r"-r(\d+)$", run)
     return int(found[1]) if found else 1
 
 
 def display_name(job_id: JobId) -> str:
-    """Return what a job's run is called: as the job."""
+    """Return the display name of a job's run: the job's id, truncated to W&B's limit."""
     return job_id[:LONGEST_NAME]
 
 
 def artifact_name(name: str) -> str:
-    """Return the name as W&B allows artifacts to be called."""
+    """Return a valid artifact name: other characters replaced by `_`, truncated to W&B's limit."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:LONGEST_NAME]
 
 

@@ -1,4 +1,4 @@
-"""What several threads want at the same time and is to be had once: a file, its description, its upload."""
+"""A thread-safe cache that computes a value once for all jobs that share it: a file, its description, its upload."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ _Value = TypeVar("_Value")
 
 
 class Once(Generic[_Key, _Value]):
-    """Answers by key: the first who wants one gets it for all, and the others wait for him.
+    """A cache of answers by key.
+
+    The first thread that asks computes the answer; threads that ask meanwhile wait for it and get its exception, too.
 
     Args:
-        most: So many answers are known, and the oldest is forgotten when there is one more; without it, all.
+        most: Maximum number of answers to keep; the oldest is evicted first. None keeps all.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -26,10 +28,10 @@ class Once(Generic[_Key, _Value]):
         self._answers: dict[_Key, Future[_Value]] = {}
 
     def get(self, key: _Key, ask: Callable[[], _Value]) -> _Value:
-        """Return the answer for a key, asking if nobody has.
+        """Return the answer for a key, calling `ask` if there is none yet.
 
         Raises:
-            Exception: What `ask` raised, to all who waited; whoever comes later asks again.
+            Exception: Whatever `ask` raised, in every waiting thread; it is not cached, so a later call asks again.
         """
         with self._lock:
             answer = self._answers.get(key)
@@ -47,10 +49,10 @@ class Once(Generic[_Key, _Value]):
         return answer.result()
 
     def known(self, key: _Key) -> _Value | None:
-        """Return the answer if there is one already."""
+        """Return the cached answer; None if there is none yet."""
         answer = self._answers.get(key)
         return answer.result() if answer is not None and answer.done() and answer.exception() is None else None
 
     def forget(self, key: _Key) -> None:
-        """Have whoever comes next ask again."""
+        """Remove the answer, so that the next call of `get` asks again."""
         self._answers.pop(key, None)

@@ -1,4 +1,4 @@
-"""What a report of a project shows, worked out from what its runs hold; pure."""
+"""Decides what a report of a project shows, given the content of its runs; pure."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 Family = Literal["loss", "accuracy", "reward"]
 
 FAMILIES: tuple[Family, ...] = ("loss", "accuracy", "reward")
-"""What is drawn, in this order; the first that a method has is what its hyperparameters are compared by."""
+"""Families of metrics in the order of their charts; hyperparameters are compared by the first that a method has."""
 
 SPLIT = re.compile(r"(^|/)(full_valid_|valid_|train_)(?=[^/]*$)")
-"""Before the name of a metric, of which data it is; such metrics share a chart."""
+"""The prefix of a metric's name that tells its data split; metrics that differ only in it share a chart."""
 
 SPLITS = ("full_valid_", "valid_", "train_", "")
-"""Of these, the first is the best to compare runs by."""
+"""Prefixes of data splits, best suited for comparing runs first."""
 
 MOST_CHARTS = 12
 MOST_COLUMNS = 6
-"""A method of many graders has hundreds of metrics: of a chart or a column for each, nobody could read one."""
+"""Maximum number of columns; a method with many graders has hundreds of metrics, too many to be readable."""
 
 PLAIN = re.compile(r"[\w /-]+")
-"""Names that can be part of a path in W&B, in which a dot means what is below."""
+"""Names that can be part of a key path in W&B, where a dot separates levels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A run with what it holds."""
+    """A run with its config and summary."""
 
     state: RunState
     config: Mapping[str, Any]
@@ -44,7 +44,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Metrics that are drawn together."""
+    """Metrics that share one chart."""
 
     title: str
     metrics: tuple[str, ...]
@@ -52,12 +52,12 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is shown of the runs of one method.
+    """The part of a report about the runs of one method.
 
     Attributes:
-        method: None for runs of jobs that do not say.
-        hyperparameters: Those that are numbers.
-        scores: Where in the summary the best values stand, such as `valid_loss.min`; the one to compare by first.
+        method: The fine-tuning method; None for runs of jobs that do not tell it.
+        hyperparameters: Names of the numeric hyperparameters.
+        scores: Summary paths of the best values, such as `valid_loss.min`; the one to compare by first.
     """
 
     method: str | None
@@ -68,7 +68,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A fine-tuned model and where it comes from; what is unknown is None."""
+    """A fine-tuned model and its origin; unknown fields are None."""
 
     name: str
     job_id: JobId
@@ -80,12 +80,12 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What a report shows.
+    """The content of a report.
 
     Attributes:
-        tables: Keys of the datasets' tables.
-        models: The newest first.
-        run_ids: The only runs to show; None for all that were made from jobs, now or later.
+        tables: Summary keys of the datasets' tables.
+        models: The fine-tuned models, newest first.
+        run_ids: The only runs to show; None for all runs made from jobs, including future ones.
     """
 
     parts: tuple[Part, ...]
@@ -96,10 +96,10 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What a report is called, and what it is found again by.
+    """The title of a report and the mark by which it is found again.
 
     Attributes:
-        mark: Letters and digits, another for each selection of jobs.
+        mark: Letters and digits, unique for each selection of jobs.
     """
 
     title: str
@@ -107,11 +107,11 @@ class Heading:
 
 
 def outline(runs: Sequence[Held], *, narrowed: bool) -> Outline:
-    """Return what to show of these runs, which are the newest first.
+    """Return the content of a report of these runs.
 
     Args:
-        runs: One for each job.
-        narrowed: Whether they were selected, so that others of the project are not to be shown.
+        runs: One run per job, newest first.
+        narrowed: Whether only these runs are to be shown, and no others of the project.
     """
     by_method: dict[str | None, list[Held]] = {}
     for run in runs:
@@ -129,7 +129,7 @@ def outline(runs: Sequence[Held], *, narrowed: bool) -> Outline:
 def _part(method: str | None, runs: Sequence[Held]) -> Part:
     metrics: dict[str, str] = {}
     for name, path in (found for run in runs for found in _metrics(run.summary)):
-        metrics[name] = max(path, metrics.get(name, path), key=len)  # where it is summed up, if in any run
+        metrics[name] = max(path, metrics.get(name, path), key=len)  # with `.min` or `.max`, if any run has it
     ranked = sorted(metrics, key=_rank)
     charts: dict[str, list[str]] = {}
     for name in ranked:
@@ -145,26 +145,26 @@ def _part(method: str | None, runs: Sequence[Held]) -> Part:
 
 
 def _metrics(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    """Yield the losses, accuracies and rewards in a summary, each with the path of its best value."""
+    """Yield the losses, accuracies and rewards in a summary, each with the summary path of its best value."""
     for name, value in summary.items():
         best = best_of(name)
         if best is None or name in TAKEN or not name.isprintable():
             continue
         if isinstance(value, dict) and _is_number(value.get(best)):
             yield name, f"{name}.{best}"
-        elif _is_number(value):  # a run that is open has not summed it up yet
+        elif _is_number(value):  # a run that is still open has no best value in its summary yet
             yield name, name
 
 
 def _rank(metric: str) -> tuple[int, int, str, int]:
-    """Return the place of a metric: by family, those of the whole job before those of one grader."""
+    """Return a metric's sort key: by family, metrics of the whole job before those of a single grader."""
     title = SPLIT.sub(r"\1", metric)
     split = SPLIT.search(metric)
     return FAMILIES.index(family(metric)), metric.count("/"), title, SPLITS.index(split[2] if split else "")
 
 
 def family(metric: str) -> Family:
-    """Return what kind of metric this is, of which the best value is known."""
+    """Return the family of a metric whose best value is known."""
     if best_of(metric) == "min":
         return "loss"
     return "accuracy" if "accurac" in metric.lower() else "reward"

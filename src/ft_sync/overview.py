@@ -1,4 +1,4 @@
-"""Where jobs stand: the listing and one job in depth, joined with what W&B holds; reads only."""
+"""The status of jobs, listed or one by one in detail, joined with the state of their runs in W&B; reads only."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from ft_sync.ports import Clock, JobSource, RunSink
 
 JOBS_A_QUESTION = 100
-"""Jobs that W&B is asked about at once: a page of the listing."""
+"""Jobs per query to W&B: one page of the listing."""
 
 EVENTS_READ = 100
-"""Newest events that a status looks at: one request."""
+"""Number of newest events fetched for a status: one request."""
 
 EVENTS_FOR_ROWS = 2000
-"""Newest events that a curve is drawn from where no result file tells of the steps: twenty requests at most."""
+"""Number of newest events fetched for curves if there is no result file: at most twenty requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A job and the run of it that counts.
+    """A job and its current run.
 
     Attributes:
-        sync: Unknown when nobody is logged in to W&B.
-        plan: What a sync would do by the rule; None when that is unknown.
+        sync: Whether W&B holds the job; `UNKNOWN` if the user is not logged in to W&B.
+        plan: What a sync would do under the rule; None if `sync` is unknown.
     """
 
     job: Job
@@ -49,15 +49,15 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """One job in depth.
+    """One job in detail.
 
     Attributes:
-        events: The newest, oldest first.
+        events: The newest events, oldest first.
         step: The newest step reported; None before the first.
-        total_steps: None where the service does not say.
-        metrics: Those of the newest step.
-        notes: What could not be had.
-        rows: Every metric of every step, as far as it was asked for.
+        total_steps: Number of steps of the whole job; None if the service does not say.
+        metrics: The metrics of the newest step.
+        notes: What could not be fetched.
+        rows: All metrics by step; empty unless they were requested.
     """
 
     standing: Standing
@@ -72,7 +72,10 @@ class Detail:
 def standings(
     source: JobSource, sink: RunSink, rule: Rule, *, limit: int | None = None, shard: Shard = WHOLE
 ) -> Iterator[Standing | Failed]:
-    """Yield jobs newest first with what W&B holds of them, a page at a time; one that cannot be read comes early."""
+    """Yield jobs newest first with the state of their runs, a page at a time.
+
+    A job that cannot be read is yielded as `Failed` at once, so it may come before jobs of the same page.
+    """
     page: list[Job] = []
     for job in islice(shard.part(source.jobs(limit=limit if shard == WHOLE else None)), limit):
         if isinstance(job, Failed):
@@ -87,12 +90,12 @@ def standings(
 
 
 def detail(source: JobSource, sink: RunSink, rule: Rule, job_id: JobId, *, with_rows: bool = False) -> Detail:
-    """Return one job in depth; the metrics of all its steps cost further requests."""
+    """Return one job in detail; `with_rows` also fetches the metrics of all steps, which takes further requests."""
     job = source.job(job_id)
     (standing,) = _stand([job], sink, rule)
     events: tuple[JobEvent, ...] = ()
     notes: list[str] = []
-    # A result file tells of all steps; without one, the events have to.
+    # A result file covers all steps; without one, more events are needed.
     missing: dict[FileId, str] = {}
     files = tuple(result_files_of(source, job, missing, notes)) if with_rows else ()
     notes += could_not_be_had(missing, "result file")
@@ -126,7 +129,7 @@ def _checkpoints(source: JobSource, job_id: JobId) -> tuple[Checkpoint, ...]:
 def details(
     source: JobSource, sink: RunSink, rule: Rule, job_ids: Iterable[JobId], *, with_rows: bool = False
 ) -> Iterator[Detail | Failed]:
-    """Yield each job in depth; one that cannot be had costs no other."""
+    """Yield each job in detail; a job that cannot be fetched is yielded as `Failed` and does not stop the others."""
     for job_id in job_ids:
         try:
             yield detail(source, sink, rule, job_id, with_rows=with_rows)
@@ -146,9 +149,9 @@ def watch(  # noqa: PLR0913 - who takes part
     poll_interval: float,
     with_rows: bool = False,
 ) -> Iterator[list[Detail | Failed]]:
-    """Yield where the jobs stand, again and again, until all have ended or cannot be had.
+    """Poll the jobs and yield all their details after each poll, until every job has ended or failed permanently.
 
-    A job that has ended is not asked for again. One whose service is away is a `Failed` until it is back.
+    A job that has ended is not fetched again. While the service is unavailable, a job is a `Failed`.
     """
     found: dict[JobId, Detail | Failed] = {}
     while True:
@@ -174,7 +177,7 @@ def _stand(jobs: Sequence[Job], sink: RunSink, rule: Rule) -> Iterator[Standing]
     try:
         states = sink.states([job.id for job in jobs])
     except NotLoggedIn:
-        # Reading one's jobs needs no W&B account; saying that they are absent would be a guess.
+        # Reading jobs needs no W&B account, and without one nobody knows whether their runs are absent.
         yield from (Standing(job, SyncState.UNKNOWN) for job in jobs)
         return
     for job in jobs:

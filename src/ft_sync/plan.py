@@ -1,4 +1,4 @@
-"""Job + run states + rule -> what to do, each with its reason; pure, and the only place where that is decided."""
+"""Decides what to do for a job, given its runs and the user's rule, and why; pure, and the only place that decides."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ OnNative: TypeAlias = Literal["enrich", "skip", "replace"]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What the user asked for.
+    """Which jobs to write, and how, as the user asked.
 
     Attributes:
         wait: Wait for jobs that have not ended, instead of skipping them.
-        renew: Write again what is out of date or was logged by something else (`resync`).
-        overwrite: Write again what is complete, too.
-        include_unsuccessful: Bring failed and cancelled jobs, too.
+        renew: Also rewrite runs that are out of date or were logged by another program (`resync`).
+        overwrite: Also rewrite complete runs.
+        include_unsuccessful: Also sync failed and cancelled jobs.
         on_native: What to do with runs of OpenAI's own integration.
-        into: The caller's own run that takes the job; no run of the job's is made or touched then.
+        into: The caller's own run to write the job into; if set, no other run of the job is created or changed.
     """
 
     wait: bool = True
@@ -64,7 +64,7 @@ def plan(job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
 
 def _unfinished(job: Job, runs: Sequence[RunState], rule: Rule) -> Wait | Skip:
     """Decide about a job that has not ended."""
-    if job.status == UNKNOWN:  # it might never be said to have ended
+    if job.status == UNKNOWN:  # waiting might never end
         return Skip(job, "the service does not tell its status", current(runs), unfinished=True)
     if rule.wait:
         return Wait(job, f"is {job.status}", _live(job, runs))
@@ -90,7 +90,7 @@ def _finished(job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
 
 
 def _into(own: RunId, job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
-    """Decide whether a run of the caller's takes the job: not if W&B holds it, there or in a run of its own."""
+    """Write the job into the caller's run, unless that run or a run of the job's own is already complete."""
     callers = next((run for run in runs if run.run_id == own), None)
     counts = current(runs)
     if job.status in UNSUCCESSFUL and not rule.include_unsuccessful and not _is_brought(callers or counts):
@@ -102,7 +102,7 @@ def _into(own: RunId, job: Job, runs: Sequence[RunState], rule: Rule) -> Plan:
 
 
 def under_next_id(step: Create | Replace | Extend) -> Create | Replace:
-    """Return the same for the next id, since this one cannot be had: W&B keeps ids of deleted runs for days."""
+    """Return the plan with the next revision as run id: W&B does not give out the id of a deleted run for days."""
     if isinstance(step, Extend):
         step = step.otherwise
     following = run_id(step.job.id, revision_of(step.run_id) + 1)
@@ -122,13 +122,13 @@ def _live(job: Job, runs: Sequence[RunState]) -> Create | Extend | None:
 
 
 def current(runs: Sequence[RunState]) -> RunState | None:
-    """Return the one run of a job that counts: the newest complete one, or else the newest; None without any."""
+    """Return a job's current run: the newest complete one, otherwise the newest; None if it has no run."""
     counting = [run for run in _named_after(runs) if not run.is_replaced]
     return max(counting, key=lambda run: (run.is_complete, revision_of(run.run_id)), default=None)
 
 
 def sync_state(runs: Sequence[RunState]) -> SyncState:
-    """Return whether W&B holds the job that these are the runs of."""
+    """Return whether W&B holds the job, given the job's runs."""
     run = current(runs)
     if run is None:
         return SyncState.ABSENT
@@ -152,7 +152,7 @@ def _why_write_again(job: Job, run: RunState, rule: Rule) -> str | None:
 
 
 def _write_again(job: Job, runs: Sequence[RunState], run: RunState, rule: Rule, reason: str) -> Plan:
-    """Choose how: a run of OpenAI's own integration is added to, and one that was cut off is gone on with."""
+    """Choose how: enrich a run of OpenAI's own integration, resume an interrupted one, replace any other."""
     counting = tuple(one for one in runs if not one.is_replaced)
     others = tuple(one for one in counting if one is not run)
     if run.origin is Origin.NATIVE and rule.on_native == "enrich":
@@ -164,7 +164,7 @@ def _write_again(job: Job, runs: Sequence[RunState], run: RunState, rule: Rule, 
 
 
 def _named_after(runs: Sequence[RunState]) -> tuple[RunState, ...]:
-    """Return the runs that have the job's id or a revision of it; one of the user's may name the job in its config."""
+    """Keep the runs whose id is the job's or a revision of it; a user's own run may name the job in its config."""
     return tuple(run for run in runs if first_of(run.run_id) == run_id(run.job_id))
 
 
@@ -173,7 +173,7 @@ def _leave_unsuccessful(job: Job) -> Skip:
 
 
 def _is_brought(run: RunState | None) -> bool:
-    """Return whether the job was brought before, or was about to be."""
+    """Return whether ftsync has written the job before, even if only in part."""
     return run is not None and (run.origin is Origin.FTSYNC or run.mark is not None)
 
 
@@ -190,5 +190,5 @@ def _why_leave(run: RunState) -> str:
 
 
 def _next_run_id(job: Job, runs: Sequence[RunState]) -> RunId:
-    # W&B neither overwrites a run nor takes a deleted id again for days, so a rewrite needs an id of its own.
+    # W&B cannot overwrite a run and blocks the id of a deleted one for days, so each rewrite needs a new id.
     return run_id(job.id, max((revision_of(run.run_id) for run in runs), default=0) + 1)

@@ -1,4 +1,4 @@
-"""What a sync is asked for, and what it would do: the listing and the run states, made into plans; writes nothing."""
+"""The request for a sync, the selection of its jobs and the preview of its plans; reads only, writes nothing."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 
 Listed = TypeVar("Listed", bound=Job | Failed)
-"""What a listing has: jobs, and those that cannot be read."""
+"""An entry of a listing: a job, or the failure of one that cannot be read."""
 
 JOBS_A_PAGE = 100
-"""Of the listing: what one request brings."""
+"""Jobs in one page of the listing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """The `index`-th of `number` parts of all jobs, counted from 1: each job is in one, the same for ever."""
+    """Shard `index` (from 1) of `number`: each job is in exactly one shard, and stays there."""
 
     index: int = 1
     number: int = 1
 
     def holds(self, job_id: JobId) -> bool:
-        """Whether the job is in this part; its id alone decides, so that no two processes need to agree."""
+        """Whether the job is in this shard; only a hash of its id decides, so processes need no coordination."""
         digest = hashlib.sha256(job_id.encode("utf-8", "surrogatepass")).digest()
         return int.from_bytes(digest) % self.number == self.index - 1
 
     def part(self, jobs: Iterable[Listed]) -> Iterator[Listed]:
-        """Yield those of some jobs that are in this part."""
+        """Yield the jobs that are in this shard."""
         return (one for one in jobs if self.holds(one.job_id if isinstance(one, Failed) else one.id))
 
 
@@ -48,10 +48,10 @@ WHOLE = Shard()
 
 
 def shard(text: str) -> Shard:
-    """Read `I/N`, as `1/4`.
+    """Parse a shard `I/N`, such as `1/4`.
 
     Raises:
-        ValueError: It is no such thing, or there is no I-th of N parts.
+        ValueError: The text is not of that form, or I is not between 1 and N.
     """
     match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
@@ -61,9 +61,9 @@ def shard(text: str) -> Shard:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which jobs: those with `job_ids`; or else the `last` newest; or else all; of these, those in the `shard`.
+    """Which jobs: those in `job_ids`, otherwise the `last` newest, otherwise all; always limited to the `shard`.
 
-    No ids are no jobs; all others mean every job by None.
+    An empty tuple of `job_ids` selects no job; None does not restrict the selection.
     """
 
     job_ids: tuple[JobId, ...] | None = None
@@ -73,13 +73,13 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One sync, as asked for.
+    """Everything that the user asked of one sync.
 
     Attributes:
-        concurrency: Jobs that are written at the same time, while as many others are read.
+        concurrency: Jobs written at the same time, while as many others are read.
         keep_replaced: Mark replaced runs instead of deleting them.
-        table_rows: Examples at most in a dataset's table; the sink knows it, and who verifies needs it, too.
-        links: Collections, `REGISTRY/COLLECTION`, to link the model artifacts to.
+        table_rows: Maximum number of examples in a dataset's table; repeated from the sink because `verify` needs it.
+        links: Registry collections, as `REGISTRY/COLLECTION`, to link the model artifacts to.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -98,8 +98,8 @@ class Preview:
     """What a sync would do, oldest job first.
 
     Attributes:
-        unreadable: Selected jobs that could not be had.
-        others: Jobs that were met and belong to other shards.
+        unreadable: Selected jobs that could not be fetched or read.
+        others: Jobs in the listing that belong to other shards.
     """
 
     plans: tuple[Plan, ...]
@@ -115,11 +115,11 @@ def preview(source: JobSource, sink: RunSink, selection: Selection, rule: Rule) 
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """The selected jobs, oldest first or as they are named.
+    """The selected jobs, oldest first or in the order in which the user named them.
 
     Attributes:
-        unreadable: Those that could not be had.
-        others: Jobs that were met and belong to other shards.
+        unreadable: Selected jobs that could not be fetched or read.
+        others: Jobs in the listing that belong to other shards.
     """
 
     jobs: tuple[Job, ...]
@@ -128,7 +128,7 @@ class Selected:
 
 
 def selected(source: JobSource, selection: Selection) -> Selected:
-    """Find the selected jobs."""
+    """Fetch the selected jobs."""
     shard = selection.shard
     if selection.job_ids is not None:
         return _named(source, [job_id for job_id in selection.job_ids if shard.holds(job_id)])
@@ -147,13 +147,13 @@ def selected(source: JobSource, selection: Selection) -> Selected:
 
 
 def plan_all(jobs: Sequence[Job], sink: RunSink, rule: Rule) -> tuple[Plan, ...]:
-    """Plan these jobs, asking the sink for all of their runs at once."""
+    """Plan these jobs, querying the sink for all their runs at once."""
     states = sink.states([job.id for job in jobs]) if jobs else {}
     return tuple(plan(job, states.get(job.id, ()), rule) for job in jobs)
 
 
 def _listed(source: JobSource, wanted: set[JobId]) -> dict[JobId, Job]:
-    """Return those of several jobs that are found in no more pages of the listing than there are jobs."""
+    """Look up several jobs in the listing, reading at most one page per job: never more requests than one for each."""
     if len(wanted) <= 1:
         return {}
     found: dict[JobId, Job] = {}

@@ -1,4 +1,4 @@
-"""Whom an environment asks for jobs, and at which address; imports nothing heavy, since a TAB needs it, too."""
+"""Determines the provider and its address from the environment; imports nothing slow, as shell completion needs it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Provider: TypeAlias = Literal["openai", "azure"]
-"""`openai` are all services with OpenAI's routes and its way to show a key."""
+"""`openai` means any service with OpenAI's routes and authentication."""
 
 OPENAI_ADDRESS = "https://api.openai.com/v1"
-"""Where the SDK asks when no address is given."""
+"""The SDK's default address."""
 
 
 def guessed_provider(environment: Mapping[str, str]) -> tuple[Provider, str]:
-    """Return the provider whose variables are set, OpenAI if both or neither are; and the reason."""
+    """Return the provider whose variables are set (OpenAI if both or neither are), and the reason."""
     of_azure = [name for name in ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY") if environment.get(name)]
     if not of_azure:
         return "openai", "nothing of Azure is set"
@@ -26,14 +26,14 @@ def guessed_provider(environment: Mapping[str, str]) -> tuple[Provider, str]:
 
 
 def address(provider: Provider, environment: Mapping[str, str]) -> str:
-    """Return the address that an environment gives for a provider."""
+    """Return a provider's address according to the environment."""
     if provider == "azure":
         return environment.get("AZURE_OPENAI_ENDPOINT", "")
     return environment.get("OPENAI_BASE_URL") or OPENAI_ADDRESS
 
 
 def plain(url: str) -> str:
-    """Return an address without what may be a password in it; nothing if it is no address of a service."""
+    """Return a URL without user, password and query; empty if it is not the URL of a service."""
     try:
         parts = urlsplit(url.strip())
     except ValueError:

@@ -1,7 +1,7 @@
-"""What must not be told: the keys of this process, and texts without them; it reads no environment and no file.
+"""Removes the keys of this process from all text; reads no environment and no file itself.
 
-Whoever gets hold of a key says so with `learn`. Text that a service sends is redacted where it comes in, since the
-service may repeat the key that it was sent; and once more where it leaves for a screen.
+Code that obtains a key registers it with `learn`. Text from a service is redacted when it is received, since a service
+may echo the key that it was sent, and all text is redacted once more before it is printed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MASK = "***"
 
 SHORTEST = 8
-"""Characters of a key; what is shorter is none, and would be found in ordinary words."""
+"""Minimum length of a key in characters; shorter strings could be parts of ordinary words."""
 
 KEYS = (
     "OPENAI_API_KEY",
@@ -32,22 +32,22 @@ URLS = ("OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT", "WANDB_BASE_URL", "HTTP_PROX
 """Variables of the environment that hold keys, and those whose URL may."""
 
 _forms: tuple[str, ...] = ()
-"""Every way in which a known key may be written, the longest first: a short one may be part of it."""
+"""All encodings of the known keys, longest first, since a short one may be part of a longer one."""
 
 _lock = threading.Lock()
 
 
 def learn(secret: object) -> None:
-    """Keep a key, password or token out of all texts from now on; anything else than a long enough text is none."""
+    """Register a key, password or token to be redacted; strings that are too short and other types are ignored."""
     if isinstance(secret, str) and len(secret := secret.strip()) >= SHORTEST and secret not in _forms:
         _add(_written(secret))
 
 
 def learn_url(url: str | None) -> None:
-    """Keep the user and the password of a URL out of all texts."""
+    """Register the user name and password in a URL to be redacted."""
     try:
         user, at, _ = urlsplit(url or "").netloc.rpartition("@")
-    except ValueError:  # no URL; whoever asks for it will say so
+    except ValueError:  # not a URL; reported by the code that uses it
         return
     if at:
         _add({f"//{user}@", *_written(unquote(user))} if len(user) >= SHORTEST else {f"//{user}@"})
@@ -55,7 +55,7 @@ def learn_url(url: str | None) -> None:
 
 
 def learn_environment(environment: Mapping[str, str]) -> None:
-    """Learn the keys that stand in an environment."""
+    """Register the keys in environment variables to be redacted."""
     for name in KEYS:
         learn(environment.get(name))
     for name in URLS:
@@ -63,7 +63,7 @@ def learn_environment(environment: Mapping[str, str]) -> None:
 
 
 def redact(text: str) -> str:
-    """Return the text with `***` in the place of every known key."""
+    """Return the text with every known key replaced by `***`."""
     for form in _forms:
         if form in text:
             text = text.replace(form, MASK)
@@ -71,7 +71,7 @@ def redact(text: str) -> str:
 
 
 def redacted(value: Any) -> Any:  # noqa: ANN401 - JSON, or what is to become some
-    """Return a value without keys, at any depth, names included; what is neither text nor a container stays itself."""
+    """Redact all strings in a value, at any depth, including dictionary keys; other types are left unchanged."""
     match value:
         case str() if type(value) is str:
             return redact(value)
@@ -88,7 +88,7 @@ def redacted(value: Any) -> Any:  # noqa: ANN401 - JSON, or what is to become so
 
 
 def cleanse(error: BaseException) -> None:
-    """Take the keys out of what an error of an SDK and its causes would print."""
+    """Redact, in place, the messages of an SDK's exception and its causes."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
@@ -106,12 +106,12 @@ def _add(forms: set[str]) -> None:
 
 
 def _written(secret: str) -> set[str]:
-    """Return the secret as it is, in a URL, in JSON, and as any base64 text that contains it would show it."""
+    """Return the encodings of a secret: plain, URL-quoted, in JSON, and within any base64 text that contains it."""
     forms = {secret, quote(secret), quote(secret, safe=""), json.dumps(secret)[1:-1]}
     raw = secret.encode("utf-8", "replace")
-    for before in range(3):  # bytes in front of it: an encoding in groups of three has so many ways to begin
+    for before in range(3):  # base64 encodes groups of three bytes, so the secret may begin at three offsets
         encoded = base64.b64encode(bytes(before) + raw).decode()
-        # Without the characters that also stand for bits of what is around it.
+        # Only the characters that depend on the secret alone, not on the bytes around it.
         whole = encoded[-(-8 * before // 6) : 8 * (before + len(raw)) // 6]
         forms |= {whole, whole.translate({ord("+"): "-", ord("/"): "_"})}
     return forms

@@ -1,4 +1,4 @@
-"""A report of what W&B holds of the jobs: which runs it is about, and what it is called; asks no source of jobs."""
+"""Selects the runs for a W&B report and its title, and writes it; queries W&B alone, no source of jobs."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 TITLE = "Fine-tuning jobs"
 NAMED = 3
-"""Jobs in a title."""
+"""Maximum number of jobs named in a title."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectReport:
-    """A report and a workspace view that were made or renewed.
+    """A report and a workspace view that were created or updated.
 
     Attributes:
-        is_new: Whether there was no such report before.
-        job_ids: The jobs that it is about, the newest first.
-        run_ids: Their runs, in the same order.
+        is_new: Whether the report was created rather than updated.
+        job_ids: The jobs in the report, newest first.
+        run_ids: The jobs' runs, in the same order.
     """
 
     title: str
@@ -45,10 +45,10 @@ class ProjectReport:
 
 
 def report(sink: ReportSink, selection: Selection) -> ProjectReport:
-    """Make or renew the report of these jobs and its workspace view.
+    """Create or update the report of these jobs and its workspace view.
 
     Raises:
-        NotFound: W&B holds none of the jobs, or not one of those that were named.
+        NotFound: W&B holds none of the selected jobs, or lacks one of those that were named.
     """
     runs = selected(sink.held(), selection, sink.place)
     narrowed = selection.job_ids is not None or selection.last is not None
@@ -63,7 +63,7 @@ def report(sink: ReportSink, selection: Selection) -> ProjectReport:
 
 
 def selected(held: Iterable[Held], selection: Selection, place: str) -> tuple[Held, ...]:
-    """Return the run that counts of each selected job, the newest job first."""
+    """Return the current run of each selected job, newest job first."""
     of_job: dict[JobId, list[Held]] = defaultdict(list)
     for run in held:
         of_job[run.state.job_id].append(run)
@@ -79,7 +79,7 @@ def selected(held: Iterable[Held], selection: Selection, place: str) -> tuple[He
 
 
 def heading_of(selection: Selection) -> Heading:
-    """Return what the report of a selection is called; the same selection has the same report."""
+    """Return the heading of a selection's report; the same selection always has the same heading."""
     if selection.job_ids:
         ids = sorted(map(safe, selection.job_ids))
         more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
@@ -91,7 +91,7 @@ def heading_of(selection: Selection) -> Heading:
 
 
 def _counting(runs: Sequence[Held]) -> Held | None:
-    """Return the one run of a job that counts; a run of the user's that took the job counts where there is no other."""
+    """Return a job's current run; a user's own run with the job in it counts only if there is no other."""
     counts = current([run.state for run in runs])
     own = (run for run in runs if run.state.mark is not None and not run.state.is_replaced)
     return next((run for run in runs if run.state is counts), None) or next(own, None)

@@ -1,7 +1,7 @@
-"""Result-file bytes + metric events + checkpoints -> metric rows; pure but for what it spools, no number lost.
+"""Result-file bytes + metric events + checkpoints -> metric rows, without losing a number; no I/O but for spooling.
 
-The three tell of the same steps, and each lacks something: result files lose digits and full validations,
-events get deleted, checkpoints are few. So all of them are read and merged by step.
+All three describe the same steps, but each is incomplete: result files lack digits and full validations, events get
+deleted, and checkpoints are few. So all of them are read and merged by step.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ ALIASES = {
     "timing/step/eval": "eval_duration",
     "timing/step/full_iteration": "total_duration",
 }
-"""A metric's other spellings, in older files, Azure's documentation and nested events -> its name here."""
+"""Other spellings of a metric, in older files, Azure's documentation and nested events -> its canonical name."""
 
 FILE_DECIMALS = 5
-"""Decimals of older result files, in which a very small loss reads 0.0."""
+"""Number of decimals in older result files, where a very small loss reads 0.0."""
 
 LONGEST_CELL = 1_000
-"""Lines in a quoted cell; a quote that is not closed within so many is none."""
+"""Maximum number of lines in a quoted cell; a quote that is not closed by then is read as plain text."""
 
 CUT_DECIMALS = 3
-"""With fewer decimals a number may be rounded to the nearest, but is not taken for another that was cut off there."""
+"""Least number of decimals for a number to count as truncated; with fewer it must be the other one rounded."""
 
 MAX_STEP = 2**53
-"""Above this a float no longer tells one step from the next."""
+"""Highest step; beyond it, a float can no longer represent every integer."""
 
 UNFINISHED = (".", "e", "E", "+", "-")
-"""How a number does not end, unless it was cut."""
+"""Last characters that show that a number was truncated."""
 
 _BOM = b"\xef\xbb\xbf"
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
@@ -65,7 +65,7 @@ _SHOWN = 5  # names or line numbers in one note
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """Rows, one a step, steps ascending, and notes on what was left out of them."""
+    """Rows, one per step, steps ascending, and notes on what was left out."""
 
     rows: Collection[MetricRow]
     notes: tuple[str, ...]
@@ -73,7 +73,7 @@ class Parsed:
 
 @dataclass(frozen=True, slots=True)
 class Merged(Parsed):
-    """The rows of all sources together, with times."""
+    """The merged rows of all sources, with times."""
 
 
 def decode(content: bytes) -> str:
@@ -100,8 +100,8 @@ def decode(content: bytes) -> str:
 def parse(text: str) -> Parsed:
     """Read a result file's CSV.
 
-    Numeric columns keep their names (but see `ALIASES`) and numbers their full precision. Rows of one step
-    become one, where the later number stands. Without a usable column of steps, rows are numbered from 1.
+    Numeric columns keep their names (but see `ALIASES`), and numbers their full precision. Rows with the same step are
+    merged, the later number winning. Without a usable step column, rows are numbered from 1.
     """
     notes, numbers = _Notes(), Numbers()
     doubtful: list[Entry] = []
@@ -113,8 +113,8 @@ def parse(text: str) -> Parsed:
 def flatten(data: JsonObject) -> dict[str, float]:
     """Return the finite numbers of a metrics event under flat names, in the spelling of Azure's result files.
 
-    Supervised events are flat already. Reinforcement ones nest: the path becomes the name, and a grader in a
-    list goes by its type and name, as in ``scores/graders/python/my grader/train_reward_mean``.
+    Events of supervised jobs are flat already. Those of reinforcement jobs are nested: the path becomes the name, and
+    a grader in a list is identified by its type and name, as in ``scores/graders/python/my grader/train_reward_mean``.
     """
     return _flatten(data, "", _Notes())
 
@@ -132,19 +132,19 @@ def merge(
     started: float | None = None,
     finished: float | None = None,
 ) -> Merged:
-    """Merge all sources into one row a step.
+    """Merge all sources into one row per step.
 
-    Files count before events and events before checkpoints, a line that may be cut behind all. A later source's number
-    takes the place of an earlier one when it is the same number with more digits. A file that cannot be read costs only
-    itself.
+    Precedence: files, then events, then checkpoints, and last any line that may be truncated. A number of a later
+    source replaces an earlier one only if it is the same number with more digits. A file that cannot be read is skipped
+    with a note.
 
     Args:
         result_files: As served.
-        events: Oldest first. Metrics events alone count, and their times are the times of their steps. Of several for
-            one step the latest stands.
+        events: Oldest first. Only metrics events are used; their times become the times of their steps. If several
+            have the same step, the latest wins.
         checkpoints: In any order.
-        started: Unix second at which the job was created; earlier rows than the first event's lie after it.
-        finished: Unix second at which the job ended; later rows than the last event's lie before it.
+        started: Unix second at which the job was created, the lower bound for rows before the first event.
+        finished: Unix second at which the job ended, the upper bound for rows after the last event.
     """
     notes, numbers = _Notes(), Numbers()
     source = 0
@@ -159,7 +159,7 @@ def merge(
 
 
 class _Notes:
-    """What was left out, one sentence for each kind, with the first few names or lines it is about."""
+    """Collects notes on what was left out: one sentence per kind, with the first few names or line numbers."""
 
     def __init__(self) -> None:
         self._things: defaultdict[str, dict[object, None]] = defaultdict(dict)
@@ -176,14 +176,14 @@ class _Notes:
 
     @staticmethod
     def _listed(things: Mapping[object, None]) -> str:
-        # On one line, whatever stands in a name.
+        # Names may contain line breaks.
         shown = [" ".join(str(thing).split())[:_LONGEST_WORD] or "(no name)" for thing in islice(things, _SHOWN)]
         more = len(things) - len(shown)
         return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _add_file(numbers: Numbers, source: int, file: ResultFile, doubtful: list[Entry]) -> tuple[str, ...]:
-    """Add what a file holds, and return the notes on it."""
+    """Add the numbers of a result file and return the notes on it."""
     notes = _Notes()
     try:
         numbers.add(source, _in_file(decode(file.content), notes, doubtful))
@@ -193,7 +193,7 @@ def _add_file(numbers: Numbers, source: int, file: ResultFile, doubtful: list[En
 
 
 def _in_file(text: str, notes: _Notes, doubtful: list[Entry]) -> Iterator[Entry]:
-    """Yield the rows of a file, but for that of a line which is not ended: it may be cut, and goes to the doubtful."""
+    """Yield the rows of a file; a last line without a newline may be truncated, so its row goes to `doubtful`."""
     last = 0 if text.endswith("\n") else text.count("\n") + 1
     lines = _lines(text)
     (_, header), first = next(lines, (0, None)), next(lines, None)
@@ -231,7 +231,7 @@ def _in_checkpoints(checkpoints: Iterable[Checkpoint], notes: _Notes) -> Iterato
 def _at_step(  # noqa: PLR0913, PLR0917 - of an event or a checkpoint
     number: int, served: object, data: JsonObject, when: float | None, what: str, notes: _Notes
 ) -> Iterator[Entry]:
-    """Yield the metrics with their step, if they have one."""
+    """Yield the metrics with their step; add a note if there is no valid step."""
     metrics, step = _flatten(data, what, notes), step_of(served)
     if step is not None:
         yield step, metrics, when
@@ -240,7 +240,7 @@ def _at_step(  # noqa: PLR0913, PLR0917 - of an event or a checkpoint
 
 
 def _unpack(packed: bytes) -> bytes:
-    """Decode base64, also where the padding is missing or the end was cut off."""
+    """Decode base64, even if padding is missing or the end was cut off."""
     symbols = packed.rstrip(b"=")
     if len(symbols) % 4 == 1:  # a lone symbol is less than a byte
         symbols = symbols[:-1]
@@ -249,7 +249,7 @@ def _unpack(packed: bytes) -> bytes:
 
 def _as_text(content: bytes, *, errors: Literal["strict", "replace"]) -> str | None:
     try:
-        # Not to the end: a file may be cut in the middle of a character.
+        # Without final=True, because a file may be cut off in the middle of a character.
         text = codecs.getincrementaldecoder("utf-8-sig")(errors).decode(content)
     except UnicodeDecodeError:
         return None
@@ -257,7 +257,7 @@ def _as_text(content: bytes, *, errors: Literal["strict", "replace"]) -> str | N
 
 
 def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the cells of each line that is not blank, after its 1-based number in the file."""
+    """Yield (1-based line number, cells) for each line that is not blank."""
     held: tuple[int, list[str]] | None = None
     width = 0
     for line, cells in _records(text):
@@ -273,9 +273,9 @@ def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _records(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the cells of each record, after the 1-based number of its first line.
+    """Yield (1-based number of the first line, cells) for each CSV record.
 
-    A quoted cell may go on in the next lines. A quote that is never closed opens none: it costs its own line at most.
+    A quoted cell may span several lines. A quote that is never closed is plain text, so it spoils no other line.
     """
     lines = (found[0] for found in _LINE.finditer(text))
     ahead: list[str] = []
@@ -288,7 +288,7 @@ def _records(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _cells(line: str) -> list[str]:
-    """Return the cells of a record that is one line."""
+    """Split a record of one line into cells."""
     plain = line.removesuffix("\n").split(",")
     if '"' not in line:
         return plain
@@ -296,17 +296,17 @@ def _cells(line: str) -> list[str]:
         (cells,) = csv.reader([line])
     except csv.Error:  # such as a cell of more than 128 KiB
         return plain
-    return plain if cells[-1].endswith("\n") else cells  # then a quote is open
+    return plain if cells[-1].endswith("\n") else cells  # a newline in the last cell: its quote is not closed
 
 
 def _spanning(line: str, ahead: list[str], lines: Iterator[str], width: int) -> tuple[list[str], int] | None:
-    """Return the cells of a record that goes on in the next lines, and in how many; None if none comes of them.
+    """Read a record that spans several lines; return its cells and how many further lines it takes, or None.
 
     Args:
-        line: Its first.
-        ahead: The next lines, as far as they were looked at; more are added.
-        lines: Those that come after.
-        width: The number of cells of a record; 0 for the first one.
+        line: The first line of the record.
+        ahead: Buffer of lines already read ahead; extended as needed.
+        lines: The lines after those in `ahead`.
+        width: Expected number of cells; 0 for the first record.
     """
     record, quotes = line, line.count('"')
     more = 0
@@ -328,7 +328,7 @@ def _spanning(line: str, ahead: list[str], lines: Iterator[str], width: int) -> 
 
 
 def _names(header: Sequence[str]) -> list[str]:
-    """Return the columns' names; a name that is taken gets a number, so that no column hides another."""
+    """Return the columns' names; duplicates get a numeric suffix, so that no column hides another."""
     served = dict.fromkeys(map(str.strip, header))
     numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(1))
     names: dict[str, None] = {}
@@ -342,7 +342,7 @@ def _names(header: Sequence[str]) -> list[str]:
 
 
 def _step_column(header: Sequence[str], text: str) -> int | None:
-    """Return the position of the column of steps, if there is one with a step in it; best one that is spelt so."""
+    """Return the index of a step column that holds at least one valid step, preferring the exact spelling `step`."""
     named = [column for column, name in enumerate(header) if name.strip().casefold() == "step"]
     for column in sorted(named, key=lambda column: header[column].strip() != "step"):
         below = islice(_lines(text), 1, None)
@@ -358,7 +358,7 @@ def _step_in(cells: Sequence[str], column: int) -> int | None:
 def _numbers(
     names: Sequence[str], cells: Sequence[str], step_column: int | None, notes: _Notes
 ) -> Iterator[tuple[str, float]]:
-    """Yield the metrics of a line and note the cells that are something else; blank cells are nothing."""
+    """Yield the (name, number) pairs of a line, skip blank cells and add notes on cells that are not numbers."""
     for column, (name, cell) in enumerate(zip(names, cells, strict=False)):
         if column == step_column or not cell.strip():
             continue
@@ -374,15 +374,15 @@ def _numbers(
 
 
 def _number(cell: str) -> float | None:
-    """Read a cell; None when it is not a number."""
+    """Parse a cell as a float; None if it is not a number."""
     try:
-        return None if "_" in cell else float(cell)  # 1_000 is a number in Python alone
+        return None if "_" in cell else float(cell)  # float() accepts 1_000, which is no number in CSV
     except ValueError:
         return None
 
 
 def _finite(value: object) -> float | None:
-    """Return a JSON number as a float; None for anything else, booleans included."""
+    """Return a finite JSON number as a float; None for anything else, including booleans."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     try:
@@ -393,13 +393,13 @@ def _finite(value: object) -> float | None:
 
 
 def step_of(value: object) -> int | None:
-    """Return a number as a step: ``1.0`` is step 1, and 1.5 and -1 are none."""
+    """Return a JSON number as a step: ``1.0`` is step 1; None for 1.5, -1 and anything else."""
     number = _finite(value)
     return int(number) if number is not None and number.is_integer() and 0 <= number <= MAX_STEP else None
 
 
 def _flatten(data: JsonObject, what: str, notes: _Notes) -> dict[str, float]:
-    """See `flatten`; `what` holds the data, and is named in the notes on what was left out."""
+    """See `flatten`; `what` names the data's origin in the notes on what was left out."""
     found: dict[str, float] = {}
     pending = deque((key, value) for key, value in data.items() if key not in {"step", "total_steps"})
     while pending:
@@ -407,7 +407,7 @@ def _flatten(data: JsonObject, what: str, notes: _Notes) -> dict[str, float]:
         if not path:
             notes.add(f"{what}s with something that has no name, which is left out")
         elif (number := _finite(value)) is not None:
-            # Breadth first: where a number comes both flat and nested, the flat one stands.
+            # Breadth first, so that a flat number wins over a nested one of the same name.
             found.setdefault(path, number)
         elif isinstance(value, dict):
             pending.extend((f"{path}/{key}", below) for key, below in value.items())
@@ -421,7 +421,7 @@ def _flatten(data: JsonObject, what: str, notes: _Notes) -> dict[str, float]:
 
 
 def _renamed(found: Mapping[str, float]) -> dict[str, float]:
-    """Return numbers under the names that they have here; a number may come under two, one of them nested."""
+    """Rename numbers to their canonical names (see `ALIASES`); one that came under both names is kept once."""
     flat = {_encodable(path): number for path, number in found.items() if path not in ALIASES}
     for path, name in ALIASES.items():
         if path not in found:
@@ -430,32 +430,32 @@ def _renamed(found: Mapping[str, float]) -> dict[str, float]:
         if other is None or _refines(number, other):
             flat[name] = number
         elif number != other and not _refines(other, number):
-            flat[path] = number  # two numbers after all
+            flat[path] = number  # the two spellings hold different numbers: keep both
     return flat
 
 
 def _entries(path: str, values: Iterable[object]) -> Iterator[tuple[str, object]]:
-    """Yield a list's entries under the type and name they carry, or else under their position."""
+    """Yield a list's entries, each named by its own type and name or else by its position."""
     taken = {path}
     for position, value in enumerate(values):
         below, name = value, path
         if isinstance(value, dict):
             name = "/".join((path, *(str(value[key]) for key in ("type", "name") if value.get(key))))
             below = {key: entry for key, entry in value.items() if key not in {"type", "name"}}
-        if name in taken:  # two graders may be called the same
+        if name in taken:  # two graders may have the same name
             name += f"/{position}"
         taken.add(name)
         yield name, below
 
 
 def _encodable(name: str) -> str:
-    """Replace what JSON can say and UTF-8 cannot: half of a surrogate pair."""
+    """Replace lone surrogates, which JSON can express but UTF-8 cannot encode."""
     return name if name.isascii() else name.encode("utf-8", "replace").decode()
 
 
 def _refines(fine: float, coarse: float) -> bool:
-    """Whether `coarse` is `fine`, rounded, or cut off behind some decimals."""
-    if round(fine, FILE_DECIMALS) == coarse:  # as nearly all are; and the rest takes long
+    """Whether `coarse` is `fine`, rounded or truncated to fewer decimals."""
+    if round(fine, FILE_DECIMALS) == coarse:  # fast path for nearly all numbers
         return fine != coarse
     places = _places(coarse)
     unit = 10.0**-places
@@ -463,20 +463,20 @@ def _refines(fine: float, coarse: float) -> bool:
 
 
 def _places(number: float) -> int:
-    """Return to how many decimals a number is known: those of the shortest text that reads back as it."""
+    """Return a number's decimals in its shortest decimal representation that parses back to the same float."""
     mantissa, _, exponent = repr(number).partition("e")
     _, _, fraction = mantissa.partition(".")
     decimals = len(fraction.rstrip("0")) - int(exponent or 0)
-    return decimals if decimals > 0 else FILE_DECIMALS  # a whole number is not known to be a rounded one
+    return decimals if decimals > 0 else FILE_DECIMALS  # an integer need not be a rounded number
 
 
 class _Times:
-    """When each step was: known, or on the line between its neighbours.
+    """The time of each step, as reported or interpolated linearly between its neighbours.
 
     Args:
-        numbers: Of which some rows have a time, as Unix seconds.
+        numbers: The rows by step, some with a time in Unix seconds.
         started: Unix second before the first step.
-        finished: Unix second at the last step, unless that is known.
+        finished: Unix second of the last step, used if that step has no time of its own.
     """
 
     def __init__(self, numbers: Numbers, started: float | None, finished: float | None) -> None:
@@ -487,11 +487,11 @@ class _Times:
         if started is not None:
             self._put(0, min([started, *self._seconds]))
         if finished is not None:
-            # Not before the start: a service's clock may be off.
+            # Never before another known time: a service's clock may be off.
             self._put(numbers.count()[1], max([finished, *self._seconds]))
 
     def __getitem__(self, step: int) -> float | None:
-        """Return the Unix second of a step; None if nothing is known."""
+        """Return the Unix second of a step; None if no time is known at all."""
         if not self._steps:
             return None
         after = min(bisect_left(self._steps, step), len(self._steps) - 1)
@@ -502,7 +502,7 @@ class _Times:
         return earlier + (later - earlier) * (step - earlier_step) / (later_step - earlier_step)
 
     def _put(self, step: int, second: float) -> None:
-        """Say when a step was, unless that is known."""
+        """Set the time of a step, unless it is known already."""
         place = bisect_left(self._steps, step)
         if place == len(self._steps) or self._steps[place] != step:
             self._steps.insert(place, step)
@@ -518,7 +518,7 @@ def _metric_rows(numbers: Numbers, times: _Times | None = None) -> Collection[Me
 
 
 def _merged(cells: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Take of each metric the first number, or a later one that is the same with more digits."""
+    """Return the first number of each metric, or a later one that is the same number with more digits."""
     row: dict[str, float] = {}
     for name, number in cells:
         if name not in row or _refines(number, row[name]):

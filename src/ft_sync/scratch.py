@@ -1,4 +1,4 @@
-"""A folder for what a command needs on disk meanwhile: for its user alone, gone afterwards, also after a kill."""
+"""Temporary folders private to the user; those that a killed process left behind are removed by the next one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PREFIX = "ftsync-"
 
 LOCK = "ftsync.lock"
-"""In each folder: held by the process that uses it, and free once that has ended, however it did."""
+"""The lock file in each folder: held by the process that uses the folder, free once that process has ended or died."""
 
 
 ELSEWHERE = "have TMPDIR name a folder of yours"
@@ -28,23 +28,23 @@ ELSEWHERE = "have TMPDIR name a folder of yours"
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """Give an empty folder that only this user can enter; first remove what killed processes of this user left."""
+    """Yield an empty folder that only this user can enter; first remove those that the user's killed processes left."""
     remove_leftovers()
     path, lock = _made()
     try:
         yield path
     finally:
-        lock.release()  # before the folder goes: not every system removes an open file
+        lock.release()  # before removing the folder: Windows cannot remove an open file
         shutil.rmtree(path, ignore_errors=True)
 
 
 def locks() -> Path:
-    """Return the folder of this user's locks, the same for every process on this machine."""
+    """Return the folder for this user's lock files, the same for every process on this machine."""
     return _own("locks")
 
 
 def home() -> Path | None:
-    """Return a folder of this user's to stand in for a home folder; None while there is one that can be written to."""
+    """Return a substitute for the user's home folder; None if the home folder is writable."""
     own = os.environ.get("HOME") if os.name == "posix" else str(Path.home())
     with suppress(OSError):
         if own:
@@ -54,10 +54,10 @@ def home() -> Path | None:
 
 
 def _own(purpose: str) -> Path:
-    """Return a folder of this user's that stays.
+    """Return a persistent folder of this user in the temporary folder, creating it if needed.
 
     Raises:
-        ConfigError: Somebody else has made it, or nobody can.
+        ConfigError: The folder belongs to somebody else, others can enter it, or it cannot be created.
     """
     owner = f"-{os.getuid()}" if os.name == "posix" else ""
     path = Path(tempfile.gettempdir()) / f"{PREFIX}{purpose}{owner}"
@@ -72,38 +72,38 @@ def _own(purpose: str) -> Path:
 
 
 def private(path: str, flags: int) -> int:
-    """Open a file that nobody else can read, whatever the umask says; an opener for `open`."""
+    """Opener for `open` that creates files readable by this user alone, whatever the umask."""
     return os.open(path, flags, 0o600)
 
 
 def remove_leftovers() -> None:
-    """Remove the folders whose process has gone; one that somebody else could have made or filled stays."""
+    """Remove the folders whose process has ended; keep any that another user could have created or filled."""
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError, Timeout):
             if _is_ours(path):
                 with FileLock(path / LOCK).acquire(blocking=False):
-                    # What is in use is locked; a link inside is removed, not followed.
+                    # A folder in use is locked; rmtree removes symbolic links without following them.
                     shutil.rmtree(path, ignore_errors=True)
-                shutil.rmtree(path, ignore_errors=True)  # the lock itself, where an open file cannot be removed
+                shutil.rmtree(path, ignore_errors=True)  # the lock file, where open files cannot be removed (Windows)
 
 
 def _made() -> tuple[Path, FileLock]:
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX))
         lock = FileLock(path / LOCK, thread_local=False)
-        with suppress(Timeout):  # between its making and its locking it looked like a leftover to another process
+        with suppress(Timeout):  # before it was locked, another process may have taken the folder for a leftover
             lock.acquire(blocking=False)
             if (path / LOCK).exists():
                 return path, lock
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether it is such a folder that this user made."""
+    """Whether `path` is a temporary folder that ftsync created for this user."""
     return _is_private(path) and (path / LOCK).is_file()
 
 
 def _is_private(path: Path) -> bool:
-    """Whether this user made the folder, and nobody else could put anything into it."""
+    """Whether `path` is a folder, and on POSIX owned by this user and closed to everybody else."""
     found = path.lstat()
     if os.name != "posix":
         return stat.S_ISDIR(found.st_mode)

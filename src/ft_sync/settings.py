@@ -1,4 +1,4 @@
-"""What can be configured, and where each value comes from: a flag, the environment, a file, or the default."""
+"""The settings, and the origin of each value: a flag, the environment, a file or the default; asks no service."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 DEFAULT = "default"
-"""Where a value comes from that nobody has given."""
+"""The origin of a value that was not given."""
 
 
 def _environment(*names: str) -> AliasChoices:
@@ -51,10 +51,10 @@ class ConfigFile:
         return f"{self.path} [{'.'.join(self.table)}]" if self.table else str(self.path)
 
     def read(self) -> dict[str, Any]:
-        """Return what the file sets, nothing if there is no such file.
+        """Return the settings in the file; empty if the file does not exist.
 
         Raises:
-            ConfigError: It cannot be read, or sets what is no setting.
+            ConfigError: The file cannot be read or holds an unknown setting.
         """
         try:
             found: Any = tomllib.loads(self.path.read_text(encoding="utf-8"))
@@ -82,7 +82,7 @@ class ConfigFile:
 
 
 def config_files() -> tuple[ConfigFile, ...]:
-    """Return the files that are looked at, the strongest first."""
+    """Return the config files, highest precedence first."""
     return (
         ConfigFile(Path.cwd() / "ftsync.toml"),
         ConfigFile(Path.cwd() / "pyproject.toml", ("tool", "ftsync")),
@@ -106,7 +106,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return where values come from, the strongest first."""
+        """Return the sources of values, highest precedence first."""
         del dotenv_settings, file_secret_settings
         return (
             init_settings,
@@ -209,7 +209,7 @@ def load(arguments: Mapping[str, Any]) -> Settings:
         location = problem["loc"][0]
         field = next(name for name in Settings.model_fields if location in {name, *variables(name)})
         place, value = next(_given(field, given))
-        # A flag or a variable names the setting already, a file does not.
+        # A flag or a variable already names the setting; the name of a file does not.
         where = place if place in {_flag(field), *variables(field)} else f"{place}: {field}"
         raise ConfigError(
             f"{where}: {problem['msg']}, not {value!r}", hint="`ftsync sync --help` lists what fits"
@@ -222,7 +222,7 @@ def origins() -> dict[str, str]:
 
 
 def variables(field: str) -> tuple[str, ...]:
-    """Return the environment variables that set a field, the strongest first."""
+    """Return the environment variables that set a field, highest precedence first."""
     alias = Settings.model_fields[field].validation_alias
     assert isinstance(alias, AliasChoices)
     return tuple(str(name) for name in alias.choices)
@@ -233,7 +233,7 @@ def _flag(field: str) -> str:
 
 
 def _given(field: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """Yield where a value is given for a setting, and the value, the strongest first."""
+    """Yield (origin, value) for each value given for a setting, highest precedence first."""
     if field in arguments:
         yield _flag(field), arguments[field]
     for name in variables(field):

@@ -1,4 +1,4 @@
-"""A job with everything that its source knows of it; what the source refuses to give is named in the notes."""
+"""Collects everything that a source knows about a job; what the source will not give is named in the notes."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from ft_sync.ports import JobSource
 
 MAX_RESULT_BYTES = 64 * 2**20
-"""A result file beyond this is not metrics: some services list the weights there."""
+"""Maximum size of a metrics file in bytes; larger result files are model weights, which some services list there."""
 
 OF_WEIGHTS = frozenset({".bin", ".ckpt", ".gguf", ".gz", ".pt", ".pth", ".safetensors", ".tar", ".zip"})
-"""How the names of files end that hold weights, of whatever size."""
+"""File name suffixes of model weights."""
 
 
 def snapshot(
@@ -41,9 +41,9 @@ def snapshot(
     """Return the job with its events, checkpoints, result files and file descriptions.
 
     Args:
-        source: Where it comes from.
-        job: The job as it is listed.
-        held: Describes a training or validation file of which the source does not tell any more; None if it cannot.
+        source: The source to ask.
+        job: The job as listed.
+        held: Returns the stored description of a training or validation file that the source no longer has, or None.
     """
     notes = list(_misread(job))
     events: Collection[JobEvent] = ()
@@ -59,10 +59,10 @@ def snapshot(
 
 
 def result_files_of(source: JobSource, job: Job, missing: dict[FileId, str], notes: list[str]) -> Iterator[ResultFile]:
-    """Yield the result files that can be had; add why others cannot, and to the notes which were not read."""
+    """Yield the readable result files; add refused ones and their reasons to `missing`, skipped ones to `notes`."""
     for file_id in job.result_files:
         file = File(file_id)
-        with suppress(*REFUSALS):  # the content may be there all the same
+        with suppress(*REFUSALS):  # the content may still be available
             file = source.file(file_id)
         size = file.size or 0
         if file.filename and PurePosixPath(file.filename).suffix.lower() in OF_WEIGHTS:
@@ -74,7 +74,7 @@ def result_files_of(source: JobSource, job: Job, missing: dict[FileId, str], not
             missing[file_id] = NO_CONTENT
             continue
         except REFUSALS as error:
-            # Old result files get deleted; the events of the job may still hold its metrics.
+            # Services delete old result files; the events of the job may still hold its metrics.
             missing[file_id] = error.message
             continue
         if content is None:
@@ -96,7 +96,7 @@ def _training_files(
         except REFUSALS as error:
             unknown = TrainingFile(file_id, split)
             described = held(unknown)
-            # Where no file is described its content may be had all the same, and if not that is told.
+            # A service without file descriptions may still give contents; if it does not, that gets a note of its own.
             if described is None and not isinstance(error, NotOffered):
                 notes.append(f"{split} file {file_id} could not be described: {error.message}")
             yield described or unknown
@@ -105,7 +105,7 @@ def _training_files(
 
 
 def _misread(job: Job) -> Iterator[str]:
-    """Yield notes on what was served and cannot be what it is called."""
+    """Yield notes on fields of the job object whose values have the wrong type or are nested too deeply."""
     read = {
         "model": job.base_model,
         "fine_tuned_model": job.fine_tuned_model,
@@ -129,7 +129,7 @@ def _misread(job: Job) -> Iterator[str]:
 
 @contextmanager
 def _or_note(notes: list[str], note: str) -> Iterator[None]:
-    """Take a missing route for an empty answer: the job itself is known to exist."""
+    """Treat `NotFound` as an empty answer and add a note: the job exists, so the service lacks the route."""
     try:
         yield
     except NotFound:

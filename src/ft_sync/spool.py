@@ -1,4 +1,4 @@
-"""What may be too much for memory: beyond some number it is kept on disk, and read whenever it is gone through."""
+"""Collections that may not fit in memory: from 1,000 items on they are computed lazily or spooled to disk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ft_sync.models import JsonObject
 
 FEW = 1_000
-"""Things that are held in memory."""
+"""Number of items from which on a collection is no longer held in memory."""
 
 TABLES = """
 create table number (row, name, source, value, at, primary key (row, name, source)) without rowid;
@@ -35,14 +35,14 @@ ADD_TIME = "insert into time values (?, ?) on conflict do update set at = max(at
 NUMBERS = "select row, name, value from number order by row, name, source"
 
 Entry: TypeAlias = "tuple[int, Mapping[str, float], float | None]"
-"""A row, its numbers by name, and when they were told; None where that is not known."""
+"""A row's number, its values by name, and the Unix second at which they were reported; None if unknown."""
 
 _Thing = TypeVar("_Thing")
 _Made = TypeVar("_Made")
 
 
 class Many(Collection[_Thing]):
-    """Things that are made anew whenever they are gone through."""
+    """A sized collection that computes its items anew at each iteration."""
 
     def __init__(self, number: int, make: Callable[[], Iterator[_Thing]]) -> None:
         self._number = number
@@ -59,17 +59,17 @@ class Many(Collection[_Thing]):
 
 
 def made(number: int, make: Callable[[], Iterator[_Thing]]) -> Collection[_Thing]:
-    """Return so many things, which are made anew whenever they are gone through if they are many."""
+    """Return a tuple of the items that `make()` yields; from 1,000 items on, a `Many` that calls `make()` each time."""
     return tuple(make()) if number < FEW else Many(number, make)
 
 
 def each(make: Callable[[_Thing], _Made], things: Collection[_Thing]) -> Collection[_Made]:
-    """Return what is made of each thing, when it is gone through if there are many."""
+    """Map `make` over `things`; lazily, at each iteration, if there are 1,000 or more."""
     return made(len(things), lambda: map(make, things))
 
 
 def turned(newest_first: Iterable[JsonObject], read: Callable[[JsonObject], _Thing]) -> Collection[_Thing]:
-    """Return what is served newest first as read, oldest first."""
+    """Reverse a stream of JSON objects to oldest first, parsed by `read`; 1,000 or more are spooled to disk."""
     served = iter(newest_first)
     block = list(islice(served, FEW))
     if len(block) < FEW:
@@ -82,20 +82,21 @@ def turned(newest_first: Iterable[JsonObject], read: Callable[[JsonObject], _Thi
 
 
 class Numbers:
-    """Numbers under a row and a name, from several sources; in a file without a name where they are many."""
+    """A table of numbers by row, name and source, in an anonymous SQLite database that spills to disk as it grows."""
 
     def __init__(self) -> None:
-        # An empty path is a file of its own, which is written when there is too much for a few MB of cache. It is
-        # used by several threads, one after the other.
+        # An empty path is a private temporary database, written to disk only beyond a few MB of page cache.
+        # Several threads use the connection, but one after the other.
         self._held = sqlite3.connect("", check_same_thread=False, isolation_level=None)
         weakref.finalize(self, self._held.close)
         self._held.executescript(TABLES)
         self._names: dict[str, int] = {}
 
     def add(self, source: int, entries: Iterable[Entry]) -> None:
-        """Add what a source has: each row with its numbers by name, and the time of that.
+        """Add the entries of one source.
 
-        Of several numbers of one source under a row and a name the latest stands, of equally late ones the last.
+        If a source has several numbers for the same row and name, the one with the latest time wins, and among equal
+        times the one added last.
         """
         rest = iter(entries)
         while some := list(islice(rest, FEW)):
@@ -106,19 +107,19 @@ class Numbers:
                 self._held.execute("commit")
 
     def rows(self) -> Iterator[tuple[int, list[tuple[str, float]]]]:
-        """Yield each row, ascending, with its names and numbers: under one name in the order of the sources."""
+        """Yield each row, ascending, with its (name, number) pairs; equal names are in the order of the sources."""
         names = list(self._names)
         with _on_disk():
             for row, cells in groupby(self._held.execute(NUMBERS), itemgetter(0)):
                 yield row, [(names[name], value) for _, name, value in cells]
 
     def count(self) -> tuple[int, int]:
-        """Return how many rows there are, and the last one."""
+        """Return the number of rows and the highest row number."""
         number, last = self._held.execute("select count(distinct row), max(row) from number").fetchone()
         return number, last or 0
 
     def times(self) -> Iterator[tuple[int, float]]:
-        """Yield each row of which the time is known, ascending, with the latest."""
+        """Yield each row with a known time, ascending, and its latest time."""
         yield from self._held.execute("select row, at from time order by row")
 
     def _cells(self, source: int, entries: Iterable[Entry]) -> Iterator[tuple[int, int, int, float, float]]:
@@ -130,7 +131,7 @@ class Numbers:
 
 @contextmanager
 def _on_disk() -> Iterator[None]:
-    """Tell of a disk that is full as of one."""
+    """Translate SQLite's errors, such as a full disk, into `DiskError`."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -138,10 +139,10 @@ def _on_disk() -> Iterator[None]:
 
 
 class _Blocks:
-    """JSON objects in a file without a name, which goes with this object, or with the process."""
+    """JSON objects in an anonymous temporary file, deleted with this object or at the end of the process."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when this object goes
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the finalizer
         weakref.finalize(self, self._file.close)
         self._ends = [0]
         self._number = 0

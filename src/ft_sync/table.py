@@ -1,4 +1,4 @@
-"""W&B tables on disk, row by row: the SDK's own hold all of their rows in memory, several times over."""
+"""Streams W&B tables to and from disk row by row; `wandb.Table` would hold all rows in memory, several times over."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 CHUNK = 2**20
-"""Characters that are read at once."""
+"""Number of characters to read at once."""
 
 DATA = re.compile(r'"data":\s*\[\s*(?P<end>\])?')
 NEXT = re.compile(r"\s*(?:(?P<end>\])|,\s*)")
-"""What stands before the first row, and what between rows; its `end` where there are no more."""
+"""The text before the first row, and between rows; the group `end` matches after the last row."""
 
 
 def write_table(path: Path, columns: Mapping[str, type], rows: Iterable[Sequence[Cell]]) -> None:
-    """Write the file that `wandb.Table` would be stored as, byte for byte.
+    """Write a table file, byte for byte as `wandb.Table` would.
 
     Args:
-        path: Where to write it; its name in an artifact ends in `.table.json`.
-        columns: Their names, and whether they hold `str` or `int`.
-        rows: One cell for each column.
+        path: Where to write the file; its name in an artifact must end in `.table.json`.
+        columns: Column names and types, `str` or `int`.
+        rows: Rows with one cell per column.
     """
     head = {
         "_type": "table",
@@ -50,11 +50,11 @@ def write_table(path: Path, columns: Mapping[str, type], rows: Iterable[Sequence
 
 
 def count_rows(path: Path) -> int | None:
-    """Return the number of rows that really are in a table's file; None if it is no table."""
+    """Count the rows in a table file, whatever its `nrows` says; None if the file is not a table."""
     try:
         with path.open(encoding="utf-8") as file:
             return sum(1 for _ in _rows(file))
-    except ValueError:  # no JSON, or no text at all
+    except ValueError:  # not JSON, or not text at all
         return None
 
 

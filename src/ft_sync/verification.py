@@ -1,7 +1,7 @@
-"""Verify: what W&B holds of jobs against what their source says; it writes only what it is told to repair.
+"""Verifies runs in W&B against the source of their jobs; reads only, except in `repair`.
 
-What a run should hold is made by the functions that a sync uses, and what it holds is read back from W&B, never taken
-from the mark that the sync left there.
+What a run should hold is computed by the same functions that a sync uses. What it does hold is read back from W&B; the
+mark that the sync left there is not trusted.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from ft_sync.ports import Clock, JobSource, RunSink
 
 SIDES = 2
-"""Of a job that is verified: the service that has it and W&B; so many threads keep as many of each busy."""
+"""A verification reads from two services, the source and W&B: with two threads per job both are kept busy."""
 
 Datasets: TypeAlias = tuple[tuple["TrainingFile", Dataset | None], ...]
 
@@ -59,7 +59,7 @@ Datasets: TypeAlias = tuple[tuple["TrainingFile", Dataset | None], ...]
 def verify(source: JobSource, sink: RunSink, clock: Clock, request: Request, observe: Observer) -> Verification:
     """Compare the run of every selected job with what it should hold; writes nothing.
 
-    One job that cannot be read stops no other. An interruption (Ctrl-C) ends it at once: there is nothing to undo.
+    A job that cannot be read does not stop the others. Ctrl-C ends the verification at once: there is nothing to undo.
     """
     with (
         scratch.folder() as folder,
@@ -79,9 +79,9 @@ def verify(source: JobSource, sink: RunSink, clock: Clock, request: Request, obs
 def repair(  # noqa: PLR0913, PLR0917 - who takes part
     source: JobSource, sink: RunSink, clock: Clock, request: Request, observe: Observer, found: Verification
 ) -> Verification:
-    """Write again what is missing or differs, and verify that anew.
+    """Rewrite the runs that are missing or differ, then verify them again.
 
-    A job of which W&B holds more than the source still gives is left alone: nothing could bring that back.
+    A run that holds data which the source no longer gives is left alone: rewriting would lose that data for good.
     """
     broken = [one for one in found.verdicts if isinstance(one, Missing) or (isinstance(one, Differs) and not one.lost)]
     for file in (file for one in broken if isinstance(one, Differs) for file in one.stale):
@@ -91,7 +91,7 @@ def repair(  # noqa: PLR0913, PLR0917 - who takes part
         again = _again(request, chosen, overwrite=overwrite)
         return engine.sync(source, sink, clock, again, observe).failed if chosen else ()
 
-    # What lacks `latest` alone is complete: a sync that leaves it as it is moves `latest` there.
+    # A run whose only difference is `latest` is complete: a sync without overwrite leaves it and moves the alias.
     complete = [one for one in broken if isinstance(one, Differs) and not one.is_to_be_written]
     others = [one for one in broken if one not in complete]
     failed = (*synced(complete, overwrite=False), *synced(others, overwrite=True))
@@ -105,7 +105,7 @@ def repair(  # noqa: PLR0913, PLR0917 - who takes part
 
 
 def _again(request: Request, found: Iterable[Verdict], *, overwrite: bool) -> Request:
-    """Return the request for just these jobs, whatever became of them; nothing is waited for."""
+    """Return the request for just these jobs, whatever their status; without waiting for unfinished jobs."""
     return replace(
         request,
         selection=Selection(tuple(one.job_id for one in found)),
@@ -115,7 +115,7 @@ def _again(request: Request, found: Iterable[Verdict], *, overwrite: bool) -> Re
 
 
 class _Work:
-    """One verification at work: who takes part, and the verdicts so far."""
+    """A verification in progress: the collaborators and the verdicts so far."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - who takes part
         self,
@@ -131,7 +131,7 @@ class _Work:
         self.verdicts: dict[JobId, Verdict] = {}
 
     def carry_through(self) -> Verification:
-        # The plans tell which run of a job counts, and which jobs have none; they are not carried out.
+        # The plans are only used to find each job's current run; they are not carried out.
         chosen = preview(self.source, self.sink, self.request.selection, replace(self.request.rule, wait=False))
         self.observe(Selected(len(chosen.plans) + len(chosen.unreadable), "verify"))
         for failed in chosen.unreadable:
@@ -182,7 +182,7 @@ class _Work:
     def datasets(
         self, files: tuple[TrainingFile, ...], held: HeldRun
     ) -> tuple[Datasets, dict[FileId, str], tuple[str, ...]]:
-        """Return the inputs that the run should have, why others cannot be had, and those that W&B alone has."""
+        """Return the expected inputs, the missing files with their reasons, and labels of files that only W&B has."""
         compared: list[tuple[TrainingFile, Dataset | None]] = []
         missing: dict[FileId, str] = {}
         gone: list[str] = []
@@ -199,7 +199,7 @@ class _Work:
 
 
 class _Files:
-    """Training and validation files as their source gives them, each read once and not kept."""
+    """Digests of training and validation files; each file is downloaded once, digested and deleted."""
 
     def __init__(self, source: JobSource, folder: Path, table_rows: int) -> None:
         self._source, self._folder, self._table_rows = source, folder, table_rows
@@ -207,7 +207,7 @@ class _Files:
         self._answers: Once[FileId, Dataset | FtSyncError] = Once()
 
     def get(self, file_id: FileId) -> Dataset | FtSyncError:
-        """Return what is in a file, or why the source does not give it."""
+        """Return a file's digests and summary, or the error with which the source refused it."""
         return self._answers.get(file_id, lambda: self._read(file_id))
 
     def _read(self, file_id: FileId) -> Dataset | FtSyncError:
@@ -226,7 +226,7 @@ class _Files:
 
 
 def _without_a_run(step: Plan) -> Verdict | None:
-    """Return the verdict on a job that has no run to be compared; None for one that has."""
+    """Return the verdict on a job without a run to compare; None if it has one."""
     job = step.job
     match step:
         case Create():
@@ -242,14 +242,14 @@ def _without_a_run(step: Plan) -> Verdict | None:
 
 
 def _run_of(step: Plan) -> RunState:
-    """Return the run of the job that counts."""
+    """Return the job's current run."""
     run = current(step.replaced) if isinstance(step, Replace) else getattr(step, "run", None)
     assert run is not None, "jobs without a run have their verdict"
     return run
 
 
 def _left_alone(verdict: Verdict) -> Verdict:
-    """Return the verdict that stays if the job is not written again."""
+    """Return the verdict, with a note if the run is not rewritten because that would lose data."""
     if isinstance(verdict, Differs) and verdict.lost:
         return _noted(verdict, "left alone: written again, its run would lose that")
     return verdict

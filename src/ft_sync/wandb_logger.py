@@ -63,19 +63,19 @@ class WandbLogger:
                 yet.
             openai_client: Made from the environment if not given.
             num_fine_tunes: The N most recent fine-tunes; wandb's class takes the oldest of the 20 most recent.
-            project: Of the runs.
-            entity: Of the runs; the account's default if not given.
-            overwrite: Write again what W&B holds already, under a new run id; the run before is deleted after that.
+            project: The project of the runs.
+            entity: The entity of the runs; the account's default if not given.
+            overwrite: Rewrite runs that W&B holds already, under a new run id; the old run is deleted after that.
             wait_for_job_success: Wait for fine-tunes that have not ended, all at once, instead of skipping them.
             log_datasets: Log training and validation files with their tables.
-            model_artifact_name: Of the artifact with the model's metadata. As W&B's documentation reads
-                `model_metadata`, the artifact is logged under that name, too, unless another is given.
-            model_artifact_type: Of that artifact.
+            model_artifact_name: The name of the artifact with the model's metadata. Unless a name is given, the
+                artifact is also logged as `model_metadata`, the name in W&B's documentation.
+            model_artifact_type: The type of that artifact.
             **kwargs_wandb_init: Further arguments of `wandb.init`; not used for an active run.
 
         Returns:
-            The sentence that wandb's class returns; None, as there, if W&B holds all that was selected already. One
-            fine-tune of several that is held already ends nothing: the others are synced.
+            The sentence that wandb's class returns; None, as there, if W&B already holds everything selected. If it
+            holds only some of the fine-tunes, the others are synced.
 
         Raises:
             FtSyncError: Some fine-tunes could not be synced, after all the others were; see `ft_sync.errors`.
@@ -128,7 +128,7 @@ def _is_disabled(init: dict[str, Any]) -> bool:
 
 
 def _active_run(job_id: str | None, *, is_one: bool) -> wandb.Run | None:
-    """Return the user's run if it can take what is selected: one fine-tune, and it holds none yet or this one."""
+    """Return the user's active run if one fine-tune is selected and the run holds none yet, or this one; else None."""
     run = wandb.run
     if run is None:
         return None
@@ -141,7 +141,7 @@ def _active_run(job_id: str | None, *, is_one: bool) -> wandb.Run | None:
 
 
 def _tell(is_chosen: bool, event: Event) -> None:
-    """Say on stderr what happens; of fine-tunes that nobody chose, only what is news."""
+    """Print an event to stderr; skipped fine-tunes only if `is_chosen`, that is, if the user selected them."""
     match event:
         case Planned(plans):
             for plan in plans:
@@ -160,7 +160,7 @@ def _tell(is_chosen: bool, event: Event) -> None:
 
 
 def _result(report: SyncReport) -> str | None:
-    """Return what wandb's class would, or raise what stopped a fine-tune."""
+    """Return what wandb's class would return, or raise the error of a fine-tune that failed."""
     if report.failed:
         error = report.failed[0].error
         for failed in report.failed[1:]:

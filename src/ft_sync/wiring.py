@@ -1,4 +1,4 @@
-"""The composition root: settings in, source and sink out; the one file that knows all parts, and imports them late."""
+"""The composition root: creates source and sink from the settings; the only module that knows all adapters."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 
 CORE_MEMORY = "96MiB"
-"""Beyond it W&B's core, which is written in Go, looks for garbage more often."""
+"""Memory limit beyond which the garbage collector of W&B's core (written in Go) runs more often."""
 
 
 class SystemClock:
-    """Real time."""
+    """The `Clock` of the operating system."""
 
     def __init__(self) -> None:
         self._stopped = threading.Event()
@@ -44,20 +44,20 @@ class SystemClock:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Wait, unless and until stopped."""
+        """Wait for `seconds`; raise `Stopped` if `stop` is or was called."""
         if self._stopped.wait(seconds):
             raise Stopped("stopped while waiting", hint="run the same command again to carry on")
 
     def stop(self) -> None:
-        """End all waiting, now and later."""
+        """Make every current and future `sleep` raise `Stopped`."""
         self._stopped.set()
 
 
 def reporter(settings: Settings) -> ReportSink:
-    """Connect to W&B to make a report.
+    """Connect to W&B to write a report.
 
     Raises:
-        ConfigError: What makes reports is not installed.
+        ConfigError: The packages for reports (extra `report`) are not installed.
     """
     prepare_wandb()
     try:
@@ -79,7 +79,7 @@ def source(
     client: openai.OpenAI | None = None,
     archive: Path | None = None,
 ) -> Iterator[JobSource]:
-    """Open an archive, or connect with the given client, or with one made from the environment and closed in the end.
+    """Open an archive or connect to a service, with the given client or one made (and closed) here.
 
     Raises:
         ConfigError, NotLoggedIn: There is no such archive, or the environment lacks an address or a key.
@@ -114,7 +114,7 @@ def _client(provider: Provider, timeout: float) -> tuple[openai.OpenAI, Service]
 
 
 def _provider(settings: Settings, observe: Observer) -> Provider:
-    """Return the provider that is to be asked; a guess is told."""
+    """Return the provider to ask; if it is guessed, report that."""
     if settings.provider is not None:
         return settings.provider
     provider, reason = guessed_provider(os.environ)
@@ -128,10 +128,10 @@ def sink(
     run: sdk.Run | None = None,
     model_artifact_copies: Iterable[str] = (),
 ) -> RunSink:
-    """Connect to W&B, or to a folder of offline runs; or to one run that the caller has open.
+    """Return the sink: W&B, a folder of offline runs, or a run that the caller has open.
 
     Raises:
-        ConfigError: `init` holds what `wandb.init` does not take, or the folder cannot be written to.
+        ConfigError: `init` holds arguments that `wandb.init` does not accept, or the folder is not writable.
     """
     prepare_wandb()
     from ft_sync.sinks import active, offline, online, wandb  # noqa: PLC0415 - as above
@@ -152,17 +152,17 @@ def sink(
         return active.sink(run, options)
     if settings.mode == "offline":
         return offline.OfflineSink(options)
-    # The SDK's core takes a while to start: a while in which the jobs are listed.
+    # The SDK's core takes a while to start, so start it while the jobs are being listed.
     threading.Thread(target=online.start_core, daemon=True).start()
     return online.OnlineSink(options)
 
 
 def prepare_wandb() -> None:
-    """Set what the SDK reads from the environment when it is imported."""
+    """Set environment variables that the SDK reads when it is imported."""
     # W&B's core would post its telemetry to the configured server on its only request loop, and every run of the
     # process would wait for that.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    # Where Go would let garbage grow as large as what is in use; a limit of the garbage, not of the core.
+    # By default, Go lets garbage grow as large as the live heap. This limits the garbage, not what the core may use.
     os.environ.setdefault("GOMEMLIMIT", CORE_MEMORY)
     if instead := scratch.home():
         for name in ("XDG_CACHE_HOME", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
@@ -171,7 +171,7 @@ def prepare_wandb() -> None:
 
 @contextmanager
 def hurried_source(provider: Provider, seconds: float) -> Iterator[JobSource]:
-    """Connect to ask twice at most, and never wait for a service that limits the rate; not for a sync.
+    """Connect with two attempts per request and no waiting for rate limits: for `doctor`, not for a sync.
 
     Raises:
         ConfigError, NotLoggedIn: As for `source`.
@@ -186,7 +186,7 @@ def hurried_source(provider: Provider, seconds: float) -> Iterator[JobSource]:
 
 
 def account(seconds: float) -> Account:
-    """Return the W&B account of the key, to look at; not for a sync."""
+    """Return read access to the W&B account of the key: for `doctor`, not for a sync."""
     prepare_wandb()
     from ft_sync.sinks.account import WandbAccount  # noqa: PLC0415 - as above
 

@@ -1,4 +1,4 @@
-"""Threads for tasks; what they return comes back, in the order in which they end, to the thread that asks for it."""
+"""Thread pools whose results are handed to one thread in the order in which the tasks end."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ _Result = TypeVar("_Result")
 
 
 class Workers(Generic[_Result]):
-    """So many threads for tasks that may have to wait for their turn, and as many for those that may not.
+    """Two thread pools of `number` threads each: one for tasks that may queue, one for urgent tasks.
+
+    The second pool keeps a task such as closing a run from waiting behind tasks that write other runs.
 
     Attributes:
-        busy: How many tasks `next` has not handed back.
+        busy: Number of tasks started whose results `next` has not returned yet.
     """
 
     def __init__(self, number: int) -> None:
@@ -29,20 +31,20 @@ class Workers(Generic[_Result]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Wait for the tasks that have begun."""
+        """Cancel queued tasks and wait for the running ones."""
         for pool in (self._patient, self._urgent):
             pool.shutdown(cancel_futures=True)
 
     def start(self, task: Callable[[], _Result], *, urgent: bool = False) -> None:
-        """Have a task done; it reports failure by what it returns."""
+        """Submit a task; it should report failure by its return value."""
         self.busy += 1
         (self._urgent if urgent else self._patient).submit(task).add_done_callback(self._ended.put)
 
     def next(self, timeout: float | None = None) -> _Result | None:
-        """Return what the next task to end returns; None if none ends within `timeout` seconds, or if it is dropped.
+        """Return the result of the next task to end; None after `timeout` seconds, or if that task was cancelled.
 
         Raises:
-            KeyboardInterrupt: Once after `interrupt`; the tasks are what they were.
+            KeyboardInterrupt: Once for each call of `interrupt`; the tasks keep running.
         """
         try:
             future = self._ended.get(timeout=timeout)
@@ -54,9 +56,9 @@ class Workers(Generic[_Result]):
         return None if future.cancelled() else future.result()
 
     def drain(self) -> Iterator[_Result | None]:
-        """Yield what `next` returns until no worker is busy, also with tasks that are started meanwhile.
+        """Yield results until no task is left, including tasks that are started while this iterates.
 
-        Nobody can interrupt that: it is what an interruption leads to.
+        Ignores `interrupt`: draining is how an interruption is handled.
         """
         while self.busy:
             try:
@@ -66,9 +68,9 @@ class Workers(Generic[_Result]):
             yield result
 
     def interrupt(self) -> None:
-        """Interrupt whoever waits for the next task to end, or does so next."""
+        """Make the current or the next call of `next` raise `KeyboardInterrupt`."""
         self._ended.put(None)
 
     def drop_waiting(self) -> None:
-        """Drop the tasks whose turn has not come, and take no more but urgent ones."""
+        """Cancel the queued tasks and accept only urgent ones from now on."""
         self._patient.shutdown(wait=False, cancel_futures=True)

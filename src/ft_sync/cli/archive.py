@@ -1,4 +1,4 @@
-"""`ftsync archive`: a copy of everything, in a folder that depends on nobody; and whether it is still whole."""
+"""`ftsync archive`: copies jobs into a self-contained folder, or checks that such a folder is intact."""
 
 import sys
 from pathlib import Path
@@ -84,7 +84,7 @@ def _check(folder: Path, output: Output) -> int:
 
 
 def _show(report: "ArchiveReport", folder: Path, output: Output) -> int:
-    """Show what became of each job, and what is not to be had; return the exit code."""
+    """Show the outcome of each job and the parts that the service refused; return the exit code."""
     from ft_sync.cli import documents  # noqa: PLC0415 - as above
 
     news = [archived for archived in report.archived if archived.is_news]

@@ -1,4 +1,4 @@
-"""What a command is at, at a moment: its events folded into rows and counts; pure, its caller brings the time."""
+"""Folds a command's events into the rows and counts of its progress display; pure: the caller passes the time."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ if TYPE_CHECKING:
     from ft_sync.models import JobId, JobOutcome, Plan
 
 PHASES = ("reading", "metrics", "datasets", "model", "verifying")
-"""Through which a job goes that is written; each is a fifth of the way."""
+"""The phases of a job that is being written; each counts for a fifth of its progress."""
 
 LINGERING = 4.0
-"""Seconds for which a job that is done keeps its row, unless another takes its place."""
+"""Seconds for which a finished job keeps its row, unless another job takes its place."""
 
 FEW = 5
-"""Jobs done before it can be told how long the others take."""
+"""Number of jobs that must be done before the remaining time is estimated."""
 
 Stage: TypeAlias = Literal["at work", "waiting", "leaving", "done"]
-"""Of a job: it is written or trained; it has not begun to train; it is left to W&B, and only asked for; it is over."""
+"""The stage of a job: being written or training; not training yet; written, to be confirmed by W&B; finished."""
 
 
 @dataclass(slots=True)
 class Row:
-    """A job as it is shown.
+    """One job in the display.
 
     Attributes:
-        state: In a few words, as a service may have sent it.
-        brief: The same where there is little room.
-        share: How much of the way is done, 0 to 1; None where that is unknown.
-        ends: When it is expected to end, in Unix seconds.
-        url: Of its run.
-        since: When its stage began, in Unix seconds.
-        first: The time of the first step that was heard of, and the step.
+        state: The state in a few words; may contain unescaped text from a service.
+        brief: A shorter `state` for narrow terminals.
+        share: Progress from 0 to 1; None if unknown.
+        ends: Expected end, in Unix seconds.
+        url: URL of the job's run.
+        since: Begin of the current stage, in Unix seconds.
+        first: Unix time and step of the first progress report, for estimating the rate.
     """
 
     job_id: JobId
@@ -66,21 +66,21 @@ class Row:
 
 
 class View(NamedTuple):
-    """The rows that there is room for, and how many jobs are not among them, by what they are at."""
+    """The rows that fit on the screen, and the numbers of hidden jobs by stage."""
 
     rows: list[Row]
     hidden: dict[str, int]
 
 
 class Board:
-    """What is known so far.
+    """The state of the display, updated by `fold`.
 
     Attributes:
         doing: What the command does with the jobs, such as `syncing`.
-        jobs: How many there are.
-        ends: How many came to which end, such as `synced`.
-        is_interrupted: Whether it was told to end.
-        longest_id: Of all jobs that had a row, in characters: so the columns stay where they are.
+        jobs: Total number of jobs.
+        ends: Number of finished jobs by outcome, such as `synced`.
+        is_interrupted: Whether the user has interrupted the command.
+        longest_id: Length of the longest id ever shown, in characters, so that columns do not move.
     """
 
     def __init__(self, now: float) -> None:
@@ -97,24 +97,24 @@ class Board:
 
     @property
     def done(self) -> int:
-        """How many jobs have come to an end."""
+        """Number of finished jobs."""
         return self.ends.total()
 
     def delay(self, now: float) -> tuple[str, float] | None:
-        """Return why everybody waits, and for how many seconds more."""
+        """Return why all requests are paused, and for how many more seconds; None if they are not."""
         if self._delay is None or self._delay[1] <= now:
             return None
         return self._delay[0], self._delay[1] - now
 
     def left(self, now: float) -> float | None:
-        """Return how many seconds the jobs still take, at the rate so far; None where that is a guess."""
+        """Return the estimated remaining seconds at the rate so far; None if there is too little to go by."""
         worked = self.done - self.ends["skipped"]
         if worked < FEW or self._kept_waiting or any(row.first for row in self._rows.values()):
             return None
         return (now - self.began) / worked * (self.jobs - self.done)
 
     def fold(self, event: Event, now: float) -> None:
-        """Take in what happened."""
+        """Update the state with an event."""
         match event:
             case Planned(plans):
                 self._plan(plans)
@@ -140,12 +140,12 @@ class Board:
                 pass
 
     def view(self, room: int, now: float) -> View:
-        """Return what is shown in so many lines: jobs at work first, each in its place, then those that wait."""
+        """Return what fits in `room` lines: jobs at work first, each in its fixed place, then the others."""
         self._clear(now)
         placed = [self._rows[job_id] for job_id in self._places]
         at_work = [row for row in placed if row.stage == "at work"]
         spare = max(0, room - len(at_work))
-        # What is at work has the first right to a line; of the others those that are higher up.
+        # Jobs at work come first; of the others, those that are higher up.
         others = [row for row in placed if row.stage != "at work"][:spare]
         shown = [row for row in placed if row.stage == "at work" or row in others][:room]
         waiting = [self._rows[job_id] for job_id in self._kept_waiting]
@@ -163,7 +163,7 @@ class Board:
 
     def _plan(self, plans: tuple[Plan, ...]) -> None:
         self.doing = "syncing"
-        self.jobs += len(plans)  # a watch plans again and again
+        self.jobs += len(plans)  # --watch plans repeatedly
 
     def _advance(self, event: Advanced, now: float) -> None:
         stage: Stage = "leaving" if event.phase == "verifying" else "at work"
@@ -205,7 +205,7 @@ class Board:
         self.jobs = max(self.jobs, self.done)
 
     def _enter(self, job_id: JobId, now: float, *, stage: Stage, state: str, share: float | None) -> Row:
-        """Set where a job stands; who comes to work takes the first place that nobody at work has."""
+        """Set a job's stage; a job that comes to work takes the first place not used by another job at work."""
         row = self._rows.setdefault(job_id, Row(job_id))
         self.longest_id = max(self.longest_id, len(job_id))
         if row.stage != stage:
@@ -228,20 +228,20 @@ class Board:
         self._places.append(job_id)
 
     def _clear(self, now: float) -> None:
-        """Take away the rows of jobs that have been done for a while."""
+        """Remove the rows of jobs that finished some seconds ago, see `LINGERING`."""
         for row in list(self._rows.values()):
             if row.stage == "done" and now - row.since >= LINGERING:
                 self._forget(row.job_id)
         self._places = [job_id for job_id in self._places if job_id in self._rows]
 
     def _forget(self, job_id: JobId) -> None:
-        """Forget a job that is done; one that is only left to W&B goes on without a place."""
+        """Remove a finished job; one that still awaits W&B's confirmation only loses its place."""
         if self._rows[job_id].stage == "done":
             del self._rows[job_id]
 
 
 def _expected_end(row: Row, step: int | None, total: int | None, now: float) -> float | None:
-    """Return when a job ends that goes on as it has since it was first heard of."""
+    """Extrapolate a job's end, in Unix seconds, from its rate of steps since the first progress report."""
     if row.first is None or step is None or not total or step <= row.first[1]:
         return None
     begin, first = row.first

@@ -1,4 +1,4 @@
-"""Writes the completion scripts: `python -m ft_sync.cli.completions FOLDER`; the release ships what it writes."""
+"""Writes the shell completion scripts for the release: `python -m ft_sync.cli.completions FOLDER`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FILES = {"bash": "ftsync.bash", "zsh": "_ftsync", "fish": "ftsync.fish", "powers
 
 ZSH_END = "compdef _ftsync_completion ftsync"
 
-# Zsh loads the file at the first Tab and calls it; without this the first Tab would complete nothing.
+# Zsh autoloads the file at the first Tab and then runs it; without this, the first Tab would complete nothing.
 ZSH_END_AUTOLOADED = f"""\
 zstyle ':completion:*:*:ftsync:*' sort false
 if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
@@ -25,7 +25,7 @@ complete --command ftsync --no-files --arguments "(env _FTSYNC_COMPLETE=complete
 _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) ftsync)" --condition "env \
 _FTSYNC_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) ftsync\""""
 
-# One process for each TAB instead of two: whether there is something to offer is seen in what is offered.
+# One process per TAB instead of two: whether there are completions shows in the list of completions itself.
 FISH_AT_ONCE = """\
 function __ftsync_complete
     set -l offers (env _FTSYNC_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args \\
@@ -39,18 +39,18 @@ end
 
 complete --command ftsync --no-files --keep-order --arguments "(__ftsync_complete)\""""
 
-# Jobs are offered newest first, and shells sort unless they are told not to; `group=` is no whole word yet.
+# Keep jobs newest first, since shells sort by default; add no space after `group=`, which needs a value.
 IMPROVEMENTS = (
     ("bash", "    return 0\n", "    [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace\n    return 0\n"),
     ("bash", "complete -o default ", "complete -o default -o nosort "),
     ("fish", FISH, FISH_AT_ONCE),
     ("zsh", ZSH_END, ZSH_END_AUTOLOADED),
 )
-"""A shell, what its script says, and what it should say instead."""
+"""Tuples of a shell, a text in its generated script, and the replacement."""
 
 
 def script(shell: str) -> str:
-    """Return the completion script that ftsync itself prints for a shell, improved."""
+    """Return the completion script that Typer generates for a shell, with the improvements applied."""
     done = subprocess.run(  # noqa: S603 - ourselves
         [sys.executable, "-m", "ft_sync", "--show-completion", shell],
         env={**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},

@@ -1,4 +1,4 @@
-"""`ftsync config`: the settings in effect, and where each comes from; keys are no settings, so none is shown."""
+"""`ftsync config`: shows the effective settings and their origins; keys are not settings, so none is shown."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +24,7 @@ def config(
     Each with the variable or the file that it comes from: a flag wins over the environment, that over ./ftsync.toml,
     over [tool.ftsync] in ./pyproject.toml, over the user's config.toml.
     """
-    del debug  # read by whoever reports errors
+    del debug  # read by the error handler
     from ft_sync import settings  # noqa: PLC0415 - pydantic: `--help` does without
 
     if path:

@@ -1,4 +1,4 @@
-"""Draws training curves in characters; pure: series of points in, lines of marked text out."""
+"""Draws training curves as text, turning series of points into lines of styled parts; pure."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 Point: TypeAlias = tuple[float, float]
 Part: TypeAlias = tuple[str, int | None]
-"""Some text and the number of the series that it belongs to; None for axes and labels."""
+"""A piece of text and the index of the series that it belongs to; None for axes and labels."""
 
 DOTS_ACROSS, DOTS_DOWN = 2, 4
-"""Of a character of Braille."""
+"""Dots in a Braille character."""
 
 BLANK: Part = (" ", None)
 
@@ -23,13 +23,13 @@ BRAILLE = 0x2800
 DOT_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 MARKS = {False: "○◆△", True: "o#^"}
-"""What stands for a point of the second, third and fourth series; the first one is a line."""
+"""Marks for the points of the second, third and fourth series (True: ASCII only); the first series is a line."""
 
 LEAST_WIDTH, LEAST_HEIGHT = 24, 6
-"""Of a chart; a smaller one tells nothing."""
+"""Minimum size of a chart, in characters; a smaller one would be unreadable."""
 
 TICKS = 5
-"""On the axis of values, about."""
+"""Approximate number of ticks on the value axis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class Series:
     """A named curve.
 
     Attributes:
-        points: Step and value; steps ascend, and what is not finite is left out of the drawing.
-        best: Which value of it is the best, if that can be told.
+        points: (step, value) pairs with ascending steps; values that are not finite are not drawn.
+        best: Whether the lowest or the highest value is the best, if known.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Series:
 
 
 class Frame(NamedTuple):
-    """What part of the plane is drawn on how many characters."""
+    """The visible range of steps and values, and the size of the drawing in characters."""
 
     left: float
     right: float
@@ -62,24 +62,24 @@ class Frame(NamedTuple):
     rows: int
 
     def dot(self, x: float, y: float) -> tuple[int, int]:
-        """Return the dot of a point, counted from the upper left."""
+        """Return a point's dot coordinates, counted from the upper left."""
         across, down = self.columns * DOTS_ACROSS - 1, self.rows * DOTS_DOWN - 1
         column = 0 if self.right == self.left else round(_share(x, self.left, self.right) * across)
         return column, down - round(_share(y, self.low, self.high) * down)
 
 
 def chart(series: Sequence[Series], width: int, height: int, *, is_plain: bool = False) -> list[list[Part]]:
-    """Return the lines of a chart with axes and, below it, a legend of a line a series; none if nothing can be drawn.
+    """Return the lines of a chart with axes and a legend below, one line per series; none if there is nothing to draw.
 
     Args:
-        series: The first one becomes a line, the others marks, so that they can be told apart without colours.
-        width: Characters of a line at most.
-        height: Lines in all.
-        is_plain: ASCII alone.
+        series: The first series is drawn as a line, the others as marks, so that they differ without colours.
+        width: Maximum width of a line, in characters.
+        height: Total number of lines.
+        is_plain: Use only ASCII.
     """
     drawn = [one for one in series if one.finite][: 1 + len(MARKS[False])]
     rows = height - 2 - len(drawn)
-    if not drawn or width < LEAST_WIDTH or rows < 2:  # noqa: PLR2004 - a line is no chart
+    if not drawn or width < LEAST_WIDTH or rows < 2:  # noqa: PLR2004 - a chart needs two rows
         return []
     points = [point for one in drawn for point in one.finite]
     low, high = _range([value for _, value in points])
@@ -109,7 +109,7 @@ def _plot(
 
 
 def _cells(drawn: Sequence[Series], frame: Frame, *, is_plain: bool) -> dict[tuple[int, int], Part]:
-    """Return what stands in each character that is not blank, by column and row."""
+    """Return the parts of the drawing that are not blank, by (column, row)."""
     line, *others = drawn
     cells: dict[tuple[int, int], Part] = {}
     bits: dict[tuple[int, int], int] = {}
@@ -121,7 +121,7 @@ def _cells(drawn: Sequence[Series], frame: Frame, *, is_plain: bool) -> dict[tup
     for number, one in enumerate(others, 1):
         for x, y in _thinned([frame.dot(*point) for point in one.finite]):
             column, row = x // DOTS_ACROSS, y // DOTS_DOWN
-            # Beside a mark of another series, rather than over it.
+            # Place it beside a mark of another series rather than over it.
             around = [near for near in (column, column - 1, column + 1) if 0 <= near < frame.columns]
             free = [near for near in around if cells.get((near, row), BLANK)[1] in {None, 0}]
             cells[(free or around)[0], row] = (MARKS[is_plain][number - 1], number)
@@ -129,7 +129,7 @@ def _cells(drawn: Sequence[Series], frame: Frame, *, is_plain: bool) -> dict[tup
 
 
 def _traced(points: Sequence[Point], frame: Frame) -> Iterator[tuple[int, int]]:
-    """Yield the dots of a line through all points; many points in one column of dots become their range."""
+    """Yield the dots of a line through all points; points in the same dot column become a vertical range."""
     ends: list[tuple[int, int]] = []
     by_column: dict[int, list[int]] = {}
     for x, y in (frame.dot(*point) for point in points):
@@ -143,7 +143,7 @@ def _traced(points: Sequence[Point], frame: Frame) -> Iterator[tuple[int, int]]:
 
 
 def _thinned(dots: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield those that are far enough from the one before for what is under them to be seen, and the last one."""
+    """Yield the dots that are far enough from the previous one to leave the line below visible, and the last one."""
     last = None
     waiting = None
     for x, y in dots:
@@ -157,7 +157,7 @@ def _thinned(dots: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def _steps(frame: Frame, margin: int, *, is_plain: bool) -> Iterator[list[Part]]:
-    """Yield the axis of steps, and the numbers below it."""
+    """Yield the step axis and the labels below it."""
     corner, rule, tick = ("+", "-", "+") if is_plain else ("└", "─", "┬")
     ends = [frame.left, frame.right] if frame.right > frame.left else [frame.left]
     middle = round((frame.left + frame.right) / 2)
@@ -190,7 +190,7 @@ def _legend(drawn: Sequence[Series], width: int, *, is_plain: bool) -> Iterator[
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
-    """Return the lowest and the highest value; around values that are all the same, some room."""
+    """Return the range of values; if all are equal, widened so that it is not empty."""
     low, high = min(values), max(values)
     if high - low <= abs(high) * 1e-9:
         room = abs(high) * 0.5 or 1.0
@@ -199,12 +199,12 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> dict[float, str]:
-    """Return round numbers between the two, each with its label."""
+    """Return round numbers between `low` and `high`, each with its label."""
     rough = high / TICKS - low / TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next((power * factor for factor in (1, 2, 2.5, 5) if power * factor >= rough), power * 10)
     marks = [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    if step < 1e-4 or max(map(abs, marks)) >= 1e6:  # noqa: PLR2004 - where zeros become more than figures
+    if step < 1e-4 or max(map(abs, marks)) >= 1e6:  # noqa: PLR2004 - scientific notation beyond these
         return {mark: f"{mark:.3g}" for mark in marks}
     figures = max(0, -math.floor(math.log10(step)))
     figures += round(step * 10**figures, 9) % 1 > 0
@@ -212,5 +212,5 @@ def _ticks(low: float, high: float) -> dict[float, str]:
 
 
 def _share(value: float, low: float, high: float) -> float:
-    """Return where a value lies between two others, 0 to 1; halved, because their difference may be beyond floats."""
+    """Return a value's relative position in a range, 0 to 1; halves the operands so that no difference overflows."""
     return min(1.0, max(0.0, (value / 2 - low / 2) / (high / 2 - low / 2)))

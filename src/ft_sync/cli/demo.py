@@ -1,4 +1,4 @@
-"""`ftsync demo`: the real sync, against a server of our own with sample jobs."""
+"""`ftsync demo`: runs a real sync against a local server with sample jobs."""
 
 import os
 import shlex
@@ -95,7 +95,7 @@ def _sandbox(port: int, dialect: str) -> "Iterator[Sandbox]":
 
 
 def _point_at(sandbox: "Sandbox") -> None:
-    """Set the environment of this process alone; a key of the user's is neither read nor sent."""
+    """Point this process's environment at the sandbox; the user's own keys are neither read nor sent."""
     os.environ.update(sandbox.environment)
     for name in ("no_proxy", "NO_PROXY"):  # a company's proxy cannot reach this machine
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
@@ -111,12 +111,12 @@ def _serve(sandbox: "Sandbox") -> None:
     render.tell(f"  {_typed('ftsync')} list --offline")
     render.tell(f"  {_typed('ftsync')} sync --offline --poll-interval 2")
     render.tell("Ctrl-C stops.")
-    while not stopped.wait(0.5):  # with a timeout, because Windows delivers no signal to an endless wait
+    while not stopped.wait(0.5):  # with a timeout, because Windows does not deliver signals to an endless wait
         pass
 
 
 def _explain(report: "SyncReport", *, online: bool) -> None:
-    """Say what was written, how to look at it and what to try next."""
+    """Print what was written, how to look at it and what to try next."""
     runs = f"{len(report.synced)} runs" if len(report.synced) > 1 else "1 run"
     first = str(report.synced[0].url)
     render.tell()
@@ -131,7 +131,7 @@ def _explain(report: "SyncReport", *, online: bool) -> None:
 
 
 def _typed(command: str) -> str:
-    """Return what to type for a command of this environment: its path, where the shell would not find its name."""
+    """Return how to type a command of this environment: by its path, if the shell would not find its name."""
     if shutil.which(command):
         return command
     return shlex.quote(str(Path(sys.executable).with_name(command)))

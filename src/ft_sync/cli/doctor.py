@@ -1,4 +1,4 @@
-"""`ftsync doctor`: what keeps a sync from working, and what to do about it."""
+"""`ftsync doctor`: shows what prevents a sync from working, and how to fix it."""
 
 import sys
 from collections import Counter
@@ -76,7 +76,7 @@ def doctor(  # noqa: PLR0913 - one argument for each flag
 
 
 def _show(check: "Check", output: Output) -> None:
-    """Show a check as soon as it is settled: in a terminal with what to do next below it."""
+    """Show a check's result as soon as it is known; in a terminal, with its hint below."""
     if not render.is_screen(sys.stdout):
         render.lines([(check.state, check.name, check.message, check.hint)])
         return
@@ -89,7 +89,7 @@ def _show(check: "Check", output: Output) -> None:
 
 
 def _symbol(state: str) -> str:
-    """Return the sign of a state, where the terminal has it."""
+    """Return the symbol of a state, if the terminal's encoding has it."""
     try:
         SYMBOLS[state].encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Makes the JSON documents and the lines of a journal: what other programs may rely on, as shapes.py says; pure."""
+"""Builds the JSON documents and journal lines, whose stable format shapes.py defines; pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def of_report(report: SyncReport, command: str) -> shapes.SyncReport:
-    """Return what a sync did."""
+    """Return the document of a sync."""
     return {
         "command": cast("Literal['sync', 'resync', 'demo']", command),
         "dry_run": False,
@@ -46,7 +46,7 @@ def of_report(report: SyncReport, command: str) -> shapes.SyncReport:
 
 
 def of_verification(verification: Verification) -> shapes.Verification:
-    """Return what came of a verification."""
+    """Return the document of a verification."""
     counts = verification.counts
     return {
         "command": "verify",
@@ -63,7 +63,7 @@ def of_verification(verification: Verification) -> shapes.Verification:
 
 
 def of_project_report(report: ProjectReport) -> shapes.ProjectReport:
-    """Return where a report is, and what it is about."""
+    """Return the document of a W&B report."""
     return {
         "command": "report",
         "title": report.title,
@@ -76,7 +76,7 @@ def of_project_report(report: ProjectReport) -> shapes.ProjectReport:
 
 
 def of_archive(report: ArchiveReport, folder: str) -> shapes.ArchiveReport:
-    """Return what an archiving did."""
+    """Return the document of an archiving."""
     return {
         "command": "archive",
         "check": False,
@@ -88,7 +88,7 @@ def of_archive(report: ArchiveReport, folder: str) -> shapes.ArchiveReport:
 
 
 def of_check(folder: str, problems: Sequence[Problem]) -> shapes.ArchiveCheck:
-    """Return what is wrong with an archive."""
+    """Return the document of an archive check."""
     return {
         "command": "archive",
         "check": True,
@@ -99,13 +99,13 @@ def of_check(folder: str, problems: Sequence[Problem]) -> shapes.ArchiveCheck:
 
 
 def of_problem(problem: Problem) -> shapes.Problem:
-    """Return what is wrong with one path of an archive."""
+    """Return one problem of an archive check."""
     path, what = problem
     return {"path": path, "problem": what}
 
 
 def of_preview(preview: Preview, command: str, exit_code: int) -> shapes.SyncPreview:
-    """Return what a sync would do."""
+    """Return the document of `--dry-run`."""
     return {
         "command": cast("Literal['sync', 'resync']", command),
         "dry_run": True,
@@ -117,7 +117,7 @@ def of_preview(preview: Preview, command: str, exit_code: int) -> shapes.SyncPre
 
 
 def of_standings(standings: Iterable[Standing], failures: Sequence[Failed] = ()) -> shapes.JobList:
-    """Return a listing, and what could not be read of it."""
+    """Return the document of a listing, including the jobs that could not be read."""
     return {
         "command": "list",
         "jobs": [of_standing(standing) for standing in standings],
@@ -129,7 +129,7 @@ def of_standings(standings: Iterable[Standing], failures: Sequence[Failed] = ())
 def of_counts(
     statuses: Counter[str], syncs: Counter[str], failures: Iterable[Failed] = (), exit_code: int = exits.DONE
 ) -> shapes.JobCounts:
-    """Return how many jobs there are of each kind, and those that could not be read."""
+    """Return the document with the numbers of jobs by kind, and the jobs that could not be read."""
     return {
         "command": "status",
         "jobs": statuses.total(),
@@ -142,7 +142,7 @@ def of_counts(
 def of_details(
     details: Iterable[tuple[Detail, float | None]], failures: Iterable[Failed], exit_code: int = exits.DONE
 ) -> shapes.JobsInDepth:
-    """Return jobs in depth, each with the seconds that it still takes, and those that could not be had."""
+    """Return the document of jobs in detail, each with its remaining seconds, and of jobs that could not be fetched."""
     return {
         "command": "status",
         "jobs": [of_detail(detail, left) for detail, left in details],
@@ -152,7 +152,7 @@ def of_details(
 
 
 def of_diagnosis(checks: Sequence[Check]) -> shapes.Diagnosis:
-    """Return what came of each check."""
+    """Return the document of `doctor`'s checks."""
     counts = Counter(check.state for check in checks)
     return {
         "command": "doctor",
@@ -176,12 +176,12 @@ def of_end(command: Literal["list", "status"], jobs: int, failed: int, exit_code
 
 
 def of_failure(error: FtSyncError) -> shapes.Failure:
-    """Return why a command could not be carried out."""
+    """Return the document of a command that failed."""
     return {"error": exits.described(error)}
 
 
 def of_event(event: Event) -> Mapping[str, object]:
-    """Return the fields of the line that tells of an event."""
+    """Return the fields of an event's journal line."""
     match event:
         case events.Planned(plans):
             return {"plans": [_planned(plan) for plan in plans]}
@@ -209,12 +209,12 @@ def of_event(event: Event) -> Mapping[str, object]:
 
 
 def action(plan: Plan) -> shapes.Action:
-    """Name what is to be done: create, extend, enrich, replace, wait or skip."""
+    """Return a plan's action: create, extend, enrich, replace, wait or skip."""
     return cast("shapes.Action", type(plan).__name__.lower())
 
 
 def of_outcome(outcome: JobOutcome) -> shapes.Outcome:
-    """Return what became of a job."""
+    """Return the outcome of a job."""
     nothing: shapes.Outcome = {
         "job_id": outcome.job_id,
         "outcome": "failed",
@@ -278,14 +278,14 @@ def _difference(one: Difference) -> shapes.Difference:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return a value of either side as JSON: what comes from W&B may be of the SDK's own types."""
+    """Return a compared value as plain JSON; values from W&B may have the SDK's own types."""
     match value:
         case Digest():
             return {"bytes": value.size, "md5": value.md5}
         case list():
             return [_plain(entry) for entry in value]
         case float() if not math.isfinite(value):
-            return str(value)  # JSON has no such numbers
+            return str(value)  # JSON has no NaN or infinity
         case None | bool() | int() | float() | str():
             return value
         case _ if hasattr(value, "items"):
@@ -348,7 +348,7 @@ def of_standing(standing: Standing) -> shapes.Job:
 
 
 def of_detail(detail: Detail, left: float | None) -> shapes.JobInDepth:
-    """Return a job in depth, with the seconds that it still takes."""
+    """Return a job in detail, with its remaining seconds."""
     job = detail.standing.job
     error = job.error
     return {

@@ -1,4 +1,4 @@
-"""The one table from what happened to the exit code, its name in JSON and its title."""
+"""The one table from errors and outcomes to exit codes, names in JSON and titles."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MEANINGS = {
 }
 
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:3}  {meaning}" for code, meaning in MEANINGS.items())
-"""For the end of each command's help; `\\b` keeps the lines as they are."""
+"""The end of each command's help; `\\b` keeps the line breaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,12 @@ ENDINGS: dict[type[FtSyncError], Ending] = {
 
 
 def ending(error: FtSyncError) -> Ending:
-    """Return how this error ends a command; a class without an entry ends it as its base does."""
+    """Return the `Ending` of an error; a class without an entry uses that of its base class."""
     return next(ENDINGS[kind] for kind in type(error).__mro__ if kind in ENDINGS)
 
 
 def described(error: FtSyncError) -> shapes.Error:
-    """Return the error as it stands in JSON documents."""
+    """Return the error as it appears in JSON documents."""
     end = ending(error)
     return {
         "code": end.code,
@@ -90,7 +90,7 @@ def described(error: FtSyncError) -> shapes.Error:
 
 
 def of_verification(verification: Verification) -> int:
-    """Return the exit code of a verification: done when all that a sync would bring is identical."""
+    """Return the exit code of a verification: 0 if every job that a sync would write is identical."""
     from ft_sync.compare import Unreadable  # noqa: PLC0415 - `--help` does without
 
     if verification.is_identical:
@@ -100,7 +100,7 @@ def of_verification(verification: Verification) -> int:
 
 
 def of_archive(report: ArchiveReport) -> int:
-    """Return the exit code of an archiving: done when the archive has all that the service keeps of the jobs."""
+    """Return the exit code of an archiving: 0 if the archive has everything that the service keeps of the jobs."""
     if report.failed and not report.archived:
         codes = {ending(failed.error).exit_code for failed in report.failed}
         return codes.pop() if codes in ({NOT_ALLOWED}, {UNAVAILABLE}) else INCOMPLETE
@@ -108,7 +108,7 @@ def of_archive(report: ArchiveReport) -> int:
 
 
 def of_diagnosis(checks: Iterable[Check]) -> int:
-    """Return the exit code of the worst failure: of those that take most to be put right."""
+    """Return the exit code of the worst failure, the one that takes the most effort to fix."""
     codes = {ending(check.error).exit_code for check in checks if check.error is not None}
     worst_first = (UNEXPECTED, NOT_ALLOWED, UNAVAILABLE, USAGE)
     return next((code for code in worst_first if code in codes), INCOMPLETE if codes else DONE)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends a command in order, the second at once."""
+"""Handles Ctrl-C and SIGTERM: the first signal ends a command in order, a second one at once."""
 
 import os
 import signal
@@ -8,13 +8,13 @@ from types import FrameType
 from ft_sync.cli import exits
 
 SHOW_CURSOR = "\x1b[?25h"
-"""Undoes what a live display did to the terminal."""
+"""Terminal code that makes the cursor visible again after a live display."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def handle() -> None:
-    """Have both signals interrupt the main thread; what the caller told us to ignore stays ignored."""
+    """Make both signals interrupt the main thread; signals that the parent process set to ignored stay ignored."""
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _in_order)

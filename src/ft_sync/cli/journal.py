@@ -1,4 +1,4 @@
-"""`--jsonl`: an observer that writes what happens to stdout, one JSON object a line."""
+"""`--jsonl`: an observer that writes each event to stdout as one line of JSON."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def write(event: Event) -> None:
-    """Write the line of an event."""
+    """Write an event as a line."""
     render.line(name(type(event)), documents.of_event(event))
 
 
 def name(event: type[Event]) -> str:
-    """Return the name of a kind of event in a journal: `job_archived` for `JobArchived`."""
+    """Return the journal's name for an event class: `job_archived` for `JobArchived`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", event.__name__).lower()

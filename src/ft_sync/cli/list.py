@@ -1,4 +1,4 @@
-"""`ftsync list`: jobs newest first, and whether W&B holds them."""
+"""`ftsync list`: lists jobs, newest first, and whether W&B holds them."""
 
 import sys
 from itertools import islice
@@ -60,7 +60,7 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
 
     shown = None if everything else limit or LIMIT
     filtered = bool(status or unsynced)
-    # One more than is shown tells whether there are more.
+    # Fetch one more than is shown, to know whether there are more.
     wanted = None if shown is None else shown + 1
     output = Output(json, quiet, verbose, debug, not no_color, jsonl)
     where: dict[str, Any] = {
@@ -92,7 +92,7 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
 
 
 def _noting(standings: "Iterable[Standing | Failed]", jobs: "list[Job]") -> "Iterator[Standing | Failed]":
-    """Yield the same, and note which jobs there are."""
+    """Yield the entries unchanged and append their jobs to `jobs`."""
     from ft_sync.models import Failed  # noqa: PLC0415 - as above
 
     for standing in standings:
@@ -104,7 +104,7 @@ def _noting(standings: "Iterable[Standing | Failed]", jobs: "list[Job]") -> "Ite
 def _chosen(
     standings: "Iterable[Standing | Failed]", statuses: "Collection[str]", failures: "list[Failed]", *, unsynced: bool
 ) -> "Iterator[Standing]":
-    """Yield those that are asked for, and put aside those that cannot be read."""
+    """Yield the jobs that pass the filters; append jobs that cannot be read to `failures`."""
     from ft_sync.models import SUCCEEDED, Failed, SyncState  # noqa: PLC0415 - as above
 
     for standing in standings:
@@ -124,14 +124,14 @@ def _chosen(
 
 
 def _tell_strange(statuses: "Iterable[str]", jobs: "Iterable[Job]") -> None:
-    """Say which statuses there are where one that was asked for is none of them: it may be misspelt."""
+    """If a requested status occurs in no job, print the statuses that do: it may be misspelt."""
     there = sorted({job.status for job in jobs})
     if there and (strange := sorted(set(statuses).difference(there))):
         render.tell(f"no job is {', '.join(strange)}; there are jobs that are {', '.join(there)}")
 
 
 def _stream(standings: "Iterable[Standing]", failures: "list[Failed]") -> None:
-    """Write a line for each job as it comes, as long as there is a reader."""
+    """Write each job's line as it arrives, until the reader closes the pipe."""
     from ft_sync.cli import documents  # noqa: PLC0415 - as above
 
     jobs = 0

@@ -1,4 +1,4 @@
-"""Lines at the end of a terminal that are drawn anew in their place, and what is said above them and stays."""
+"""A live region: the last lines of a terminal, redrawn in place, with permanent lines printed above."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ UP = (ControlType.CURSOR_UP, 1)
 
 
 class Region:
-    """The last lines of a terminal: what is drawn takes the place of what was drawn before, and nothing above moves.
+    """The last lines of a terminal; each drawing replaces the previous one, and lines above do not move.
 
-    It is used by one thread at a time.
+    Not thread-safe.
     """
 
     def __init__(self, screen: Console) -> None:
@@ -31,7 +31,7 @@ class Region:
         self._widths: list[int] = []
 
     def draw(self, lines: Sequence[Text], above: Sequence[Text] = ()) -> None:
-        """Draw the lines, and above them once and for all what is to stay; all in one go, so that nothing flickers."""
+        """Draw the lines and, above them, permanent lines; in a single write, so that nothing flickers."""
         with self.screen:
             self.screen.control(Control(ControlType.CARRIAGE_RETURN, WIPE_LINE, *[UP, WIPE_LINE] * self._rows()))
             for line in above:
@@ -41,16 +41,16 @@ class Region:
         self._widths = [line.cell_len for line in lines]
 
     def _rows(self) -> int:
-        """Return how many rows of the screen the lines take: one that has become narrower has broken them."""
+        """Return how many screen rows the drawn lines occupy: a terminal that became narrower has wrapped them."""
         width = max(1, self.screen.width)
         return sum(max(1, -(-drawn // width)) for drawn in self._widths)
 
 
 class Live:
-    """Draws a region again and again, from a thread of its own, until it is left; then the region is gone.
+    """A context manager that redraws a region periodically from its own thread, and removes it at the end.
 
     Attributes:
-        lock: Held while it draws; to be held by whoever changes what is drawn.
+        lock: Held while drawing; callers must hold it while they change the state that is drawn.
     """
 
     def __init__(self, screen: Console, draw: Callable[[int, int], Sequence[Text]]) -> None:
@@ -73,14 +73,14 @@ class Live:
         self._region.screen.show_cursor()
 
     def say(self, line: Text) -> None:
-        """Have a line appear above the region, to stay there."""
+        """Print a permanent line above the region."""
         self._said.append(line)
 
     def _go_on(self) -> None:
         while True:
             with self.lock:
                 screen = self._region.screen
-                # A line as wide as the screen makes some terminals begin another.
+                # One column less: some terminals wrap after a line that fills the screen's width.
                 self._region.draw(self._draw(screen.width - 1, screen.height), self._news())
             if self._over.wait(1 / REDRAWS_A_SECOND):
                 return

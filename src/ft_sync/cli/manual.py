@@ -1,4 +1,4 @@
-"""Writes the man page: `python -m ft_sync.cli.manual FILE`; all it says of commands comes from the commands."""
+"""Writes the man page, generated from the commands' own help: `python -m ft_sync.cli.manual FILE`."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ EXAMPLES = {
 SEE_ALSO = ("wandb login --help", "ftsync COMMAND --help")
 
 WIDTH = 64
-"""Characters of a line before its escapes."""
+"""Maximum length of a line before escaping, in characters."""
 
 ESCAPES = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti", '"': r"\(dq"}
-"""Characters that roff changes or acts on."""
+"""Characters that are special in roff, and their escapes."""
 
 
 def page() -> str:
-    """Return the man page of the program as it is."""
+    """Return the man page of the current program."""
     lines = [
         r".\" Made by `poe completions`.",
         f'.TH FTSYNC 1 "" "{NAME} {__version__}" "User Commands"',
@@ -107,7 +107,7 @@ def _synopsis(group: TyperGroup, context: typer.Context) -> Iterator[str]:
 
 
 def _commands(group: TyperGroup, context: typer.Context) -> Iterator[str]:
-    """Yield each command with its help and options; of two with the same options the second refers to the first."""
+    """Yield each command with help and options; a command with the same options as an earlier one refers to that."""
     seen: dict[tuple[str, ...], str] = {}
     for name, command in group.commands.items():
         below = typer.Context(command, info_name=name, parent=context)
@@ -156,14 +156,14 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _text(text: str) -> Iterator[str]:
-    """Yield text, each sentence from a new line on; what stands between backticks is bold."""
+    """Yield text with each sentence on a new line, and with text in backticks as bold."""
     for sentence in re.split(r"(?<=[.;:]) +(?=\S)", " ".join(text.split())):
         for line in textwrap.wrap(sentence, WIDTH, break_long_words=False, break_on_hyphens=False):
             yield re.sub(r"\\\(ga(.+?)\\\(ga", r"\\fB\1\\fR", _escaped(line))
 
 
 def _escaped(text: str) -> str:
-    """Return text that roff prints as it is."""
+    """Escape text for roff."""
     printed = "".join(ESCAPES.get(char, char if char.isascii() else rf"\[u{ord(char):04X}]") for char in text)
     return rf"\&{printed}" if printed.startswith(".") else printed
 

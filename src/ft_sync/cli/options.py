@@ -18,7 +18,7 @@ WAIT_PANEL = "Waiting"
 OUTPUT_PANEL = "Output"
 
 TEXTS = frozenset({"dir", "group", "job_type", "mode", "name", "notes"})
-"""Arguments of `wandb.init` that are texts, whatever they look like."""
+"""Arguments of `wandb.init` that are always strings, even if they look like numbers."""
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
@@ -236,7 +236,7 @@ NoColor = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """How to say things; the same flags on every command."""
+    """The output options, the same for every command."""
 
     json: bool = False
     quiet: bool = False
@@ -251,20 +251,20 @@ class Output:
 
     @property
     def is_json(self) -> bool:
-        """Whether a program reads stdout, as one document or line by line."""
+        """Whether stdout is JSON: one document (`--json`) or lines (`--jsonl`)."""
         return self.json or self.jsonl
 
     @property
     def tells(self) -> bool:
-        """Whether stderr is to say more than errors."""
+        """Whether stderr may show more than errors."""
         return not (self.quiet or self.jsonl)
 
 
 def job_ids(given: Iterable[str]) -> list[str]:
-    """Return the named jobs, each once; `-` stands for those on stdin, one a line."""
+    """Return the named jobs without duplicates; `-` stands for ids on stdin, one per line."""
     ids: dict[str, None] = {}
     for value in given:
-        named = _texts(sys.stdin or () if value == "-" else [value])  # None if closed by whoever started us
+        named = _texts(sys.stdin or () if value == "-" else [value])  # None if the parent process closed stdin
         if value != "-" and not named[0]:
             raise ConfigError("--job: the id is empty", hint="`ftsync list -q` prints the ids of your jobs")
         ids |= dict.fromkeys(job_id for job_id in named if job_id)
@@ -272,7 +272,7 @@ def job_ids(given: Iterable[str]) -> list[str]:
 
 
 def _texts(given: Iterable[str]) -> list[str]:
-    """Return what is given without space around it, if it is text and no bytes of something else."""
+    """Return the values stripped of whitespace, after checking that they are text rather than binary data."""
     try:
         texts = [text.strip() for text in given]
         "".join(texts).encode()
@@ -293,7 +293,7 @@ def init_arguments(given: Iterable[str], *, offline: bool) -> dict[str, Any]:
         except json.JSONDecodeError:
             arguments[key] = value
         if key in TEXTS and not isinstance(arguments[key], str):
-            arguments[key] = value  # a group may be called 20261127
+            arguments[key] = value  # a group's name may look like a number: 20261127
     if offline and arguments.setdefault("mode", "offline") != "offline":
         raise ConfigError(f"--offline and --init mode={arguments['mode']} exclude each other", hint="give one of them")
     return arguments

@@ -1,4 +1,4 @@
-"""Draws a board as lines for a width and a height, none of them wider; pure."""
+"""Renders a board as lines that fit a given width and height; pure."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from ft_sync.cli.board import Board, Row
 
 LINES_BESIDE_ROWS = 4
-"""Of the screen: the jobs in all, why everybody waits, what is not shown, and room for the cursor."""
+"""Screen lines besides the rows: the summary, the reason of a pause, the count of hidden jobs, and the cursor."""
 
 ENDS = ("synced", "archived", "identical", "skipped", "missing", "differs", "unreadable", "failed")
-"""To which jobs come, in the order in which they are told."""
+"""Outcomes of jobs, in the order in which they are shown."""
 
 LONG_MINUTES = 100
 LONG_HOURS = 48
 
 WIDE = 110
-"""Columns from which on there may be room for the URL of a run, the whole of it."""
+"""Minimum terminal width at which a run's whole URL may fit."""
 
 LAYOUTS = ((WIDE, 20, 8, 24), (92, 14, 8, 13), (72, 8, 8, 13), (60, 8, 8, 0), (50, 8, 0, 0), (0, 0, 0, 0))
-"""From so many columns on: how wide the bar is, the time that is left, and the newest metrics; 0 is left out."""
+"""(minimum terminal width, width of the bar, of the remaining time, of the newest metrics); 0 omits the column."""
 
 STATE, LONG_STATE = 11, 20
-"""Characters of a state that are always shown, such as `step 20/360`, and where there is a URL."""
+"""Minimum width of a state, such as `step 20/360`, without and with a URL in the line."""
 
 LABELS = {
     "train_loss": "loss",
@@ -41,11 +41,11 @@ LABELS = {
     "valid_loss": "valid",
     "full_valid_mean_reward": "valid",
 }
-"""What is told of a job in few words, in this order."""
+"""Short labels for the metrics that may be shown in a job's line, by preference."""
 
 
 class Marks(NamedTuple):
-    """The characters of bars, of what turns, and of what is cut."""
+    """The characters for bars, spinners and truncated text."""
 
     done: str
     rest: str
@@ -55,13 +55,13 @@ class Marks(NamedTuple):
 
 FINE = Marks("━", "─", "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "…")
 COARSE = Marks("#", ".", "|/-\\", "~")
-"""For a terminal whose encoding has no others."""
+"""ASCII marks, for terminals whose encoding lacks the others."""
 
 TURNS_A_SECOND = 8
 
 
 class Columns(NamedTuple):
-    """How wide each part of a job's line is; 0 for what is left out."""
+    """The width of each part of a job's line; 0 for a part that is omitted."""
 
     id: int
     bar: int
@@ -72,7 +72,7 @@ class Columns(NamedTuple):
 
 
 def draw(board: Board, width: int, height: int, now: float, marks: Marks = FINE) -> list[Text]:
-    """Return the lines: all jobs in one, what is in the way, a line for each job that has room, and what has none."""
+    """Return the lines: the summary, the reason of a pause, one line per visible job, and the count of hidden ones."""
     view = board.view(max(1, height - LINES_BESIDE_ROWS), now)
     lines = [_whole(board, width, now, marks)]
     if delay := board.delay(now):
@@ -91,7 +91,7 @@ def draw(board: Board, width: int, height: int, now: float, marks: Marks = FINE)
 
 
 def columns_for(width: int, longest_id: int) -> Columns:
-    """Share the width of a terminal among the parts of a job's line; the state gets what the others leave."""
+    """Divide a terminal's width among the parts of a job's line; the state gets the rest."""
     bar, left, figures = next(parts for least, *parts in LAYOUTS if width >= least)
     beside = 2 + sum(part + 2 for part in (bar, figures) if part) + (left + 1 if left else 0)
     job_id = max(SHORT_ID, min(longest_id, width - beside - STATE - 2))
@@ -103,7 +103,7 @@ def columns_for(width: int, longest_id: int) -> Columns:
 
 
 def headline(metrics: Mapping[str, float]) -> list[tuple[str, float]]:
-    """Return what is told of metrics in few words: the loss or reward in training, and that in validation."""
+    """Return the main metrics with short labels: the training loss or reward, and the one in validation."""
     told: dict[str, float] = {}
     for name, label in LABELS.items():
         if name in metrics:
@@ -114,7 +114,7 @@ def headline(metrics: Mapping[str, float]) -> list[tuple[str, float]]:
 
 
 def about(seconds: float) -> str:
-    """Return a time to wait in one unit, for it is an estimate."""
+    """Return an estimated time in a single unit."""
     if seconds < MINUTE:
         return f"{seconds:.0f}s"
     minutes = round(seconds / MINUTE)
@@ -125,13 +125,13 @@ def about(seconds: float) -> str:
 
 
 def bar(share: float | None, width: int, marks: Marks, style: str) -> list[tuple[str, str]]:
-    """Return a bar of so many cells; one of an unknown share is empty."""
+    """Return a progress bar of `width` cells; empty if the share is unknown."""
     full = int((share or 0.0) * width)
     return [(marks.done * full, style), (marks.rest * (width - full), "dim")]
 
 
 def _whole(board: Board, width: int, now: float, marks: Marks) -> Text:
-    """Draw the line of all jobs."""
+    """Draw the summary line of all jobs."""
     turn = marks.turning[int(now * TURNS_A_SECOND) % len(marks.turning)]
     elapsed = span(now - board.began) or ""
     if not board.jobs:
@@ -175,7 +175,7 @@ def _job(row: Row, name: str, columns: Columns, now: float, marks: Marks) -> Tex
 
 
 def has_room(url: str, columns: Columns) -> bool:
-    """Return whether a URL is shown in its job's line: the whole of it, or none."""
+    """Return whether the whole URL fits in its job's line; URLs are never truncated."""
     return cell_len(safe(place(url))) <= columns.url
 
 
@@ -186,19 +186,19 @@ def _style(row: Row) -> str:
 
 
 def _cell(text: str, width: int, marks: Marks) -> str:
-    """Return a text in so many cells."""
+    """Return a text truncated or padded to exactly `width` cells."""
     return set_cell_size(_cut(text, width, marks), width)
 
 
 def _cut(text: str, width: int, marks: Marks) -> str:
-    """Return a text in so many cells at most; that it is cut is to be seen."""
+    """Return a text in at most `width` cells, with a mark if it was truncated."""
     if cell_len(text) <= width:
         return text
     return f"{set_cell_size(text, width - 1)}{marks.cut}" if width > 0 else ""
 
 
 def _line(parts: Sequence[tuple[str, str]], width: int, marks: Marks) -> Text:
-    """Return a line of so many cells at most."""
+    """Return a line of at most `width` cells."""
     line = Text(no_wrap=True)
     for text, style in parts:
         line.append(_cut(safe(text), width - line.cell_len, marks), style)

@@ -1,4 +1,4 @@
-"""One job in depth as people see it: its facts, and beside or below them its training curves."""
+"""Renders one job in detail for a terminal: its facts and, beside or below them, its training curves."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from ft_sync.overview import Detail
 
 COLORS = ("cyan", "yellow", "magenta", "green")
-"""Of the curves; each has a mark of its own, too."""
+"""Colours of the curves; each curve also has its own mark."""
 
 WIDE = 130
-"""Columns from which on curves stand beside the facts."""
+"""Minimum terminal width at which curves are placed beside the facts."""
 
 MOST_COLUMNS, CHART_HEIGHT = 100, 18
-"""Of a chart: wider or higher ones say no more."""
+"""Maximum size of a chart; larger ones show no more detail."""
 
 SPLITS = ("train", "valid", "full_valid")
-"""How the names of metrics begin, in the order in which they are drawn."""
+"""Prefixes of metric names, in the order in which the curves are drawn."""
 
 Fact = tuple[str, object]
 
 
 def panels(rows: Sequence[MetricRow], method: str | None) -> list[list[Series]]:
-    """Return the curves to draw, those of one panel together: the loss or reward first, then accuracies."""
+    """Return the curves grouped by panel: first loss or reward, then accuracies."""
     names = list(dict.fromkeys(name for row in rows for name in row.metrics if "/" not in name and best_of(name)))
     kinds = {kind: [name for name in names if kind in name.lower()] for kind in ("loss", "mean_reward", "accurac")}
     first = ("mean_reward", "loss") if method == "reinforcement" else ("loss", "mean_reward")
@@ -45,19 +45,19 @@ def panels(rows: Sequence[MetricRow], method: str | None) -> list[list[Series]]:
 
 
 def portrait(facts: Iterable[Fact], detail: Detail, screen: Console, height: int = CHART_HEIGHT) -> list[Text]:
-    """Return the lines that show a job: facts, and curves where there is anything to draw.
+    """Return the lines for a job: its facts, and curves if there are any points.
 
     Args:
-        facts: Names and values.
-        detail: What is known of the job.
-        screen: Where it is to be shown.
-        height: Lines of a chart.
+        facts: (name, value) pairs.
+        detail: The job in detail.
+        screen: The console on which the lines will be shown.
+        height: Number of lines of a chart.
     """
     curves = panels(detail.rows, detail.standing.job.method)
     is_wide = screen.width >= WIDE
     width = min(MOST_COLUMNS, screen.width * 55 // 100 if is_wide else screen.width - 1)
     is_plain = not screen.encoding.startswith("utf")
-    # Under the facts there is room for one; beside them they stand one below the other.
+    # Below the facts there is room for one chart; beside them, for two on top of each other.
     charts = [chart(panel, width, height, is_plain=is_plain) for panel in curves[: 2 if is_wide else 1]]
     drawn = [_text(line) for number, lines in enumerate(charts) for line in [*[[]] * (number > 0), *lines]]
     table = _facts(facts)
@@ -73,7 +73,7 @@ def portrait(facts: Iterable[Fact], detail: Detail, screen: Console, height: int
 
 
 def lines_of(shown: RenderableType, screen: Console, width: int) -> list[Text]:
-    """Return what is shown as lines of text."""
+    """Render an object into lines of text."""
     options = screen.options.update(width=width)
     lines = [
         Text.assemble(*((segment.text, segment.style or "") for segment in line), no_wrap=True)
@@ -91,7 +91,7 @@ def _facts(facts: Iterable[Fact]) -> Table:
     last = None
     for name, value in facts:
         text = NOTHING if value is None else safe(value)
-        # A name stands once for all that it is the name of.
+        # Repeated names are shown only once.
         table.add_row("" if name == last else name, Text(text, linked(value) if name == "run" else style_of(value)))
         last = name
     return table

@@ -1,4 +1,4 @@
-"""Shows on stderr what the engine reports: live in a terminal, line by line in a pipe, not at all when quiet."""
+"""Shows the engine's events on stderr: live in a terminal, line by line in a pipe, not at all with `--quiet`."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ if TYPE_CHECKING:
 
 @contextmanager
 def watching(output: Output) -> Iterator[Observer]:
-    """Give the observer that fits stderr and the user's wish."""
+    """Yield the observer that suits stderr and the output options."""
     if output.quiet or output.jsonl:
         yield lines(output)
         return
     screen = console(sys.stderr, color=output.color)
-    # A dumb terminal cannot move its cursor.
+    # A dumb terminal cannot move its cursor, so it gets plain lines.
     if is_screen(sys.stderr) and not screen.is_dumb_terminal:
         watched = _Watched(screen, verbose=output.verbose)
         with watched.live:
@@ -61,7 +61,7 @@ def watching(output: Output) -> Iterator[Observer]:
 
 
 def lines(output: Output) -> Observer:
-    """Give the observer for what takes but a moment."""
+    """Return the observer for commands that take only a moment."""
     if output.jsonl:
         return journal.write
     return _silent if output.quiet else _Lines(verbose=output.verbose)
@@ -72,7 +72,7 @@ def _silent(event: Event) -> None:
 
 
 class _Lines:
-    """One line for each thing that happens; what is said at every poll is said again only when it changed."""
+    """Prints one line per event; what recurs at every poll is printed again only after a change."""
 
     def __init__(self, *, verbose: bool) -> None:
         self._verbose = verbose
@@ -108,7 +108,7 @@ class _Lines:
 
 
 class _Watched:
-    """What is going on as a region of the terminal that is drawn anew; what is to be kept is said above it, once."""
+    """Shows progress in a live region of the terminal; messages that must stay are printed once above it."""
 
     def __init__(self, screen: Console, *, verbose: bool) -> None:
         self._verbose = verbose
@@ -125,7 +125,7 @@ class _Watched:
                 self.live.say(Text(safe(sentence), style))
 
     def leave(self) -> None:
-        """Have stay what was done so far, if that is all: a command that was interrupted has no table."""
+        """If the command was interrupted, print what was done so far, since no final table will follow."""
         board = self._board
         if board.is_interrupted and board.done:
             ends = ", ".join(f"{board.ends[name]} {name}" for name in ENDS if board.ends[name])
@@ -135,7 +135,7 @@ class _Watched:
         return draw(self._board, width, height, time.time(), self._marks)
 
     def _kept(self, event: Event) -> Iterator[tuple[str, str]]:
-        """Yield what of an event is to stay above the region."""
+        """Yield the (text, style) lines of an event that must stay above the region."""
         match event:
             case Planned(plans) if self._verbose:
                 yield from ((f"{plan.job.id}: {plan.reason}", "") for plan in plans)
@@ -183,7 +183,7 @@ def _state(event: Waiting) -> str:
 
 
 def _news(event: ProviderGuessed | Advanced | Selected | Started | Noted | Delayed | Interrupted | Settled) -> str:
-    """Return what happened, in one line."""
+    """Return an event as one line."""
     match event:
         case ProviderGuessed(provider, reason):
             return f"provider {provider}: {reason}"
@@ -208,7 +208,7 @@ def _is_failure(event: Verified | JobArchived) -> bool:
 
 
 def _done(event: Verified | JobArchived) -> str:
-    """Return what became of a job that was verified or archived, in one line."""
+    """Return the result of a verified or archived job as one line."""
     result = event.verdict if isinstance(event, Verified) else event.outcome
     sentence = f"{result.job_id}: {type(result).__name__.lower()}"
     return f"{sentence}: {result.error.message}" if isinstance(result, Unreadable | Failed) else sentence

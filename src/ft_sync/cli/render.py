@@ -1,4 +1,4 @@
-"""How values become text on stdout and stderr: safe, in one place, without markup of others and keys of ours."""
+"""Writes values to stdout and stderr as text, escaping control characters, markup from services, and keys."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from ft_sync.models import Failed
 
 SCHEMA = 1
-"""Raised when a field of a document or a line changes its meaning; new fields may appear at any time."""
+"""Version of the JSON output; incremented when a field changes its meaning, not when fields are added."""
 
 NOTHING = "-"
-"""What stands for an absent value, so that columns keep their places."""
+"""Placeholder for an absent value, so that columns keep their positions."""
 
 NUMBERS = frozenset({"rows", "tokens"})
-"""Columns that are read from the right."""
+"""Columns that are right-aligned."""
 
 GAP = 2
 FOLDED_WIDTH, LEAST_WIDTH = 20, 10
-"""Of a column that breaks into lines, and of the same where not even ids are whole."""
+"""Minimum width of a column that wraps, normally and when even ids must be shortened."""
 SHORT_ID = 16
-"""Characters of an id that are always shown."""
+"""Minimum number of characters of a shortened id."""
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
@@ -61,22 +61,22 @@ def _escaped(char: str) -> str:
 
 
 def emit(text: str) -> bool:
-    """Write data to stdout, at once; a reader that has gone (`| head`) is nobody to tell, and no failure.
+    """Write data to stdout and flush it; a closed pipe (`| head`) is not an error.
 
     Returns:
-        Whether there was a reader.
+        False if the reader has closed the pipe.
     """
     return _write(sys.stdout, text)
 
 
 def _write(stream: TextIO | None, text: str) -> bool:
-    if stream is None:  # closed by whoever started us
+    if stream is None:  # closed by the parent process
         return False
     try:
         stream.write(text)
         stream.flush()
     except OSError as error:
-        # What is still buffered would fail again when the interpreter flushes it at exit.
+        # Discard the buffer: flushing it again at exit would fail, too.
         with Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), stream.fileno())
         if not isinstance(error, BrokenPipeError):
@@ -86,14 +86,14 @@ def _write(stream: TextIO | None, text: str) -> bool:
 
 
 def lines(rows: Iterable[Sequence[object]]) -> None:
-    """Write one line a row, tab separated, for other programs."""
+    """Write one tab-separated line per row, for other programs."""
     emit("".join("\t".join(NOTHING if cell is None else safe(cell) for cell in row) + "\n" for row in rows))
 
 
 def document(content: Mapping[str, Any], *, as_line: bool = False) -> None:
-    """Write one JSON document, or the same as the last line of a journal.
+    """Write a JSON document, with `as_line` as the last line of a journal.
 
-    All but ASCII is escaped, so it is safe in a terminal, too.
+    Everything but ASCII is escaped, so the output is safe in a terminal, too.
     """
     if as_line:
         line("error" if "error" in content else "report", content)
@@ -102,38 +102,38 @@ def document(content: Mapping[str, Any], *, as_line: bool = False) -> None:
 
 
 def line(event: str, content: Mapping[str, Any]) -> bool:
-    """Write one line of a journal: a JSON object, which tells when it was written; return whether somebody reads it."""
+    """Write one line of a journal, a JSON object with a timestamp; return False if the reader has closed the pipe."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return emit(json.dumps({"schema": SCHEMA, "event": event, "time": now, **redacted({**content})}) + "\n")
 
 
 def tell(text: str = "") -> None:
-    """Say something to the person who watches, on stderr, in one line; that it cannot be said stops no work."""
+    """Print a line to stderr for the user; errors in writing it are ignored."""
     with suppress(OSError):
         _write(sys.stderr, f"{safe(text)}\n")
 
 
 def tell_failures(failures: Iterable[Failed]) -> None:
-    """Say which jobs failed, and why, where nothing said so while they did: quiet is about progress, not errors."""
+    """Print which jobs failed and why, if that was not shown before: `--quiet` hides progress, not errors."""
     for failed in failures:
         tell(f"{failed.job_id}: failed: {failed.error.message}")
 
 
 def trace(error: BaseException) -> None:
-    """Show where an error came from; the values of variables are not part of it."""
+    """Print an error's traceback, without the values of variables."""
     for part in traceback.format_exception(error):
         for line in part.rstrip("\n").split("\n"):
             tell(line)
 
 
 class Linked(NamedTuple):
-    """A cell of a table that leads somewhere, in a terminal that can do that."""
+    """A table cell that is a hyperlink, in terminals that support it."""
 
     text: object
     url: str | None
 
 
-def table(  # noqa: PLR0913 - what gives way, and how
+def table(  # noqa: PLR0913 - how each kind of column shrinks
     headers: Sequence[str],
     rows: Iterable[Sequence[object]],
     *,
@@ -145,15 +145,15 @@ def table(  # noqa: PLR0913 - what gives way, and how
     """Write a table for people; cells are text, never markup.
 
     Args:
-        headers: One for each column, or empty strings.
-        rows: Of as many cells; one may be `Linked`.
-        folds: The column that breaks into lines where the terminal is narrow.
-        optional: Columns to leave out, the first one first, where even that is not enough.
-        shortens: The column of ids that are cut in the middle where that is not enough, either; all others are whole.
-        color: Whether colours are wanted.
+        headers: One per column; may be empty strings.
+        rows: One cell per column; a cell may be `Linked`.
+        folds: The column that wraps in a narrow terminal.
+        optional: Columns to omit, in this order, if wrapping is not enough.
+        shortens: The column of ids to shorten in the middle if that is still not enough; no other column is cut.
+        color: Whether to use colours.
 
     Returns:
-        The headers of what was left out or cut.
+        The headers of the columns that were omitted or shortened.
     """
     from rich.cells import cell_len  # noqa: PLC0415 - people only: `--help` and pipes do without
     from rich.table import Table  # noqa: PLC0415
@@ -203,19 +203,19 @@ def _cell(cell: object) -> Text:
 
 
 def console(stream: TextIO, *, color: bool) -> Console:
-    """Return a Rich console that reads nothing as markup, emoji or something to highlight."""
+    """Return a Rich console without markup, emoji codes and highlighting."""
     from rich.console import Console  # noqa: PLC0415 - as above
 
     return Console(file=stream, markup=False, emoji=False, highlight=False, no_color=None if color else True)
 
 
 def is_screen(stream: TextIO | None) -> bool:
-    """Whether somebody looks at this stream in a terminal."""
+    """Whether this stream is a terminal."""
     return stream is not None and stream.isatty()
 
 
 def place(url: str | None) -> str | None:
-    """Return a URL as it is, and a folder below this one as seen from here."""
+    """Return a URL unchanged, and a path below the current folder as a relative one."""
     if url is None or not (path := Path(url)).is_relative_to(Path.cwd()):
         return url
     return f"./{path.relative_to(Path.cwd())}"
@@ -227,17 +227,17 @@ def moment(time: datetime | None) -> str | None:
 
 
 def day_and_time(time: datetime | None) -> str | None:
-    """Return a time for people, in their own time zone."""
+    """Return a time in the local time zone, for people."""
     return None if time is None else f"{time.astimezone():%Y-%m-%d %H:%M}"
 
 
 def seconds(span: timedelta | None) -> int | None:
-    """Return a span in whole seconds."""
+    """Return a time span in whole seconds."""
     return None if span is None else round(span.total_seconds())
 
 
 def span(length: float | None) -> str | None:
-    """Return a number of seconds for people, in its two largest units."""
+    """Return a number of seconds in its two largest units, for people."""
     if length is None:
         return None
     whole = round(length)
@@ -251,12 +251,12 @@ def span(length: float | None) -> str | None:
 
 
 def figures(metrics: Mapping[str, float]) -> str:
-    """Return metrics for people, four digits each."""
+    """Return metrics with four significant digits each, for people."""
     return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
 
 
 GOOD, BAD, BUSY, NOTICE, QUIET = "green", "red", "cyan", "yellow", "dim"
-"""The only colours, each with one meaning; the word beside it always says the same."""
+"""The only styles, each with one meaning; the styled word itself always says the same."""
 
 STYLES = {
     "synced": GOOD,
@@ -280,16 +280,16 @@ STYLES = {
     "absent": QUIET,
     "unknown": QUIET,
 }
-"""What a word means, wherever it is shown."""
+"""The style of each word that has one, wherever it is shown."""
 
 
 def style_of(cell: object) -> str:
-    """Return the style of a word that has a meaning; of all else, none."""
+    """Return the style of a word in `STYLES`; no style for anything else."""
     return STYLES.get(cell, "") if isinstance(cell, str) else ""
 
 
 def linked(url: object) -> Style:
-    """Return the style of a text that leads to a URL in a terminal that can do that; of a folder, none."""
+    """Return the hyperlink style for a URL; no style for a folder."""
     from rich.style import Style  # noqa: PLC0415 - as above
 
     if isinstance(url, str) and url.startswith(("https://", "http://")):
@@ -298,7 +298,7 @@ def linked(url: object) -> Style:
 
 
 def shortened(ids: Iterable[str], width: int, mark: str = "…") -> dict[str, str]:
-    """Return ids cut in the middle to so many characters, in a place where all of them stay different; else whole."""
+    """Shorten ids in the middle to `width` characters such that they stay distinct; if impossible, keep them whole."""
     whole = list(dict.fromkeys(ids))
     for head in range(max(0, width - 1) // 2, 0, -1):
         tail = width - 1 - head

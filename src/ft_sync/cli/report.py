@@ -1,4 +1,4 @@
-"""`ftsync report`: a W&B report and a workspace view of the jobs that W&B holds."""
+"""`ftsync report`: creates or updates a W&B report and a workspace view of the jobs that W&B holds."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -35,12 +35,12 @@ def report(  # noqa: PLR0913 - one argument for each flag
         raise ConfigError("--job and --last exclude each other", hint="give one of them")
     ids = options.job_ids(job) if job else None
     if ids == []:
-        return  # `--job -` named none: that is not "every job"
+        return  # `--job -` with no ids on stdin does not mean every job
     _show(api.report(ids, last, project, entity), Output(json, quiet, verbose, debug, not no_color))
 
 
 def _show(made: "ProjectReport", output: Output) -> None:
-    """Show where the report and the view are."""
+    """Print the URLs of the report and the view."""
     from ft_sync.cli import documents  # noqa: PLC0415 - as above
 
     rows = [("report", made.report_url), ("workspace", made.workspace_url)]

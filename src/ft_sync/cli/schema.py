@@ -1,4 +1,4 @@
-"""`ftsync schema`: the JSON Schemas of what the commands print, for programs that read it."""
+"""`ftsync schema`: prints the JSON Schemas of the commands' output."""
 
 import json
 from typing import Annotated, Literal, TypeAlias, get_args
@@ -28,7 +28,7 @@ def schema(
     A JSON Schema (draft 2020-12) of the document that it prints with --json, or of any line that it prints with
     --jsonl. Errors are part of both.
     """
-    del debug  # read by whoever reports errors
+    del debug  # read by the error handler
     from ft_sync.cli import schemas  # noqa: PLC0415 - pydantic: `--help` does without
 
     if command is None:

@@ -1,4 +1,4 @@
-"""Makes JSON Schemas of what each command prints, from the types in shapes.py."""
+"""Generates the JSON Schemas of each command's output from the types in shapes.py."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DOCUMENTS: dict[str, tuple[type, ...]] = {
     "doctor": (shapes.Diagnosis,),
     "demo": (shapes.SyncReport,),
 }
-"""What each command prints with `--json`, if it does not fail."""
+"""The documents that each command prints with `--json` if it does not fail."""
 
 _ASKING = {"provider_guessed": shapes.ProviderGuessed, "delayed": shapes.Delayed}
 _SYNCING = {
@@ -63,7 +63,7 @@ LINES: dict[str, tuple[dict[str, type], Sequence[type]]] = {
     "archive": (_ARCHIVING, DOCUMENTS["archive"]),
     "demo": (_SYNCING, DOCUMENTS["demo"]),
 }
-"""What each command prints with `--jsonl`: lines by the name of their event, and documents as its last line."""
+"""The lines that each command prints with `--jsonl`: by event name, and the documents possible as the last line."""
 
 
 def of_document(command: str) -> Object:
@@ -80,7 +80,7 @@ def of_lines(command: str) -> Object:
 
 
 def _line(event: str) -> Object:
-    """Return the fields that stand at the head of a line."""
+    """Return the schema of the fields common to all lines."""
     return {
         "event": {"description": "What the line tells.", "const": event},
         "time": {"description": "When it was written, ISO 8601 in UTC.", "type": "string", "format": "date-time"},
@@ -88,7 +88,7 @@ def _line(event: str) -> Object:
 
 
 def _schema(title: str, shown: Sequence[tuple[type, str, Object]]) -> Object:
-    """Return the schema of what has one of some shapes, each with its name and what is written in front of it."""
+    """Return the schema of a union of shapes, each with its name and its additional leading fields."""
     definitions = _definitions([shape for shape, _, _ in shown])
     version = {"description": "Raised when a field changes its meaning; new fields may appear.", "const": SCHEMA}
     choices = [_headed(definitions[shape.__name__], name, {"schema": version, **head}) for shape, name, head in shown]
@@ -102,8 +102,8 @@ def _schema(title: str, shown: Sequence[tuple[type, str, Object]]) -> Object:
 
 
 def _definitions(kinds: Sequence[type]) -> dict[str, Object]:
-    """Return the schema of each shape, and of those that they hold, by name."""
-    # One more, for with one alone pydantic makes no definition of it.
+    """Return the schemas of all shapes and of those nested in them, by name."""
+    # A union with another shape, since pydantic makes no definition for a single type.
     either: Any = Union[(*kinds, shapes.Failure)]
     definitions: dict[str, Object] = TypeAdapter(either).json_schema(mode="serialization", schema_generator=_Untitled)[
         "$defs"
@@ -112,7 +112,7 @@ def _definitions(kinds: Sequence[type]) -> dict[str, Object]:
 
 
 class _Untitled(GenerateJsonSchema):
-    """Leaves out the titles of fields, which would only say their names again."""
+    """Omits the titles of fields, which would only repeat their names."""
 
     def field_title_should_be_set(self, schema: object) -> bool:
         del schema
@@ -129,6 +129,6 @@ def _headed(shape: Object, name: str, head: Object) -> Object:
 
 
 def _named_in(content: object, definitions: dict[str, Object]) -> set[str]:
-    """Return the definitions that a schema needs, and those that these need."""
+    """Return the names of all definitions that a schema refers to, directly or indirectly."""
     names = set(re.findall(r'"#/\$defs/(\w+)"', json.dumps(content)))
     return names.union(*(_named_in(definitions[name], definitions) for name in names))

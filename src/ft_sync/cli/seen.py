@@ -1,4 +1,4 @@
-"""What commands have seen, kept in the user's cache for the next TAB; neither keeping nor reading it ever fails."""
+"""Caches the jobs and projects that commands have seen, for shell completion; reading and writing never raise."""
 
 import hashlib
 import json
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
     from ft_sync.models import Job
 
 MOST_JOBS = 500
-"""Of one service address."""
+"""Maximum number of jobs kept per service address."""
 
 MOST_SERVICES = 20
-"""Addresses of which jobs are kept."""
+"""Maximum number of service addresses with cached jobs."""
 
 MOST_PLACES = 100
 
 LONGEST_FILE = 1_000_000
-"""Bytes that are read: no file of ours is longer."""
+"""Maximum number of bytes to read; ftsync writes no longer cache file."""
 
 ACCOUNTS = {
     "openai": ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"),
     "azure": ("AZURE_OPENAI_API_KEY",),
 }
-"""Variables that tell the accounts at one address apart."""
+"""Environment variables that distinguish accounts at the same address."""
 
 _T = TypeVar("_T", bound=tuple[Any, ...])
 
 
 class SeenJob(NamedTuple):
-    """A job as a shell offers it; `account` is a digest."""
+    """A job for shell completion; `account` is a digest of the account's variables."""
 
     account: str
     id: str
@@ -47,17 +47,17 @@ class SeenJob(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where runs went."""
+    """A project, with its entity, to which runs were written."""
 
     project: str
     entity: str
 
 
 def remember(jobs: "Iterable[Job]", where: Mapping[str, Any]) -> None:
-    """Keep what a command has seen; `where` holds the arguments that say whom it asked, and where its runs are."""
+    """Cache the jobs and the project of a command; `where` holds its arguments for provider, project and entity."""
     from ft_sync.settings import load  # noqa: PLC0415 - pydantic: a TAB does without
 
-    with suppress(FtSyncError):  # a file of settings that has changed since the command began
+    with suppress(FtSyncError):  # a config file may have changed since the command began
         settings = load({name: where.get(name) for name in ("project", "entity", "provider")})
         keep_place(Place(settings.project, settings.entity or ""))
         if where.get("from_archive") is None:
@@ -65,7 +65,7 @@ def remember(jobs: "Iterable[Job]", where: Mapping[str, Any]) -> None:
 
 
 def noting(observe: "Observer", where: Mapping[str, Any]) -> "Observer":
-    """Return an observer that also keeps the jobs of each plan."""
+    """Return an observer that also caches the jobs of each plan."""
     from ft_sync.events import Planned  # noqa: PLC0415 - a TAB does without
 
     def note(event: "Event") -> None:
@@ -77,7 +77,7 @@ def noting(observe: "Observer", where: Mapping[str, Any]) -> "Observer":
 
 
 def keep_jobs(jobs: "Iterable[Job]", provider: Provider) -> None:
-    """Put jobs in front of those that are known of the same service."""
+    """Put jobs in front of the cached ones of the same service."""
     account = _account(provider, os.environ)
     news = [
         SeenJob(
@@ -98,7 +98,7 @@ def keep_jobs(jobs: "Iterable[Job]", provider: Provider) -> None:
 
 
 def known_jobs(provider: str | None, environment: Mapping[str, str]) -> list[SeenJob]:
-    """Return the jobs of the account that an environment names, newest first; without a key, all of the service."""
+    """Return the cached jobs of the environment's account, newest first; without a key, those of all its accounts."""
     asked: Provider = guessed_provider(environment)[0]
     if provider:
         asked = "azure" if provider == "azure" else "openai"
@@ -110,14 +110,14 @@ def known_jobs(provider: str | None, environment: Mapping[str, str]) -> list[See
 
 
 def keep_place(place: Place) -> None:
-    """Put a place in front of those that are known."""
+    """Put a place in front of the cached ones."""
     places = known_places()
     if places[:1] != [place]:
         _replace(_places_file(), [*dict.fromkeys((place, *places))][:MOST_PLACES])
 
 
 def known_places() -> list[Place]:
-    """Return where runs went, the last one first."""
+    """Return the cached places, the most recent first."""
     return _read(_places_file(), Place)
 
 
@@ -131,7 +131,7 @@ def folder() -> Path:
 
 
 def _forget_services() -> None:
-    """Remove what is known of the services that were asked longest ago: a server of a test may never come again."""
+    """Remove the least recently used services: the server of a test, for example, may never be used again."""
     with suppress(OSError):
         files = sorted(folder().glob("jobs-*.jsonl"), key=lambda file: file.stat().st_mtime, reverse=True)
         for file in files[MOST_SERVICES:]:
@@ -155,7 +155,7 @@ def _digest(*parts: str) -> str:
 
 
 def _read(file: Path, kind: type[_T]) -> list[_T]:
-    """Return the lines of a file that are what they should be; others may have written there."""
+    """Return the valid lines of a cache file; other programs may have written to it."""
     fields = kind.__annotations__
     found: list[_T] = []
     for line in _text(file).splitlines():
@@ -168,17 +168,17 @@ def _read(file: Path, kind: type[_T]) -> list[_T]:
 
 def _text(file: Path) -> str:
     with suppress(OSError):
-        if file.is_file():  # a pipe in its place would be waited for
+        if file.is_file():  # reading a named pipe would block
             with file.open(encoding="utf-8", errors="replace") as lines:
                 return lines.read(LONGEST_FILE)
     return ""
 
 
 def _replace(file: Path, entries: Iterable[_T]) -> None:
-    """Write a file as a whole, so that whoever reads it meanwhile finds the old one or the new one."""
+    """Replace a file atomically, so that a concurrent reader sees either the old or the new content."""
     with suppress(OSError):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=".", dir=file.parent)  # for this user alone
+        descriptor, name = tempfile.mkstemp(prefix=".", dir=file.parent)  # mkstemp: readable by this user alone
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as out:
                 out.writelines(json.dumps(entry._asdict()) + "\n" for entry in entries)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""`ftsync status`: some jobs in depth, or all of them counted."""
+"""`ftsync status`: shows named jobs in detail, or counts all jobs."""
 
 import sys
 import time
@@ -104,7 +104,7 @@ def status(  # noqa: PLR0913 - one argument for each flag
 
 
 def _exit_code(standings: "list[Standing]", failures: "list[Failed]", *, asked: bool) -> int:
-    """Return the exit code; whether jobs are finished is told only if asked."""
+    """Return the exit code; unfinished jobs count only if `asked` (`--exit-code`)."""
     if failures:
         return exits.INCOMPLETE
     is_unfinished = asked and not all(standing.job.is_finished for standing in standings)
@@ -112,7 +112,7 @@ def _exit_code(standings: "list[Standing]", failures: "list[Failed]", *, asked: 
 
 
 def _told(found: "Iterable[Detail | Failed]", output: Output) -> "Iterator[Detail | Failed]":
-    """Yield the same; line by line each is written as it comes."""
+    """Yield the entries unchanged; with `--jsonl`, write each as it arrives."""
     from ft_sync.cli import documents  # noqa: PLC0415 - as above
     from ft_sync.models import Failed  # noqa: PLC0415 - as above
 
@@ -138,7 +138,7 @@ def _watch(jobs: list[str] | None, where: dict[str, Any], poll_interval: float |
 
 
 def seconds_left(detail: "Detail", now: float) -> float | None:
-    """Return the seconds that the job still takes: as the service says, or else at the rate of its events."""
+    """Return a job's remaining seconds: the service's estimate, or one from the rate of its events."""
     job = detail.standing.job
     if job.is_finished:
         return None
@@ -176,7 +176,7 @@ def _show_details(details: "list[Detail]", failures: "list[Failed]", output: Out
     elif render.is_screen(sys.stdout):
         show_portraits(details, now, output)
     else:
-        # Each line names its job, so that several can be told apart.
+        # Each line begins with the job's id, since there may be several jobs.
         render.lines((detail.standing.job.id, *fact) for detail in details for fact in facts(detail, now))
 
 
@@ -185,7 +185,7 @@ def _draws(output: Output) -> bool:
 
 
 def show_portraits(details: "Iterable[Detail]", now: float, output: Output) -> None:
-    """Show jobs with all that is known of them, one below the other."""
+    """Show jobs in detail, one below the other."""
     from ft_sync.cli.portrait import portrait  # noqa: PLC0415 - as above
 
     screen = render.console(sys.stdout, color=output.color)
@@ -197,9 +197,9 @@ def show_portraits(details: "Iterable[Detail]", now: float, output: Output) -> N
 
 
 def facts(detail: "Detail", now: float, *, is_brief: bool = False) -> "Iterator[tuple[str, object]]":
-    """Yield what is known of a job as name and value; names repeat, and what is unknown is left out.
+    """Yield (name, value) pairs about a job; names may repeat, and unknown values are left out.
 
-    Where it has to be brief, of the metrics those are told of which a good value can be told from a bad one.
+    With `is_brief`, only those metrics are included for which lower or higher is known to be better.
     """
     known = {
         **_job_facts(detail.standing),

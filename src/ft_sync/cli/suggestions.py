@@ -1,4 +1,4 @@
-"""What a TAB offers as values: from constants and from what commands have seen; asks nobody, imports no SDK."""
+"""Shell completion of values, from constants and cached results of commands; sends no requests, imports no SDK."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import typer
 
 STATUSES = ("validating_files", "queued", "running", "succeeded", "failed", "cancelled")
-"""Those that OpenAI names."""
+"""The job statuses that OpenAI documents."""
 
 INIT_KEYS = (
     "allow_val_change",
@@ -30,13 +30,13 @@ INIT_KEYS = (
     "tags",
     "tensorboard",
 )
-"""Arguments of `wandb.init` that are the user's to set."""
+"""Arguments of `wandb.init` that the user may set."""
 
 PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
-"""Values that no shell reads as more than a word; others are not offered, since scripts of shells evaluate them."""
+"""Values that are plain words in every shell; others are not offered, since completion scripts may evaluate them."""
 
 UNUSUAL = re.compile(r"[^A-Za-z0-9_./:, -]")
-"""What a description shows as `?`, for the same reason."""
+"""Characters that a description shows as `?`, for the same reason."""
 
 LONGEST_DESCRIPTION = 100
 
@@ -45,7 +45,7 @@ Offer: TypeAlias = tuple[str, str]
 
 
 def jobs(context: typer.Context, incomplete: str) -> list[Offer]:
-    """Offer the jobs that were seen, newest first, but for those that the line names already."""
+    """Offer the cached jobs, newest first, except those already on the command line."""
     from ft_sync.cli import seen  # noqa: PLC0415 - only a TAB
 
     environment = _environment(context)
@@ -60,14 +60,14 @@ def jobs(context: typer.Context, incomplete: str) -> list[Offer]:
 
 
 def projects(incomplete: str) -> list[str]:
-    """Offer the projects that runs went to."""
+    """Offer the cached projects."""
     from ft_sync.cli import seen  # noqa: PLC0415 - only a TAB
 
     return _each_once((place.project for place in seen.known_places()), incomplete)
 
 
 def entities(incomplete: str) -> list[str]:
-    """Offer the entities that runs went to."""
+    """Offer the cached entities."""
     from ft_sync.cli import seen  # noqa: PLC0415 - only a TAB
 
     return _each_once((place.entity for place in seen.known_places()), incomplete)
@@ -84,7 +84,7 @@ def init_keys(incomplete: str) -> list[str]:
 
 
 def _environment(context: typer.Context) -> Mapping[str, str]:
-    """Return the variables, with those of the file that `--env-file` names."""
+    """Return the environment variables, including those from the file given by `--env-file`."""
     path: Any = context.find_root().params.get("env_file")
     if not path:
         return os.environ

@@ -1,4 +1,4 @@
-"""`ftsync sync` and `ftsync resync`: one command that writes, under two rules."""
+"""`ftsync sync` and `ftsync resync`: one command that writes runs, under two rules."""
 
 import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -22,9 +22,9 @@ wrote it; with --overwrite, whatever is selected is. The run that is replaced go
 OPEN_FILES = 65_536
 
 Row: TypeAlias = tuple[str, str, int | None, str | None, str | None]
-"""An outcome: its name, the job, the rows written, the run's URL, the reason of what was not written."""
+"""An outcome: its name, the job's id, the rows written, the run's URL, and why the job was not written."""
 
-# The arguments of ft_sync.sync have names which --init must not take for arguments of wandb.init.
+# ftsync's flags for arguments that users may mistake for arguments of `wandb.init` and pass with --init.
 FLAGS = {
     "fine_tune_job_id": "--job",
     "num_fine_tunes": "--last",
@@ -135,7 +135,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
 
 
 def init_arguments(given: list[str], *, offline: bool) -> dict[str, Any]:
-    """Return the arguments of `wandb.init`, refusing those that are flags here."""
+    """Return the arguments of `wandb.init`, refusing those for which ftsync has a flag."""
     arguments = options.init_arguments(given, offline=offline)
     if taken := sorted(arguments.keys() & FLAGS.keys()):
         raise ConfigError(f"--init {taken[0]}=… cannot be set", hint=f"use {FLAGS[taken[0]]}")
@@ -143,7 +143,7 @@ def init_arguments(given: list[str], *, offline: bool) -> dict[str, Any]:
 
 
 def carry_out(arguments: dict[str, Any], output: Output, *, remembers: bool = True) -> "SyncReport":
-    """Sync, and show how it goes; remember the jobs for completions, unless they are made up."""
+    """Sync with progress display; cache the jobs for shell completion if `remembers`."""
     from ft_sync import api  # noqa: PLC0415 - the SDKs: `--help` does without
     from ft_sync.cli import progress, seen  # noqa: PLC0415 - as above
 
@@ -153,7 +153,7 @@ def carry_out(arguments: dict[str, Any], output: Output, *, remembers: bool = Tr
 
 
 def _allow_open_files() -> None:
-    """Raise the number of files that this process may have open: each job that is followed keeps two."""
+    """Raise the limit of open files for this process: each followed job keeps two files open."""
     try:
         import resource  # noqa: PLC0415 - not on Windows, which has no such limit
     except ImportError:
@@ -164,7 +164,7 @@ def _allow_open_files() -> None:
 
 
 def preview(arguments: dict[str, Any], command: str, output: Output) -> int:
-    """Show what would be done."""
+    """Show what a sync would do; return the exit code."""
     from ft_sync import api  # noqa: PLC0415 - as above
     from ft_sync.cli import progress  # noqa: PLC0415 - as above
 
@@ -172,7 +172,7 @@ def preview(arguments: dict[str, Any], command: str, output: Output) -> int:
 
 
 def show(report: "SyncReport", command: str, output: Output) -> int:
-    """Show what was done and, where something failed, what to do next; return the exit code."""
+    """Show the outcomes and, if something failed, what to do next; return the exit code."""
     from ft_sync.cli import documents  # noqa: PLC0415 - as above
 
     if output.is_json:
@@ -198,9 +198,9 @@ def show(report: "SyncReport", command: str, output: Output) -> int:
 
 
 def _rows(report: "SyncReport") -> list[Row]:
-    """Return a row for each outcome, sorted by what became of the job.
+    """Return a row per outcome, sorted by kind of outcome.
 
-    Why a job was written ("not in W&B yet") is over once it is, and would be read as what is so now.
+    Written jobs have no reason in their row: "not in W&B yet" is no longer true once the job is written.
     """
     rows: list[Row] = []
     rows += [("synced", done.job_id, done.rows, done.url, None) for done in report.synced]
@@ -210,7 +210,7 @@ def _rows(report: "SyncReport") -> list[Row]:
 
 
 def _short_rows(report: "SyncReport") -> list[tuple[object, ...]]:
-    """Return the rows for people: the URL of what was written, the reason of what was not."""
+    """Return the rows for people: with the URL of a written run, or the reason why a job was not written."""
     return [
         (outcome, job_id, rows, render.place(url) if outcome == "synced" else reason)
         for outcome, job_id, rows, url, reason in _rows(report)

@@ -1,4 +1,4 @@
-"""`ftsync verify`: what W&B holds against what OpenAI says, item by item."""
+"""`ftsync verify`: compares what W&B holds with what OpenAI says, item by item."""
 
 import json as json_format
 import sys
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from ft_sync.compare import Verdict, Verification
 
 LONGEST_VALUE = 100
-"""Characters of a value that are shown to people and in a pipe; the JSON document holds all of it."""
+"""Maximum length of a value shown to people or in a pipe, in characters; JSON output is not truncated."""
 
 Row: TypeAlias = tuple[str, str, str | None, str | None, str | None]
-"""A verdict, the job, and of each difference the item, what was expected and what was found."""
+"""A verdict, the job's id and, for each difference, the item, the expected and the found value."""
 
 
 def verify(  # noqa: PLR0913 - one argument for each flag
@@ -80,7 +80,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
 
 
 def carry_out(arguments: dict[str, Any], output: Output) -> "Verification":
-    """Verify, and show how it goes."""
+    """Verify with progress display."""
     from ft_sync import api  # noqa: PLC0415 - the SDKs: `--help` does without
     from ft_sync.cli import progress  # noqa: PLC0415 - as above
 
@@ -89,7 +89,7 @@ def carry_out(arguments: dict[str, Any], output: Output) -> "Verification":
 
 
 def show(verification: "Verification", output: Output, *, repair: bool) -> int:
-    """Show the verdicts and, where something differs, what to do next; return the exit code."""
+    """Show the verdicts and, if something differs, what to do next; return the exit code."""
     from ft_sync.cli import documents  # noqa: PLC0415 - as above
     from ft_sync.compare import Identical, Unreadable  # noqa: PLC0415 - as above
     from ft_sync.models import Skipped  # noqa: PLC0415 - as above
@@ -135,7 +135,7 @@ def _rows(verdict: "Verdict") -> Iterator[Row]:
 
 
 def _shown(value: object) -> str | None:
-    """Return a value in one line, shortened."""
+    """Return a value on one line, truncated."""
     if value is None:
         return None
     is_json = isinstance(value, dict | list | int | float)

@@ -1,4 +1,4 @@
-"""`ftsync status --watch`: jobs until they have ended, in place in a terminal, a line for each change in a pipe."""
+"""`ftsync status --watch`: shows jobs until they end, redrawn in place in a terminal, one line per change in a pipe."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     from ft_sync.overview import Detail
 
 IN_SHORT = frozenset({"job", "status", "error", "progress", "metrics", "in W&B", "run"})
-"""The facts that are shown where there is not room for all."""
+"""The facts that are shown if the screen is too small for all."""
 
 FEWEST_LINES = 9
-"""Of a chart."""
+"""Minimum number of lines of a chart."""
 
 
 class Watch:
-    """What is known of the jobs that are watched.
+    """The state of the watched jobs.
 
     Attributes:
-        details: Where each job stood when it could be asked for last.
-        away: Why those could not be asked for that are missing now.
-        failures: What the last look did not bring.
+        details: The latest details of each job.
+        away: For jobs that cannot be fetched at the moment, the reason.
+        failures: The jobs that the last poll could not fetch.
     """
 
     def __init__(self, output: Output) -> None:
@@ -51,7 +51,7 @@ class Watch:
         self._said_away: str | None = None
 
     def learn(self, found: list[Detail | Failed]) -> None:
-        """Take in what a look has brought."""
+        """Update the state with the result of a poll."""
         self.failures = [one for one in found if isinstance(one, Failed)]
         self.details |= {one.standing.job.id: one for one in found if not isinstance(one, Failed)}
         if self.failures and not self.details:
@@ -61,14 +61,14 @@ class Watch:
 
     @property
     def exit_code(self) -> int:
-        """What came of the jobs."""
+        """The exit code for the state of the jobs."""
         if self.failures:
             return exits.INCOMPLETE
         ended = {detail.standing.job.status for detail in self.details.values()}
         return exits.ENDED_BADLY if ended & UNSUCCESSFUL else exits.DONE
 
     def tell_changes(self) -> None:
-        """Write a line for each job that is not as it was said to be."""
+        """Write a line for each job that has changed since its last line."""
         for job_id, detail in self.details.items():
             row = _row(detail)
             if self._said.get(job_id) != row:
@@ -111,7 +111,7 @@ def watch(job_ids: list[str], arguments: dict[str, Any], output: Output) -> int:
             for found in api.watch_jobs(job_ids, **arguments):
                 learn(found)
     finally:
-        # Also when it was interrupted: what was last known stays to be read.
+        # Also after an interruption, so that the last known state stays on the screen.
         if render.is_screen(sys.stdout) and not (output.is_json or output.quiet):
             show_portraits(known.details.values(), time.time(), output)
     if output.json:
@@ -129,7 +129,7 @@ def watch(job_ids: list[str], arguments: dict[str, Any], output: Output) -> int:
 
 @contextmanager
 def _showing(known: Watch, output: Output) -> Iterator[Callable[[list[Detail | Failed]], None]]:
-    """Give what takes in a look, and shows it."""
+    """Yield a function that updates the state with a poll's result and shows it."""
     screen = render.console(sys.stdout, color=output.color)
     if render.is_screen(sys.stdout) and not screen.is_dumb_terminal and not (output.is_json or output.quiet):
         with Live(screen, known.draw) as live:
@@ -150,14 +150,14 @@ def _showing(known: Watch, output: Output) -> Iterator[Callable[[list[Detail | F
 
 
 def _row(detail: Detail) -> tuple[object, ...]:
-    """Return what a line in a pipe says of a job."""
+    """Return the cells of a job's line in a pipe."""
     job = detail.standing.job
     step = f"step {detail.step}" + (f" of {detail.total_steps}" if detail.total_steps else "") if detail.step else None
     return job.id, job.status, step, render.figures(detail.metrics) or None, detail.standing.sync
 
 
 def _rows(details: list[Detail], now: float) -> Table:
-    """Return a line for each of several jobs."""
+    """Return a table with one line per job."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for header in ("job", "status", "progress", "newest", "in W&B"):
         table.add_column(header, no_wrap=header == "job")

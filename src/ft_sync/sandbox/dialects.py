@@ -1,6 +1,6 @@
-"""How other services speak OpenAI's API: what they call otherwise, add or leave out; pure.
+"""Dialects of OpenAI's API in other services: what they rename, add or leave out; pure.
 
-As far as is known: none of them publishes all of it.
+Based on observation, since none of them documents all of its differences.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,18 +26,18 @@ def _same(served: Any) -> Any:  # noqa: ANN401 - JSON, or a file
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """One service's way.
+    """The dialect of one service.
 
     Attributes:
-        environment: The variables that lead to it; `{root}` and `{key}` stand for the server's address and its key.
-        prefix: Of all routes.
-        key_header: In which the key may stand instead of in `Authorization`.
-        needs: A query parameter without which nothing is answered, with the status and the sentence of the refusal.
-        lacks: Ends of routes that it does not have.
-        no_route: The body with which it answers for those; `{method}` and `{path}` stand for what was asked.
-        is_brief: Pages hold their entries and nothing else.
-        job, events, checkpoint, file: Make its objects from OpenAI's.
-        described: Makes its file objects' JSON.
+        environment: Variables that point ftsync at it; `{root}` and `{key}` stand for the server's address and key.
+        prefix: The prefix of all routes.
+        key_header: A header that may carry the key instead of `Authorization`.
+        needs: A required query parameter, with the status and the message of the refusal if it is missing.
+        lacks: Suffixes of routes that the service does not have.
+        no_route: The body of the answer for those; `{method}` and `{path}` stand for those of the request.
+        is_brief: Pages hold only their entries, without `has_more` and the like.
+        job, events, checkpoint, file: Convert OpenAI's objects to the dialect's.
+        described: Makes the JSON of its file objects.
     """
 
     environment: Mapping[str, str]
@@ -148,7 +148,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         prefix="/openai",
         needs=("api-version", 404, "Resource not found"),
     ),
-    # Its routes for jobs take the end of those below for a part of the id, and ask the service behind for such a job.
+    # LiteLLM takes the end of these routes for a part of the job's id, and asks its backend for such a job.
     "litellm": Dialect(
         environment=_OPENAI | {"OPENAI_BASE_URL": "{root}/v1?custom_llm_provider=openai"},
         needs=("custom_llm_provider", 400, "Invalid request, no custom_llm_provider provided."),

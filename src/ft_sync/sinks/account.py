@@ -1,4 +1,4 @@
-"""The W&B account of the key, looked at through the public API; writes nothing."""
+"""Reads the W&B account of the key through the public API; writes nothing."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KEYS = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
-"""Variables that hold or name a key; without one, it is where `wandb login` has put it."""
+"""Variables that hold a key or name its file; without them, the key is where `wandb login` stored it."""
 
 ATTEMPTS = 2
 
 PAUSE = 4
-"""Seconds that the SDK's core may take besides: it waits about two before it asks again."""
+"""Extra seconds for the SDK's core, which waits about two seconds before a retry."""
 
 
 class WandbAccount:
-    """An `Account` on the server that the SDK is configured for; has the process ask W&B in a hurry from then on."""
+    """An `Account` on the SDK's configured server; shortens the SDK's timeouts for the rest of the process."""
 
     def __init__(self, environment: Mapping[str, str], seconds: float) -> None:
         self._environment = environment
-        self._seconds = max(1, math.ceil(seconds))  # the SDK's core counts whole ones
+        self._seconds = max(1, math.ceil(seconds))  # the SDK's core accepts only whole seconds
 
     def login(self) -> str:
-        """Find the key.
+        """Return where the key comes from.
 
         Raises:
-            AuthError: There is none, or none that can be one.
+            AuthError: There is no key, or it is malformed.
         """
         with translated("the settings of W&B"):
             wandb.setup(wandb.Settings(x_graphql_retry_max=ATTEMPTS - 1, x_graphql_timeout_seconds=self._seconds))
@@ -43,7 +43,7 @@ class WandbAccount:
         return variable or "as `wandb login` has stored it"
 
     def owner(self) -> Owner:
-        """Ask who one is."""
+        """Return the owner of the key."""
         with translated("the account of the key"):
             self._api = wandb.Api(timeout=ATTEMPTS * self._seconds + PAUSE)
             viewer = self._api.viewer
@@ -53,7 +53,7 @@ class WandbAccount:
         return Owner(viewer.username, viewer.entity, tuple(viewer.teams), bool(viewer.admin), server)
 
     def has_project(self, entity: str, project: str) -> bool:
-        """Ask for the project."""
+        """Return whether the project exists."""
         with translated(f"the project {entity}/{project}"):
             try:
                 return bool(self._api.project(project, entity).id)

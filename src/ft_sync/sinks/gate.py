@@ -1,4 +1,4 @@
-"""Gives W&B up for every run when it fails one after the other, so that a hundred jobs do not wait for it in vain."""
+"""Circuit breaker for W&B: after several failures in a row, further runs fail at once instead of waiting in vain."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LOST_IN_A_ROW = 8
-"""Runs that failed, with none written in between, after which no other is begun.
+"""Number of consecutive failed runs after which no other is begun.
 
-As many as are written at the same time by default: all of these may meet the same short failure.
+Equal to the default number of concurrent runs, since one short outage can fail all of those at once.
 """
 
 PAUSE = 30.0
-"""Seconds after which the next run finds out whether W&B is back."""
+"""Seconds after which the next run may try W&B again."""
 
 
 class Gate:
-    """Stands before every run; for many threads."""
+    """Counts failed runs and closes for a while after too many in a row; thread-safe."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -33,10 +33,11 @@ class Gate:
 
     @contextmanager
     def passing(self) -> Iterator[None]:
-        """Take note of how a run ends.
+        """Write one run within this context; its outcome is counted.
 
         Raises:
-            AuthError, Unavailable, CoreEnded: What the last runs failed with, without this one having been begun.
+            AuthError, Unavailable, CoreEnded: The gate is closed, so the run is not begun; the error repeats the last
+                failure.
         """
         with self._lock:
             reason = self._reason if self._now() < self._opens_at else None

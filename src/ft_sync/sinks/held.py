@@ -1,4 +1,4 @@
-"""Reads a run back through W&B's public API, with all that belongs to it; changes nothing."""
+"""Reads a run with its files and artifacts back through W&B's public API; changes nothing."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
     Content = tuple[Mapping[str, Digest], int | None]
 
 A_PAGE = 100
-"""Files or artifacts that one request brings."""
+"""Files or artifacts per request."""
 
 ROWS_A_PAGE = 1_000
-"""Rows of the history that one request brings, on average."""
+"""History rows per request, on average."""
 
 NO_SUCH_QUESTION = frozenset({400, 404, 422})
-"""How a server answers that does not know a question yet."""
+"""HTTP statuses with which an older server refuses a query that it does not know."""
 
 
 class Reader:
-    """Reads runs; `contents` are those of datasets, by artifact: jobs share them, and a version never changes."""
+    """Reads runs; `contents` caches dataset contents by artifact id, as jobs share versions and those never change."""
 
     def __init__(self, model: str, contents: Once[str, Content]) -> None:
         self._model = model
         self._contents = contents
 
     def read(self, run: Run, newest_model: Callable[[str], str | None]) -> HeldRun:
-        """Return what the run holds; `newest_model` tells, by the type, which artifact is the newest job's model."""
+        """Return what the run holds; `newest_model` maps an artifact type to the id of the newest job's model."""
         logged = [one for one in run.logged_artifacts(A_PAGE) if collection(one) == self._model]
         model = max(logged, key=lambda one: (bool(one.aliases), _version(one)), default=None)
         types = set(DATASET_TYPES.values())
@@ -73,7 +73,8 @@ class Reader:
 def history(run: Run) -> tuple[MetricRow, ...]:
     """Return the whole history.
 
-    A page is so many steps, not rows, and steps may lie far apart: it is made as long as so many rows are on average.
+    W&B pages the history by a range of steps, not by rows. As steps may be far apart, the range is chosen so that a
+    page holds `ROWS_A_PAGE` rows on average.
     """
     last = run.summary_metrics.get("_step")
     steps = int(last) + 1 if isinstance(last, int | float) else 0
@@ -87,7 +88,7 @@ def _row(held: Mapping[str, Any]) -> MetricRow:
 
 
 def console_log(run: Run) -> tuple[str, ...] | None:
-    """Return the console log; None if the server is of a time when it could not be read back."""
+    """Return the console log; None if the server is too old to return it."""
     try:
         return tuple(line.content for line in run.console_logs())
     except SDK_ERRORS as error:
@@ -97,7 +98,7 @@ def console_log(run: Run) -> tuple[str, ...] | None:
 
 
 def _dataset_content(artifact: wandb.Artifact) -> Content:
-    """Return an artifact's files, and the number of rows in its table."""
+    """Return the digests of an artifact's files and the number of rows in its table, None without one."""
     files = list(artifact.files(per_page=A_PAGE))
     rows = None
     for file in files:
@@ -108,7 +109,7 @@ def _dataset_content(artifact: wandb.Artifact) -> Content:
 
 
 def _content(model: wandb.Artifact) -> dict[str, Any]:
-    """Return the content of a model artifact, empty if it cannot be read."""
+    """Return the content of `model_metadata.json`; empty if it cannot be read."""
     for file in model.files([MODEL_FILE]):
         with scratch.folder() as folder:
             try:
@@ -125,7 +126,7 @@ def _digests(files: Iterable[File]) -> Iterator[tuple[str, Digest]]:
 
 
 def _md5(file: File) -> str:
-    """Return the digest of a file of which W&B does not know it."""
+    """Download a file whose MD5 W&B does not know, and compute it."""
     with scratch.folder() as folder, _downloaded(file, folder).open("rb") as content:
         digest = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).digest()
     return base64.b64encode(digest).decode()
@@ -133,19 +134,19 @@ def _md5(file: File) -> str:
 
 def _downloaded(file: File, folder: Path) -> Path:
     path = folder / str(file.name)
-    if not path.resolve().is_relative_to(folder.resolve()):  # the SDK would write there
+    if not path.resolve().is_relative_to(folder.resolve()):  # the SDK would write outside the folder
         raise BadData(f"a file in W&B is named {file.name!r}", hint="delete the run or artifact that holds it")
     file.download(str(folder)).close()
     return path
 
 
 def run_files(run: Run) -> Iterable[File]:
-    """Return the files that a sync has put into the run."""
+    """Return the files that a sync saved in the run."""
     return run.files(pattern=f"{FOLDER}/%", per_page=A_PAGE)
 
 
 def collection(artifact: wandb.Artifact) -> str:
-    """Return an artifact's name without the version."""
+    """Return an artifact's name without its version."""
     return artifact.name.rpartition(":")[0]
 
 

@@ -1,4 +1,4 @@
-"""Who writes a run on this machine: a lock for each run, to tell one at work from one whose writer was killed."""
+"""A lock file per run on this machine, to tell a run that is being written from one whose writer was killed."""
 
 from __future__ import annotations
 
@@ -22,38 +22,39 @@ if TYPE_CHECKING:
     from ft_sync.sinks.wandb import RunOptions
 
 LOCK = "ftsync.lock"
-"""In the folder of an offline run: held while it is written, and free when the writer was killed."""
+"""The lock file in the folder of an offline run: held while the run is written, free once its writer has ended."""
 
 HEARTBEAT_SECONDS = 60
-"""A run that is written is heard of about this often."""
+"""Seconds, about, between the heartbeats that W&B receives from a run that is being written."""
 
 
 @contextmanager
 def locked(options: RunOptions, run_id: str) -> Iterator[None]:
-    """Hold the run's lock, from before W&B hears of the run until it is closed.
+    """Hold the run's lock, from before the run is created in W&B until it is closed.
 
-    The file stays until W&B says that the run has ended, see `forget_lock`: it may not have heard of that.
+    The lock file stays until W&B reports that the run has ended (see `forget_lock`): W&B may learn of that late, and
+    until then the free lock shows that no process here is writing the run.
 
     Raises:
-        BeingWritten: Another process holds it.
+        BeingWritten: Another process holds the lock.
     """
     path = lock_of(options, run_id)
     try:
-        # Not the thread's own: a run that is followed is opened in one thread and closed in another.
+        # Not thread-local: a followed run is opened in one thread and closed in another.
         with FileLock(path, thread_local=False).acquire(blocking=False):
             try:
                 yield
             except (RunExists, IdTaken):
-                path.unlink(missing_ok=True)  # the run is somebody else's
+                path.unlink(missing_ok=True)  # the run belongs to another process
                 raise
     except Timeout as error:
         raise BeingWritten(f"its run {run_id} is being written by another process right now") from error
 
 
 def is_being_written(options: RunOptions, run_id: str, heartbeat: str | None) -> bool:
-    """Whether somebody is at a run that seems to run: not if it was written here by a process that has gone.
+    """Whether a run that W&B calls running is really being written: not if its writer on this machine has ended.
 
-    Unless W&B has heard of it since: a process elsewhere may have gone on with it.
+    A heartbeat later than the last local write means that a process on another machine has resumed the run.
     """
     lock = lock_of(options, run_id)
     logs = run_folder(options).glob(f"*run-*/run-{glob.escape(run_id)}.wandb")
@@ -61,14 +62,14 @@ def is_being_written(options: RunOptions, run_id: str, heartbeat: str | None) ->
         if is_locked(lock):
             return True
         written = max([lock.stat().st_mtime, *(log.stat().st_mtime for log in logs)])
-    except FileNotFoundError:  # it is written elsewhere, or has just been finished
+    except FileNotFoundError:  # the run is written on another machine, or has just been finished
         return True
     heard = datetime.fromisoformat(heartbeat).replace(tzinfo=UTC).timestamp() if heartbeat else 0.0
     return heard > written + HEARTBEAT_SECONDS
 
 
 def forget_lock(options: RunOptions, run_id: str) -> None:
-    """Remove the lock of a run that has ended, unless a process is about to go on with it."""
+    """Remove the lock file of a run that has ended, unless a process is about to resume the run."""
     lock = lock_of(options, run_id)
     if lock.exists():
         with suppress(Timeout, OSError), FileLock(lock).acquire(blocking=False):
@@ -76,10 +77,10 @@ def forget_lock(options: RunOptions, run_id: str) -> None:
 
 
 def is_locked(lock: Path) -> bool:
-    """Return whether a process holds the lock; when it was last held stays the file's time.
+    """Return whether a process holds the lock; the file's modification time, when it was last held, is preserved.
 
     Raises:
-        FileNotFoundError: There is no lock.
+        FileNotFoundError: There is no lock file.
     """
     held_at = lock.stat()
     try:
@@ -91,11 +92,11 @@ def is_locked(lock: Path) -> bool:
 
 
 def lock_of(options: RunOptions, run_id: str) -> Path:
-    """Return where the lock of a run lies; ids may be longer than the names of files, and projects share ids."""
+    """Return the path of a run's lock: hashed, as ids may be too long for a file name and recur in other projects."""
     place = (wandb.setup().settings.base_url, options.entity or "", options.project, run_id)
     return scratch.locks() / hashlib.sha256("\n".join(place).encode()).hexdigest()
 
 
 def run_folder(options: RunOptions) -> Path:
-    """Return where the SDK keeps the folders of runs."""
+    """Return the folder in which the SDK keeps its run folders."""
     return Path(wandb.Settings(root_dir=str(options.init.get("dir") or Path.cwd())).wandb_dir)

@@ -1,4 +1,4 @@
-"""Runs as offline run folders in `./wandb`, to be uploaded by `wandb sync`; W&B's own reader tells what they hold."""
+"""A `RunSink` that writes offline run folders to `./wandb`, for `wandb sync`; reads them with W&B's own reader."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from ft_sync.sinks.run import WandbRun
 
 LOG = re.compile(r"run-(?P<run_id>.+)\.wandb")
-"""Names the run: the folder of a second run of the same id and second ends in -1."""
+"""The log file, whose name holds the run id; the folder's name may end in -1 if two runs began in the same second."""
 
 
 class OfflineSink:
     """A `RunSink` in a folder.
 
-    What takes a server is refused: links, and keeping what was replaced. A run cannot be gone on with, either.
+    It refuses what requires a server: links, and keeping replaced runs. A run cannot be resumed either.
     """
 
     def __init__(self, options: RunOptions) -> None:
@@ -45,11 +45,11 @@ class OfflineSink:
 
     @property
     def can_go_on(self) -> bool:
-        """False: an offline run is written whole or again."""
+        """False: an offline run cannot be resumed, only rewritten."""
         return False
 
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
-        """Return the offline runs of each job that lie in the folder."""
+        """Return the offline runs of each job in the folder."""
         wanted = {run_id(job_id): job_id for job_id in job_ids}
         found: dict[JobId, list[RunState]] = defaultdict(list)
         for state in self._states(wanted):
@@ -57,19 +57,19 @@ class OfflineSink:
         return {job_id: tuple(states) for job_id, states in found.items()}
 
     def held_rows(self, run: RunState, record: RunRecord, inputs: Collection[TrainingFile]) -> None:
-        """Return None: an offline run is written whole or again."""
+        """Return None: an offline run cannot be resumed, only rewritten."""
 
     def dataset(self, file: TrainingFile) -> None:
-        """Return None: what the server holds is not asked."""
+        """Return None: without a server, every file must be downloaded."""
 
     def described(self, file: TrainingFile) -> None:
-        """Return None, as above."""
+        """Return None: without a server, no description is stored."""
 
     def renew(self, file: TrainingFile) -> None:
-        """Do nothing: offline every run brings its files."""
+        """Do nothing: an offline run always contains its files."""
 
     def read_back(self, run: RunState) -> HeldRun:
-        """Refuse: what W&B holds is what was uploaded."""
+        """Refuse: W&B does not hold the run before it is uploaded."""
         raise ConfigError(
             f"{run.run_id} is an offline run: W&B does not hold it yet",
             hint="upload it with `wandb sync`, then run `FTSYNC_MODE=online ftsync verify`",
@@ -80,7 +80,7 @@ class OfflineSink:
         return opened(plan, record, self._options, Once())
 
     def delete(self, run: RunState) -> None:
-        """Remove a run folder, unless it has been uploaded: the server would still hold the run."""
+        """Remove a run folder; refuse if it has been uploaded, because the server would still hold the run."""
         assert run.url is not None, "an offline run has a folder"
         folder = Path(run.url)
         if any(folder.glob("*.synced")):
@@ -91,7 +91,7 @@ class OfflineSink:
         shutil.rmtree(folder)
 
     def keep(self, run: RunState) -> None:
-        """Refuse: the folder would be uploaded as if it counted."""
+        """Refuse: the replaced run would be uploaded like any other."""
         raise SinkRejected(f"{run.run_id} cannot be kept offline", hint="leave out --keep-replaced")
 
     def link(self, job: Job, collection: str, aliases: Collection[str]) -> None:
@@ -100,7 +100,7 @@ class OfflineSink:
         raise SinkRejected(f"{job.id} cannot be linked offline", hint="`wandb sync` the runs, then link them")
 
     def point_latest(self, jobs: Iterable[Job]) -> None:
-        """Leave it to the next sync online: the server moves `latest` when it is uploaded to."""
+        """Do nothing: the server moves `latest` at each upload, so only an online sync can set it right."""
 
     def _states(self, wanted: Mapping[RunId, JobId]) -> Iterator[RunState]:
         for folder in sorted(self._folder.glob("offline-run-*")):
@@ -134,11 +134,11 @@ def _origin(held: Mapping[str, Any]) -> Origin:
 
 
 def _inspect(folder: Path) -> dict[str, Any] | None:
-    """Read a run folder with W&B's own reader, as far as it goes; None if it is damaged."""
+    """Read a run folder with W&B's own reader; None if it is damaged, empty if nothing was written."""
     log = next(folder.glob("run-*.wandb"), None)
     if log is None:
-        return {}  # killed before it wrote anything
-    # What `wandb leet inspect` runs; by itself that command spends most of a second importing.
+        return {}  # the writer was killed before it wrote anything
+    # The binary behind `wandb leet inspect`, called directly because that command takes most of a second to import.
     inspect = [get_core_path(), "leet", "inspect", "--no-observability", "--summary", "--json"]
     command = [*inspect, "--run-file", str(log), str(folder.parent)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
@@ -150,7 +150,7 @@ def _inspect(folder: Path) -> dict[str, Any] | None:
 
 
 def _require_writable(folder: Path) -> None:
-    # wandb itself would fall back to a temporary folder, where nobody looks for the runs.
+    # Otherwise wandb would silently fall back to a temporary folder, where nobody looks for runs.
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".ftsync-probe"

@@ -1,4 +1,4 @@
-"""An outline as blocks of a W&B report and as sections of a workspace; asks no server."""
+"""Turns an outline into blocks of a W&B report and sections of a workspace; sends no requests."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from ft_sync.outline import Model, Outline, Part
 
 Filter: TypeAlias = tuple[str, str, str, object]
-"""Section and name of what is looked at, an operator, and a value."""
+"""A filter of runs: section and name of a field, an operator and a value."""
 
 FULL, HALF, HIGH = 24, 12, 8
 """Widths and the height of panels, in the units of a report's grid."""
 
 RUNS_DRAWN = 100
-"""In one chart; W&B's own 10 would hide most."""
+"""Maximum number of runs in one chart; W&B's default of 10 would hide most."""
 
 MODELS_SHOWN = 200
 LONGEST = 200
-"""Characters of a text that a service chose."""
+"""Maximum length of a text from a service, in characters."""
 
 NOTHING = "-"
 UNSAID = "method not said"
@@ -42,7 +42,7 @@ def blocks(outline: Outline) -> list[Any]:
 
 
 def fill(workspace: Workspace, outline: Outline) -> None:
-    """Put the content of the view into the workspace: the runs by method, the panels by what they show."""
+    """Fill the workspace: runs grouped by method, panels in sections by topic."""
     charts: dict[str, list[str]] = {}
     for chart in (chart for part in outline.parts for chart in part.charts):
         charts.setdefault(chart.title, []).extend(chart.metrics)
@@ -118,7 +118,7 @@ def _curves(chart: Chart) -> reports.LinePlot:
 
 
 def _comparisons(part: Part, title: str) -> list[Any]:
-    """Return how results depend on hyperparameters: all in one panel, and each against the first result."""
+    """Return panels of results by hyperparameter: all in one, and each against the first score."""
     if not part.hyperparameters or not part.scores:
         return []
     inputs = [reports.Config(f"hyperparameters.{name}") for name in part.hyperparameters]
@@ -149,9 +149,9 @@ def _made_from_jobs(run_ids: Sequence[RunId] | None) -> list[Filter]:
 
 
 def _filter(holder: Any, filters: Iterable[Filter]) -> None:  # noqa: ANN401 - a run set or a workspace
-    """Show those runs alone for which all of the filters hold, as if they had been read back.
+    """Show only the runs for which all filters hold, by setting the package's internal filter state.
 
-    The package's own expressions are parsed from text into which values go as they are: a quote ends the value, and =
+    The package's own filter expressions are parsed from text without escaping values: a quote ends the value, and =
     becomes == (wandb-workspaces 0.4.13).
     """
     items = [
@@ -172,11 +172,11 @@ def _link(text: str, url: str | None) -> str:
 
 
 def _code(text: str | None) -> str:
-    """Return a text of somebody else's as Markdown that shows it, in which nothing is markup, in a table, too."""
+    """Return untrusted text as Markdown code, also safe in a table: nothing in it acts as markup."""
     return f"`{_shown(text).replace('`', chr(39)).replace('|', '¦')}`" if text else NOTHING
 
 
 def _shown(text: str) -> str:
-    """Return a text of somebody else's in one line, without keys and without characters that are not seen."""
+    """Return untrusted text on one line, without keys and invisible characters."""
     seen = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in redact(text))
     return seen if len(seen) <= LONGEST else f"{seen[:LONGEST]}…"

@@ -1,4 +1,4 @@
-"""A report and a workspace view in a project on a W&B server: found again, made or renewed."""
+"""A `ReportSink` on a W&B server: finds, creates and updates a report and a workspace view."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ query Views($entity: String!, $project: String!, $name: String!) {
   }
 }
 """
-"""Which workspaces have this name: the package can only read the whole of one, and no newer form of it."""
+"""Finds workspaces by name; the package can only load a whole workspace, and none in a newer format."""
 
 DELETE = "mutation DeleteView($id: ID!) { deleteView(input: {id: $id}) { success } }"
 
@@ -47,7 +47,7 @@ class Reporter(OnlineSink):
         return self._path
 
     def held(self) -> Iterator[Held]:
-        """Yield the runs that were made from jobs, by one query for every 300."""
+        """Yield the runs that were made from jobs, one query per 300 runs."""
         api = self._apis.get()
         with translated(f"the runs of {self._path}"):
             made = {"config.fine_tune_job_id": {"$ne": None}}
@@ -62,7 +62,7 @@ class Reporter(OnlineSink):
                     yield Held(self._state(run, {run_id(job_id): job_id}), run.config, run.summary_metrics)
 
     def write(self, heading: Heading, outline: Outline) -> tuple[str, str, bool]:
-        """Make or renew the report and the view; return their URLs, and whether there was no such report."""
+        """Create or update the report and the view; return their URLs and whether the report is new."""
         entity, _, project = self._path.rpartition("/")
         if not entity:
             raise ConfigError("W&B does not say which entity the key belongs to", hint="name it: --entity")
@@ -77,7 +77,7 @@ class Reporter(OnlineSink):
             if there:
                 report.id = there[0].id
                 spec = there[0].spec or {}
-                # What people have said about it stays.
+                # Keep people's comments.
                 report._discussion_threads = spec.get("discussionThreads") or []  # noqa: SLF001 - as above
                 report._authors = spec.get("authors") or []  # noqa: SLF001 - the same
             report.save()
@@ -92,24 +92,24 @@ class Reporter(OnlineSink):
         return report.url, workspace.url, not there
 
     def _alike(self, heading: Heading) -> list[BetaReport]:
-        """Return the reports with this title and mark, the oldest first: the others are copies."""
+        """Return the reports with this title and mark, oldest first; later ones are copies."""
         alike = [
             report
-            for report in wandb.Api().reports(self._path)  # another one would answer from its cache
+            for report in wandb.Api().reports(self._path)  # a new client: an existing one would use its cache
             if report.display_name == heading.title and f"[{heading.mark}]" in (report.description or "")
         ]
         return sorted(alike, key=lambda report: (report.created_at or "", report.id))
 
     def _views(self, entity: str, project: str, name: str) -> list[str]:
-        """Return the ids of the workspace views of this name, the oldest first."""
+        """Return the ids of the workspace views with this name, oldest first."""
         answer = graphql(self._apis.get(), VIEWS, {"entity": entity, "project": project, "name": name})
         found = [edge["node"] for edge in answer["project"]["allViews"]["edges"]]
         return [str(view["id"]) for view in sorted(found, key=lambda view: (view["createdAt"] or "", view["id"]))]
 
     def _one_of(self, ids: Sequence[str]) -> str | None:
-        """Return the first, and remove the others of what was not there before.
+        """Return the first of newly created objects and delete the others, which are duplicates.
 
-        The SDK asks again when an answer is lost, and W&B does then again what it has done.
+        If an answer is lost, the SDK retries the request, and W&B creates the object a second time.
         """
         for twin in ids[1:]:
             graphql(self._apis.get(), DELETE, {"id": twin})

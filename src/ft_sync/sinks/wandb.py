@@ -1,4 +1,4 @@
-"""What every use of the wandb SDK needs: how runs are made, its errors as ours, the mark of a complete run."""
+"""Shared by all adapters of the wandb SDK: run options, login, error translation, the mark of a complete run."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from ft_sync.models import JsonObject
 
 CORE_ENDED = (MailboxClosedError, HandleAbandonedError, ConnectionResetError, BrokenPipeError)
-"""What the SDK meets when the process that it works with is gone."""
+"""Exceptions of the SDK when its own process, wandb-core, has ended."""
 
 SDK_ERRORS = (wandb.Error, WandbApiFailedError, ServerResponseError, ConnectionError, TimeoutError, *CORE_ENDED)
-"""What the SDK raises on purpose; the second and third are not `wandb.Error`s."""
+"""Exceptions that the SDK raises on purpose; the second and third are not subclasses of `wandb.Error`."""
 
 NOT_STARTED = (ServicePollForTokenError, WandbCoreNotAvailableError, WandbServiceConnectionError)
 
@@ -62,17 +62,17 @@ NOT_FOUND = 404
 AGAIN = "run the same command again"
 
 WORTH_ASKING_AGAIN = frozenset({408, CONFLICT, 429})
-"""Refusals that may pass."""
+"""HTTP statuses of refusals that may be temporary."""
 
 SAYS_NOTHING = re.compile(r"\s*<")
-"""How the SDK's core starts, with `<no message>` or a page of HTML, when a server refused and it cannot read why."""
+"""Matches a core error that starts with `<no message>` or a page of HTML: the server's reason could not be read."""
 
 GAVE_UP = "giving up"
-"""Says the SDK's core of a server that it has asked again and again."""
+"""Part of the SDK core's message when it stops retrying."""
 
 JOB_TYPE = "fine-tune"
 NATIVE_TAG = "openai/"
-"""Tags that start so tell runs of OpenAI's own integration."""
+"""Prefix of the tags that identify runs of OpenAI's own integration."""
 
 SET_BY_US = {
     "id": "the job's id is the run's id: choose jobs with --job",
@@ -85,7 +85,7 @@ SET_BY_US = {
 }
 
 TEXTS = frozenset({"dir", "group", "job_type", "mode", "name", "notes"})
-"""Arguments of `wandb.init` that are texts, whatever they look like."""
+"""Arguments of `wandb.init` that are always strings, even if they look like numbers."""
 
 REFUSED_SETTINGS = {
     "insecure_disable_ssl": "certificates are always checked; name a CA of your own in SSL_CERT_FILE",
@@ -97,10 +97,10 @@ Mode = Literal["online", "offline"]
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How runs are made.
+    """Options for all runs of a sync.
 
     Attributes:
-        table_rows: The most rows of a dataset that its table shows.
+        table_rows: Maximum number of examples in a dataset's table.
         init: Further arguments of `wandb.init`, already checked by `check_init`.
         model_artifact_copies: Further names under which the model artifact is logged.
     """
@@ -163,25 +163,25 @@ def _check_settings(settings: dict[str, Any] | wandb.Settings) -> None:
 
 
 def log_in() -> None:
-    """Find the key, and never prompt for one: a script that hangs at a question is worse than one that fails.
+    """Log in with the configured key, without prompting: a script must fail rather than hang at a question.
 
     Raises:
-        AuthError: There is no key, or none that can be one.
+        AuthError: There is no key, or it is malformed.
     """
     try:
-        # While the caller has a run of its own, there is a login, and asking for one is refused.
+        # If the caller has an active run, there is a login already, and the SDK refuses another.
         is_logged_in = wandb.run is not None or wandb.login(prompt=False, verify=False)
     except SDK_ERRORS as error:
         redaction.cleanse(error)
         raise AuthError(f"the W&B key cannot be used: {error}", hint="`wandb login --relogin`") from error
-    redaction.learn(wandb.setup().settings.api_key)  # which may stand in a file of the SDK's
+    redaction.learn(wandb.setup().settings.api_key)  # the key may come from a file of the SDK
     if not is_logged_in:
         raise NotLoggedIn("not logged in to W&B", hint="`wandb login`, or export WANDB_API_KEY=…, or use --offline")
 
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn the SDK's errors into ours; `what` names what was being written or asked for."""
+    """Translate the SDK's errors; `what` names the thing being written or requested in the message."""
     try:
         yield
     except SDK_ERRORS as error:
@@ -190,7 +190,7 @@ def translated(what: str) -> Iterator[None]:
             time.sleep(CANCEL_SECONDS)
         raise translate(error, what) from error
     except ValueError as error:
-        # `Artifact.wait` reports a failed upload so.
+        # Raised by `Artifact.wait` after a failed upload.
         redaction.cleanse(error)
         if GAVE_UP in str(error):
             raise translate(error, what) from error
@@ -198,7 +198,7 @@ def translated(what: str) -> Iterator[None]:
 
 
 def translate(error: Exception, what: str) -> FtSyncError:
-    """Return our error for one of the SDK's."""
+    """Translate an error of the SDK."""
     status = http_status(error)
     if "no space left on device" in str(error):
         return on_disk(error)
@@ -212,7 +212,7 @@ def translate(error: Exception, what: str) -> FtSyncError:
         return IdTaken(
             f"W&B keeps the id of {what}, which was deleted ({_one_line(error)})", hint="run the same command in a week"
         )
-    if "is in use" in str(error):  # by a run of this process that could not be opened before
+    if "is in use" in str(error):  # by a run that this process failed to open before
         return IdTaken(f"{what} could not be opened before ({_one_line(error)})", hint=AGAIN)
     status = status or _said_status(error)
     if status is not None and status not in WORTH_ASKING_AGAIN and status < 500:  # noqa: PLR2004 - HTTP
@@ -224,7 +224,7 @@ def translate(error: Exception, what: str) -> FtSyncError:
 
 
 def _without_core(error: Exception, what: str) -> FtSyncError:
-    """Return the error for the SDK without the process that does its work."""
+    """Return the error for a wandb-core process that did not start or has ended."""
     if isinstance(error, NOT_STARTED):
         return Unavailable(
             f"wandb-core, the SDK's own process, did not start ({_one_line(error)})",
@@ -238,7 +238,7 @@ def _without_core(error: Exception, what: str) -> FtSyncError:
 
 
 def _refused(status: int | None, error: Exception, what: str) -> FtSyncError:
-    """Return the error for what W&B has answered and will answer again."""
+    """Return the error for a permanent refusal of W&B."""
     if status in {401, 403}:
         return AuthError(
             f"W&B refused the key, or it may not do this: {what} ({_one_line(error)})",
@@ -251,7 +251,7 @@ def _refused(status: int | None, error: Exception, what: str) -> FtSyncError:
 
 
 def _said_status(error: Exception) -> int | None:
-    """Return the HTTP status of which an error of the SDK's core speaks; it gives its sentence alone."""
+    """Return the HTTP status in the message of a core error, which has no other field for it."""
     said = str(error)
     if SAYS_NOTHING.match(said) or re.search("permission denied", said, re.IGNORECASE):
         return 403
@@ -269,7 +269,7 @@ def http_status(error: BaseException | None) -> int | None:
 
 
 def mark_from(value: object) -> Mark | None:
-    """Read a mark back from a run's summary; anything else in its place is no mark."""
+    """Parse a mark from a run's summary; None for anything else in its place."""
     if not isinstance(value, dict) and not hasattr(value, "items"):
         return None
     fields: dict[str, Any] = dict(value.items())
@@ -279,7 +279,7 @@ def mark_from(value: object) -> Mark | None:
 
 
 def listed(tags: object) -> tuple[Any, ...]:
-    """Return tags as `wandb.init` takes them, where one alone may be a text."""
+    """Return tags as a tuple; `wandb.init` also accepts a single string."""
     return () if tags is None else (tags,) if isinstance(tags, str) or not isinstance(tags, Iterable) else tuple(tags)
 
 

@@ -1,4 +1,4 @@
-"""An archive as a `JobSource`: what was served once is served again, refusals included; no network."""
+"""An archive as a `JobSource`: serves again what the service once served, including its refusals; no network."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ArchiveSource:
         return made(len(lines) - begin, lambda: islice(events(), begin, None))
 
     def checkpoints(self, job_id: JobId) -> tuple[Checkpoint, ...]:
-        """Return the job's checkpoints as they were listed."""
+        """Return the job's checkpoints, in the order of the service."""
         return tuple(checkpoint_from(json.loads(line)) for line in self._archive.lines("checkpoints", job_id))
 
     def file(self, file_id: FileId) -> File:
@@ -59,7 +59,7 @@ class ArchiveSource:
         return file_from(file_id, self._json("file", file_id))
 
     def content(self, file_id: FileId, *, limit: int) -> bytes | None:
-        """Return the content of a file, None if it is larger than `limit` bytes."""
+        """Return a file's content; None if it is larger than `limit` bytes."""
         is_small = self._archive.stored("content", file_id).bytes <= limit
         return self._archive.read("content", file_id) if is_small else None
 

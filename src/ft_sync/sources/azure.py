@@ -1,4 +1,4 @@
-"""Azure OpenAI: the client for its routes and keys; what it answers is read as OpenAI's own answers are."""
+"""Creates the client for Azure OpenAI, with its routes and keys; its answers are read by `OpenAISource`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 SCOPE = "https://cognitiveservices.azure.com/.default"
-"""What an Entra token has to be good for."""
+"""The scope that an Entra token must have."""
 
 DATED = re.compile(r"\d{4}-\d\d-\d\d")
-"""How versions begin that have routes of their own; `preview` and `latest` name those without a version."""
+"""Matches dated API versions, which use versioned routes; `preview` and `latest` mean the v1 routes."""
 
 LOG_IN = "export AZURE_OPENAI_API_KEY=…, or pip install 'ft-sync[azure]' and `az login`"
 
 
 def client(environment: Mapping[str, str], timeout: float) -> openai.OpenAI:
-    """Return a client for the routes with a version if `OPENAI_API_VERSION` names one, else for those without.
+    """Return a client: for versioned routes if `OPENAI_API_VERSION` is a date, otherwise for the v1 routes.
 
     Raises:
-        ConfigError: There is no endpoint, or it is none.
+        ConfigError: The endpoint is not set or is not a URL.
         NotLoggedIn: There is neither a key nor a token, nor a way to get one.
     """
     endpoint = endpoint_of(environment.get(AZURE.address, ""))
@@ -48,7 +48,7 @@ def client(environment: Mapping[str, str], timeout: float) -> openai.OpenAI:
             http_client=transport(),
         )
     base_url = f"{endpoint}/openai/v1/"
-    # A key is good as a bearer, too, but gateways in front of the service look for it where it always was.
+    # The service accepts a key as a bearer token, but gateways in front of it expect the `api-key` header.
     headers = {"api-key": key} if key else {}
     return openai.OpenAI(
         base_url=base_url,
@@ -60,10 +60,10 @@ def client(environment: Mapping[str, str], timeout: float) -> openai.OpenAI:
 
 
 def endpoint_of(given: str) -> str:
-    """Return the endpoint alone, also of a longer address that was copied from a page or a call.
+    """Reduce an address to the endpoint, even if it was copied from a web page or a request with its path.
 
     Raises:
-        ConfigError: There is none in it.
+        ConfigError: The address is empty or not a URL.
     """
     example = f"export {AZURE.address}=https://RESOURCE.openai.azure.com"
     if not given.strip():
@@ -76,10 +76,10 @@ def endpoint_of(given: str) -> str:
 
 
 def entra_token_provider() -> Callable[[], str]:
-    """Return what gets and renews an Entra token by whatever login is found: environment, workload, `az login`, ….
+    """Return a function that gets and renews an Entra token from the environment, a workload or `az login`.
 
     Raises:
-        NotLoggedIn: The package that does this is not installed.
+        NotLoggedIn: The package azure-identity is not installed.
     """
     try:
         from azure.core.exceptions import AzureError, ClientAuthenticationError  # noqa: PLC0415 - in an extra

@@ -1,4 +1,4 @@
-"""What the keys of a client are kept from: hosts that its user has not named, and every text."""
+"""Keeps a client's keys away from hosts that the user has not named, and out of all output."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     import openai
 
 HOME = "ft_sync.home"
-"""The extension of a request that holds where it was first sent; redirects keep it."""
+"""Request extension that holds the original URL; redirected requests inherit it."""
 
 SENT_ANYWHERE = frozenset({"accept", "accept-encoding", "connection", "host", "range", "user-agent"})
-"""Headers that tell nothing of the user."""
+"""Headers that do not identify the user."""
 
 SECRET = re.compile("auth|key|token|secret")
-"""Is found in the names of headers that carry keys, each service's own."""
+"""Matches the names of headers that carry keys; each service has its own."""
 
 PORTS = {"http": 80, "https": 443}
 
 
 def guarded(client: openai.OpenAI) -> openai.OpenAI:
-    """Return the client, whose keys are known to `redaction` and stay with the host that it was made for."""
+    """Register the client's keys for redaction and make it send them only to its own host; return the client."""
     redaction.learn(client.api_key)
     redaction.learn_url(str(client.base_url))
-    hooks = client._client.event_hooks["request"]  # noqa: SLF001 - as the SDK does it for Azure's key alone
+    hooks = client._client.event_hooks["request"]  # noqa: SLF001 - the SDK does the same, but for Azure's key alone
     if keep_keys_at_home not in hooks:
         hooks.append(keep_keys_at_home)
     return client
@@ -36,8 +36,8 @@ def guarded(client: openai.OpenAI) -> openai.OpenAI:
 def keep_keys_at_home(request: httpx2.Request) -> None:
     """Drop what identifies the user from a request that was redirected to another host.
 
-    The transport itself drops `Authorization` alone, while services have keys in headers of their own. A hook sees each
-    request of a chain of redirects, and also keys that the client asks for anew each time.
+    The transport drops only `Authorization`, but some services use other headers for keys. A request hook is called for
+    each request in a chain of redirects, and also sees keys that the client obtains anew for each request.
     """
     for name, value in request.headers.items():
         if SECRET.search(name):
@@ -48,7 +48,7 @@ def keep_keys_at_home(request: httpx2.Request) -> None:
 
 
 def _is_same(home: httpx2.URL, there: httpx2.URL) -> bool:
-    """Whether it is the same server; the encrypted one at the same host is the same, too."""
+    """Whether both URLs lead to the same server; an upgrade from http to https on the same host counts as the same."""
     upgraded = home.scheme == "http" and _port(home) == PORTS["http"] and there.scheme == "https"
     wanted = ("https", PORTS["https"]) if upgraded else (home.scheme, _port(home))
     return home.host == there.host and wanted == (there.scheme, _port(there))

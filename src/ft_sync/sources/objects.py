@@ -1,4 +1,4 @@
-"""OpenAI's objects, as the JSON that was served, into models: what is missing or of another type counts as unknown."""
+"""Parses OpenAI's JSON objects into models; fields that are missing or of the wrong type count as unknown; pure."""
 
 from __future__ import annotations
 
@@ -27,35 +27,35 @@ if TYPE_CHECKING:
     from ft_sync.models import JsonObject
 
 OPEN = (None, "auto", -1)
-"""What stands for a hyperparameter that the service has yet to choose; -1 on Azure."""
+"""Values of a hyperparameter that the service has not chosen yet; Azure uses -1."""
 
 
 DEEPEST = 100
-"""Levels of an answer; what lies below would need more of the stack than Python has, there and wherever it is read."""
+"""Maximum nesting depth that is kept; deeper JSON could exceed Python's recursion limit here and in later readers."""
 
 LONGEST_INTEGER = 300
-"""Digits; Python refuses to read thousands, and no float holds more."""
+"""Maximum number of digits; Python refuses to parse thousands, and larger numbers exceed a float's range."""
 
 LARGEST = 2**63
-"""Whole numbers of services are below it; what is not would be a different number in W&B."""
+"""Integers beyond this do not occur in services' fields, and W&B would store them as a different number."""
 
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 
 
 def parse(content: bytes) -> Any:  # noqa: ANN401 - JSON
-    """Read JSON, without what is nested too deeply.
+    """Parse JSON, replacing what is nested too deeply by a placeholder.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The content is not JSON.
     """
     return json.loads(_shallow(content), parse_int=_whole)
 
 
 def job_from(raw: JsonObject) -> Job:
-    """Read a job object; what is missing or of another type counts as unknown.
+    """Parse a job object; fields that are missing or of the wrong type count as unknown.
 
     Raises:
-        Refused: It has no id, or one that it could not be asked for by.
+        Refused: The job has no id, or one that cannot be part of a URL.
     """
     job_id = _identifier(raw.get("id"))
     if job_id is None:
@@ -87,7 +87,7 @@ def job_from(raw: JsonObject) -> Job:
 
 
 def listed_from(raw: JsonObject, position: int) -> Job | Failed:
-    """Read a job of the list; one that cannot be read is named by its 1-based position."""
+    """Parse a job from the listing; one that cannot be read becomes a `Failed` with its 1-based position as id."""
     try:
         return job_from(raw)
     except Refused as error:
@@ -95,7 +95,7 @@ def listed_from(raw: JsonObject, position: int) -> Job | Failed:
 
 
 def event_from(raw: JsonObject) -> JobEvent:
-    """Read an event object."""
+    """Parse an event object."""
     return JobEvent(
         id=text(raw.get("id")) or "",
         created_at=_time(raw.get("created_at")),
@@ -108,7 +108,7 @@ def event_from(raw: JsonObject) -> JobEvent:
 
 
 def checkpoint_from(raw: JsonObject) -> Checkpoint:
-    """Read a checkpoint object."""
+    """Parse a checkpoint object."""
     metrics = _object(raw.get("metrics"))
     step = _integer(raw.get("step_number"))
     return Checkpoint(
@@ -122,18 +122,18 @@ def checkpoint_from(raw: JsonObject) -> Checkpoint:
 
 
 def file_from(file_id: FileId, raw: JsonObject) -> File:
-    """Read a file object."""
+    """Parse a file object."""
     return File(file_id, text(raw.get("filename")), _integer(raw.get("bytes")), _time(raw.get("created_at")), raw)
 
 
 def _status(value: object) -> JobStatus:
-    """Read a status; services differ in capitals, and Azure has been seen to spell like an American."""
+    """Normalize a status: services differ in case, and Azure sometimes spells "canceled"."""
     word = (text(value) or UNKNOWN).lower()
     return JobStatus("cancelled" if word == "canceled" else word)
 
 
 def _method(raw: JsonObject) -> tuple[str | None, JsonObject]:
-    """Return the method's name and the hyperparameters that count: newer jobs hide them below the method."""
+    """Return the method's name and the effective hyperparameters, which newer jobs nest below the method."""
     method = _object(raw.get("method"))
     name = text(method.get("type"))
     below = _object(_object(method.get(name)).get("hyperparameters")) if name else {}
@@ -148,7 +148,7 @@ def _job_error(value: object) -> JobError | None:
 
 
 def text(value: object) -> str | None:
-    """Return a text that says something."""
+    """Return a non-empty string; None for anything else."""
     return value if isinstance(value, str) and value else None
 
 
@@ -158,7 +158,7 @@ def _file_id(value: object) -> FileId | None:
 
 
 def _identifier(value: object) -> str | None:
-    """Return an id that can stand in a URL: half of a surrogate pair cannot, and dots lead elsewhere."""
+    """Return an id that can be a URL path segment: no lone surrogates, and not `.` or `..`; else None."""
     known = text(value)
     if known in (None, ".", "..") or any("\ud800" <= character <= "\udfff" for character in known):
         return None
@@ -166,14 +166,14 @@ def _identifier(value: object) -> str | None:
 
 
 def _integer(value: object) -> int | None:
-    """Read a whole number; 1.0 is one, too."""
+    """Return an integer, also from a float such as 1.0; None for anything else."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not -LARGEST <= value < LARGEST:
         return None
     return int(value) if value == int(value) else None
 
 
 def _time(value: object) -> datetime | None:
-    """Read Unix seconds; a time outside the calendar counts as unknown."""
+    """Parse Unix seconds; a time that `datetime` cannot represent counts as unknown."""
     if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
         return None
     try:
@@ -195,7 +195,7 @@ def _whole(digits: str) -> int | float:
 
 
 def _shallow(content: bytes) -> bytes:
-    """Return JSON with a sentence in the place of what is nested too deeply."""
+    """Return JSON with a placeholder for each value that is nested too deeply."""
     if content.count(b"[") + content.count(b"{") <= DEEPEST:
         return content
     kept: list[bytes] = []
@@ -210,5 +210,5 @@ def _shallow(content: bytes) -> bytes:
                 depth -= 1
                 if depth == DEEPEST:
                     begin = token.end()
-    # What never ends stays without an end, and so is no JSON.
+    # JSON whose brackets are never closed stays unclosed, so that parsing still fails.
     return b"".join(kept if depth > DEEPEST else [*kept, content[begin:]])

@@ -1,6 +1,6 @@
-"""OpenAI's fine-tuning API as a `JobSource`: paging, raw JSON into models, SDK errors into ours.
+"""OpenAI's fine-tuning API as a `JobSource`: pages lists, parses raw JSON into models and translates SDK errors.
 
-Many services speak it; where they differ, they leave something out.
+Many services implement this API; those that differ leave something out.
 """
 
 from __future__ import annotations
@@ -47,25 +47,25 @@ if TYPE_CHECKING:
     from ft_sync.sources.pace import Pace
 
 PAGE_SIZE = 100
-"""The most the API gives at once."""
+"""Maximum number of entries in a page of the API."""
 
 TIMEOUT = 30.0
-"""Seconds without a byte after which a request counts as unanswered; the SDK's own default is ten minutes."""
+"""Seconds without a byte after which a request times out; the SDK's own default is ten minutes."""
 
 BEYOND_THE_END = 416
-"""Status of an answer to a range that the file does not have."""
+"""HTTP status "range not satisfiable": the requested range lies beyond the end of the file."""
 
 GO_BACK = 3
-"""Entries of a list to go back by, where it cannot be gone on with from the last one."""
+"""How many earlier entries to try as the cursor if the list cannot be continued after the last one."""
 
 FILES_KNOWN = 1_000
-"""Descriptions of files that are kept: jobs near each other share training files, and no two a result file."""
+"""Size of the cache of file descriptions: neighbouring jobs share training files, while result files are not shared."""
 
 RECENT = 10_000
-"""Entries of a list that are known again when they are served once more."""
+"""Number of latest entries of a list whose ids are remembered, to skip entries that are served twice."""
 
 NO_OBJECT = "not an object"
-"""The key of what a list holds in the place of an object, so that it is kept."""
+"""The key under which a list entry that is not a JSON object is wrapped, so that it is kept."""
 
 RUN_HINT = "check {address} and the network, then run the same command again"
 
@@ -100,7 +100,7 @@ TRANSLATIONS: tuple[tuple[type[openai.OpenAIError], type[FtSyncError], str, str]
     (openai.APIResponseValidationError, BadData, "{service}'s answer for {what} cannot be read", RUN_HINT),
     (openai.APIStatusError, Refused, "{service} refused {what}: {served}", RUN_HINT),
 )
-"""The SDK's errors, special ones before general ones -> ours, the sentence and what to do next."""
+"""SDK error (specific before general) -> our error, its message and its hint."""
 
 
 class OpenAISource:
@@ -111,7 +111,7 @@ class OpenAISource:
     """
 
     def __init__(self, client: openai.OpenAI, pace: Pace, service: Service = OPENAI) -> None:
-        self._client = guarded(client).with_options(max_retries=0)  # the pace asks again: one for all workers
+        self._client = guarded(client).with_options(max_retries=0)  # `Pace` retries, for all workers together
         self._pace = pace
         self._service = service
         self._files: Once[FileId, File] = Once(FILES_KNOWN)
@@ -122,7 +122,7 @@ class OpenAISource:
         return self._service.hint
 
     def jobs(self, *, limit: int | None = None) -> Iterator[Job | Failed]:
-        """Yield jobs newest first, page by page; one that cannot be read costs only itself."""
+        """Yield jobs newest first, fetching pages lazily; a job that cannot be read is a `Failed` in its place."""
         for position, raw in enumerate(self._pages("/fine_tuning/jobs", "the list of jobs", limit=limit), 1):
             yield listed_from(raw, position)
 
@@ -138,21 +138,21 @@ class OpenAISource:
         return turned(newer, event_from)
 
     def checkpoints(self, job_id: JobId) -> tuple[Checkpoint, ...]:
-        """Return the job's checkpoints as listed."""
+        """Return the job's checkpoints, in the order of the service."""
         path = f"{_path_of(job_id)}/checkpoints"
         return tuple(
             map(checkpoint_from, self._pages(path, f"the checkpoints of {job_id}", route("checkpoints", job_id)))
         )
 
     def file(self, file_id: FileId) -> File:
-        """Return a file's description, asked for once: many jobs share a training file, and it never changes."""
+        """Return a file's description, cached: many jobs share a training file, and its description never changes."""
         path = f"/files/{quote(file_id, safe='')}"
         return self._files.get(
             file_id, lambda: file_from(file_id, self._get(path, f"file {file_id}", route("file", file_id)))
         )
 
     def content(self, file_id: FileId, *, limit: int) -> bytes | None:
-        """Return the content of a file, None if it is larger than `limit` bytes."""
+        """Return a file's content; None if it is larger than `limit` bytes."""
 
         def read() -> bytes | None:
             content = bytearray()
@@ -168,7 +168,7 @@ class OpenAISource:
             return self._pace(read)
 
     def download(self, file_id: FileId, to: Path) -> Download:
-        """Stream a file's content to `to`, going on from what is there already."""
+        """Stream a file's content to `to`, resuming a partial download there."""
         with self._asking(f"the content of file {file_id}", route("content", file_id)):
             return self._pace(lambda: self._streamed(file_id, to))
 
@@ -183,29 +183,29 @@ class OpenAISource:
         except openai.APIStatusError as error:
             if error.status_code != BEYOND_THE_END or not held:
                 raise
-            to.unlink()  # what is there is no beginning of the file, or all of it
+            to.unlink()  # the local file is not a part of this one, or is already complete
             return self._streamed(file_id, to)
         with to.open("rb") as content:
             return Download(to, to.stat().st_size, hashlib.file_digest(content, "sha256").hexdigest())
 
     @contextmanager
     def _opened(self, file_id: FileId, start: int = 0) -> Iterator[openai.APIResponse[Any]]:
-        """Ask for a file's content from byte `start` on; a service that knows no ranges answers with all of it."""
-        # Not compressed on the way: else its bytes could not be counted.
+        """Request a file's content from byte `start` on; a service without support for ranges sends the whole file."""
+        # No compression in transit: otherwise sizes and ranges would not refer to the file's own bytes.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         content = self._client.files.with_streaming_response.content
         with content(file_id, extra_headers=headers) as response:
             yield response
 
     def _check_whole(self, file_id: FileId, response: openai.APIResponse[Any], size: int) -> None:
-        """Refuse a body that is empty, or ends with its connection, before the size that the service tells."""
+        """Refuse a body shorter than the file's stated size, if it is empty or ended only by the connection's end."""
         file = self._files.known(file_id)
         is_delimited = {"content-length", "transfer-encoding"} & {*response.headers}
         if (size == 0 or not is_delimited) and file is not None and size < (file.size or 0):
             raise BadData(f"file {file_id} broke off: {size} of {file.size} bytes came", hint=self._hint)
 
     def _pages(self, path: str, what: str, route: str = "jobs", *, limit: int | None = None) -> Iterator[JsonObject]:
-        """Yield the entries of a cursor-paged list, each once; no page is asked for before it is needed."""
+        """Yield the entries of a cursor-paged list, without duplicates, fetching pages lazily."""
         size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit)
         given = 0
         seen = _Seen()
@@ -213,7 +213,7 @@ class OpenAISource:
             for served in page:
                 entry = served if isinstance(served, dict) else {NO_OBJECT: served}
                 entry_id = text(entry.get("id"))
-                # The list may have changed between two pages.
+                # A list that changes between two requests may serve an entry again.
                 if entry_id in seen.recent:
                     continue
                 if entry_id is not None:
@@ -226,10 +226,10 @@ class OpenAISource:
     def _turned(
         self, ask: Callable[[JsonObject], JsonObject], what: str, size: int, seen: _Seen
     ) -> Iterator[list[object]]:
-        """Yield pages, each after the last entry seen so far.
+        """Yield pages, each starting after the last entry in `seen`, which the caller fills between two pages.
 
-        That entry may be gone by now, and then the service refuses to go on from it, or answers with nothing, or with
-        what was there already: the entry before it is tried instead.
+        The last entry may have been deleted. Then the service refuses it as a cursor, or answers with an empty page or
+        with known entries, and the entry before it is tried instead.
         """
         page = ask({"limit": size})
         yield page["data"]
@@ -247,7 +247,7 @@ class OpenAISource:
             else:
                 yield page["data"]
                 goes_on = _goes_on(page, size) or not page["data"]
-            # In the end: a service that ignores the cursor gives the same page for ever.
+            # Without new entries the loop ends soon: a service that ignores the cursor serves the same page forever.
             back = 0 if seen.number > known else back + 1
 
     def _get(
@@ -274,7 +274,7 @@ class OpenAISource:
 
     @contextmanager
     def _asking(self, what: str, route: str) -> Iterator[None]:
-        """Translate the SDK's errors; a route that the service is known to lack is not asked for."""
+        """Translate the SDK's errors; raise `NotOffered` at once for a route that the service is known to lack."""
         name = self._service.name
         not_offered = NotOffered(f"{name} has no route for {what}", hint=self._hint)
         if self._routes.is_missing(route):
@@ -293,7 +293,7 @@ class OpenAISource:
 
 
 class _Seen:
-    """The ids in a list: how many there were, and the last ones, since a list changes at its beginning alone."""
+    """The ids seen in a list: their number, and the latest ones; older ones do not recur, as lists grow at the top."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -310,11 +310,11 @@ def client(base_url: str = "", timeout: float = TIMEOUT) -> openai.OpenAI:
     """Return a client with the key, organization and project that the SDK finds in the environment.
 
     Args:
-        base_url: What follows a `?` in it goes with every request.
-        timeout: Seconds without a byte after which a request counts as unanswered.
+        base_url: The API's address; its query string, if any, is sent with every request.
+        timeout: Seconds without a byte after which a request times out.
 
     Raises:
-        ConfigError: The address is none.
+        ConfigError: The address is not a URL.
         NotLoggedIn: There is no key.
     """
     address, _, query = base_url.partition("?")
@@ -334,7 +334,7 @@ def client(base_url: str = "", timeout: float = TIMEOUT) -> openai.OpenAI:
 
 
 def translate(error: openai.OpenAIError, what: str, service: Service = OPENAI) -> FtSyncError:
-    """Return our error for one of the SDK's; `what` names what was asked for."""
+    """Translate an SDK error; `what` names the requested thing in the message."""
     names = {"service": service.name, "address": service.address, "key": service.key}
     for theirs, ours, sentence, hint in TRANSLATIONS:
         if isinstance(error, theirs):
@@ -343,18 +343,18 @@ def translate(error: openai.OpenAIError, what: str, service: Service = OPENAI) -
 
 
 def _goes_on(page: JsonObject, size: int) -> bool:
-    """Whether there is more; where that is not said, a full page may not be the last one."""
+    """Whether there are more pages; without `has_more`, a full page means that there may be."""
     entries = page["data"]
     return bool(page.get("has_more", len(entries) >= size and text(entries[-1].get("id")) is not None))
 
 
 def _path_of(job_id: JobId) -> str:
-    """Return a job's route; an id comes from a server or a user, and may hold anything."""
+    """Return a job's route with the id escaped: it comes from a server or a user and may hold any character."""
     return f"/fine_tuning/jobs/{quote(job_id, safe='')}"
 
 
 def _served(error: openai.OpenAIError) -> str:
-    """Return what the service said, in its own words where it used any."""
+    """Return the service's message and status; just the status if there is no message."""
     if not isinstance(error, openai.APIStatusError):
         return "no answer"
     message = message_of(error)

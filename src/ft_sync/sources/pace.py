@@ -1,4 +1,4 @@
-"""How often and when a service is asked again: one pace for all workers, so that they slow down together."""
+"""Retries requests to a service, with one backoff and circuit breaker for all workers, so they slow down together."""
 
 from __future__ import annotations
 
@@ -22,41 +22,41 @@ if TYPE_CHECKING:
     from ft_sync.ports import Clock
 
 ATTEMPTS = 4
-"""Of a request that the service fails or that does not reach it."""
+"""Maximum attempts for a request that the service fails or that does not reach it."""
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
-"""Seconds before asking again; they double from the first to the longest."""
+"""Seconds between retries, doubling from the first to the longest."""
 
 GIVEN_UP = 5.0
-"""Seconds for which a service that was given up is not asked by anybody."""
+"""Seconds for which no worker asks a service that was given up."""
 
 TROUBLE = 60.0
-"""Seconds since its first failure after which a request is given up: a service that hangs takes its time to fail."""
+"""Seconds from a request's first failure until it is given up, even if attempts are left: timeouts take long."""
 
 PATIENCE = 300.0
-"""Seconds for which a request goes on waiting for a service that limits the rate."""
+"""Seconds for which a request keeps waiting while the service limits the rate."""
 
 LOST_IN_A_ROW = 8
-"""Requests given up, with none answered in between, after which the service is given up.
+"""Number of consecutive failed requests after which the service is given up.
 
-As many as are asked at the same time by default: all of these may meet the same short failure.
+Equal to the default number of concurrent requests, since one short outage can fail all of those at once.
 """
 
 WORTH_TELLING = 1.0
-"""Seconds by which a wait becomes longer that is told again: workers are told to wait at nearly the same time."""
+"""Seconds by which a wait must grow to be reported again: several workers learn of the same wait almost at once."""
 
 FAILURES = (openai.APIStatusError, openai.APIConnectionError, httpx2.HTTPError, BadData)
-"""What a request may end with; `BadData` is an answer that cannot be read."""
+"""The errors of a request that may be worth a retry; `BadData` is an answer that cannot be read."""
 
 _T = TypeVar("_T")
 
 
 class Pace:
-    """Asks on behalf of every worker.
+    """Sends the requests of all workers, with retries.
 
-    When the service limits the rate, all of them wait. When it is away or refuses the key, it is given up for all of
-    them, once: whoever asks next fails at once, until a pause has passed, and then finds out whether it is back.
+    If the service limits the rate, all workers wait. If it is unavailable or refuses the key, it is given up for all
+    workers: further requests fail at once until a pause has passed, and the next one tries the service again.
     """
 
     def __init__(
@@ -80,11 +80,11 @@ class Pace:
         self._given_up: Exception | None = None
 
     def __call__(self, ask: Callable[[], _T]) -> _T:
-        """Return what `ask` returns, asking again where that may help.
+        """Return what `ask` returns, retrying if that may help.
 
         Raises:
-            openai.OpenAIError, httpx2.HTTPError, BadData: Asking again did not help, or would not; or it did not help
-                others just now.
+            openai.OpenAIError, httpx2.HTTPError, BadData: Retrying did not or would not help, or the service has just
+                been given up.
         """
         failures = _Failures(self._clock.now(), self._attempts, self._patience)
         while True:
@@ -113,11 +113,11 @@ class Pace:
         while (left := self._opens_at - self._clock.now()) > 0:
             if self._given_up is not None:
                 raise self._given_up.with_traceback(None)
-            # A little apart, or everybody would ask at the same moment again.
+            # Jitter, so that the workers do not all retry at the same moment.
             self._clock.sleep(left + random.uniform(0.0, 0.25))  # noqa: S311 - not for secrets
 
     def _count(self, lost: Exception | None) -> None:
-        """Take note of a request that is over: lost for a reason that others may meet, too, or else answered."""
+        """Count a finished request: failed with an error that others may meet, too, or answered (None)."""
         with self._lock:
             self._lost = 0 if lost is None else self._lost + 1
             self._given_up = lost if self._lost >= LOST_IN_A_ROW else None
@@ -138,7 +138,7 @@ class Pace:
 
 @dataclass(slots=True)
 class _Failures:
-    """Those of one request, which began at a time."""
+    """The failures of one request that began at the time `began`."""
 
     began: float
     attempts: int
@@ -148,10 +148,10 @@ class _Failures:
     first: float | None = None
 
     def pause_after(self, error: Exception, now: float) -> float | None:
-        """Return the seconds to wait before asking again; None if it has been tried for long enough."""
+        """Return the seconds to wait before the next attempt; None if the request should be given up."""
         if _is_for_all(error):
             self.limits += 1
-            # Never shorter than without a word: a service that says "now" again and again is not to be flooded.
+            # At least the usual backoff: a service may ask for a pause of 0 seconds again and again.
             pause = max(_retry_after(error) or 0.0, _pause(self.limits))
             return pause if now + pause <= self.began + self.patience else None
         self.others += 1
@@ -161,7 +161,7 @@ class _Failures:
 
 
 def _is_for_all(error: Exception) -> bool:
-    """Whether the service asks for a pause, and not only fails in one thing."""
+    """Whether the service asks all clients to pause, rather than failing one request."""
     return _limits_the_rate(error) or _retry_after(error) is not None
 
 
@@ -178,7 +178,7 @@ def _why(error: Exception, service: str) -> str:
 
 
 def _limits_the_rate(error: Exception) -> bool:
-    """Whether the service wants to be asked less often; an exhausted quota is no such thing."""
+    """Whether the error is a rate limit; an exhausted quota has the same status but does not pass."""
     return isinstance(error, openai.RateLimitError) and error.code != "insufficient_quota"
 
 
@@ -197,12 +197,12 @@ def _is_worth_asking_again(error: Exception) -> bool:
 
 
 def _pause(count: int) -> float:
-    """Return the seconds to wait after so many failures, spread a little."""
+    """Return the seconds to wait after `count` failures: exponential backoff with jitter."""
     return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (count - 1))) * random.uniform(0.75, 1.0)  # noqa: S311 - as above
 
 
 def _retry_after(error: Exception) -> float | None:
-    """Return the seconds that a service which is too busy asks to wait for."""
+    """Return the seconds that the service asks to wait, from its retry-after headers; None if it does not."""
     if not isinstance(error, openai.APIStatusError):
         return None
     headers: Mapping[str, str] = error.response.headers
@@ -214,7 +214,7 @@ def _retry_after(error: Exception) -> float | None:
     except ValueError:
         pass
     try:
-        # A date, by the service's own clock, which need not be ours.
+        # An HTTP date is relative to the service's clock, so compare it with the answer's own date.
         now = parsedate_to_datetime(headers["date"])
         return max(0.0, (parsedate_to_datetime(headers["retry-after"]) - now).total_seconds())
     except (KeyError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""Which routes a service has, as far as its answers tell."""
+"""Remembers which routes a service has, judging by its answers; sends no requests itself."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from urllib.parse import quote
 import openai
 
 NO_ROUTE = re.compile(r"Invalid URL|LiteLLMFineTuningJob")
-"""Is found in what services say of a route that they do not have, and never in what they say of a job or a file.
+"""Matches messages about routes that a service does not have, but never those about a job or a file.
 
-LiteLLM takes the end of such a route for a part of the job's id, and cannot read what it gets for that.
+LiteLLM takes the end of such a route for a part of the job's id, and then fails to parse its backend's answer.
 """
 
 OF_KNOWN = frozenset({"events", "checkpoints"})
-"""Routes of which a mere "not found" tells that they are missing: the job that is asked about is known to exist."""
+"""Routes for which a plain 404 means that the route is missing, because the job in the request is known to exist."""
 
 
 class Routes:
-    """What one service has and has not; for many threads.
+    """The known and the missing routes of one service; thread-safe.
 
-    An answer that may as well be about one job or file tells nothing: those come and go.
+    An answer that may be about one job or file says nothing about the route, since those come and go.
     """
 
     def __init__(self) -> None:
@@ -29,44 +29,44 @@ class Routes:
         self._missing: set[str] = set()
 
     def is_missing(self, route: str) -> bool:
-        """Whether an answer has told that there is no such route."""
+        """Whether an earlier answer showed that the route does not exist."""
         return route in self._missing
 
     def is_there(self, route: str) -> None:
-        """Take note of a route that has answered."""
+        """Record that the route has answered."""
         self._there.add(route)
 
     def is_found_missing(self, route: str, error: openai.OpenAIError) -> bool:
-        """Whether this answer tells that there is no such route."""
+        """Whether this answer shows that the route does not exist; recorded if so."""
         if route in self._there or not isinstance(error, openai.APIStatusError):
             return False
         if route == "jobs":
-            return isinstance(error, openai.NotFoundError)  # there may be no jobs, but always their list
+            return isinstance(error, openai.NotFoundError)  # a list of jobs may be empty, but its route exists
         if speaks_of_the_route(error) or (route in OF_KNOWN and _is_mere_not_found(error)):
             self._missing.add(route)
         return route in self._missing
 
 
 def route(name: str, identifier: str) -> str:
-    """Return what a route is known by; an id that is no word in a path may be why an answer speaks of the route."""
+    """Return the key for a route; an id that needs escaping has its own key, as it may itself cause such an answer."""
     return name if quote(identifier, safe="") == identifier else f"{name} {identifier}"
 
 
 def speaks_of_the_route(error: openai.APIStatusError) -> bool:
-    """Whether an answer is about the route, and not about the job or the file that was asked for."""
+    """Whether an answer is about the route rather than about the requested job or file."""
     if error.status_code in {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}:
         return True
     return NO_ROUTE.search(message_of(error) or "") is not None
 
 
 def message_of(error: openai.APIStatusError) -> str | None:
-    """Return the sentence in an answer, if there is one."""
+    """Return the message in an error response; None if there is none."""
     body: object = error.body
     message = (body.get("message") or body.get("detail")) if isinstance(body, dict) else None
     return message if isinstance(message, str) else None
 
 
 def _is_mere_not_found(error: openai.APIStatusError) -> bool:
-    """Whether this is how web frameworks and servers answer of themselves, where the service has nothing to say."""
+    """Whether this is the default 404 of a web framework or server, without a message of the service."""
     is_plain = not isinstance(error.body, dict) or error.body == {"detail": "Not Found"}
     return error.status_code == HTTPStatus.NOT_FOUND and is_plain

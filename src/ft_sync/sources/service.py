@@ -1,4 +1,4 @@
-"""Services by the names that messages give them: their own, and those of the variables that lead to them."""
+"""Names of services and of their environment variables, for messages and hints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.a
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Who is asked, and the variables with its address and its key."""
+    """A service: its name, and the environment variables for its address and key."""
 
     name: str
     address: str = "OPENAI_BASE_URL"
@@ -23,7 +23,7 @@ class Service:
 
     @property
     def hint(self) -> str:
-        """What to do when it could not be asked."""
+        """What to do if the service could not be reached."""
         return f"check {self.address} and the network, then run the same command again"
 
 
@@ -32,7 +32,7 @@ AZURE = Service("Azure OpenAI", "AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY")
 
 
 def service_of(client: openai.OpenAI) -> Service:
-    """Return the service that a client asks: one of many has no name but that of its host."""
+    """Return the service of a client; one that is neither OpenAI nor Azure is named after its host."""
     if isinstance(client, openai.AzureOpenAI):
         return AZURE
     url: httpx2.URL = client.base_url

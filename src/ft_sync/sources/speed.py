@@ -1,4 +1,4 @@
-"""A least speed for bodies: one that comes a byte at a time never ends, and no timeout of the SDK ever hears of it."""
+"""Enforces a minimum download speed: a body that trickles in byte by byte would never hit the SDK's read timeout."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 GRACE = 30.0
-"""Seconds that any body may take."""
+"""Seconds that any response body may take, however small."""
 
 LEAST_SPEED = 1_000
-"""Bytes a second, beyond that."""
+"""Minimum speed after that, in bytes per second."""
 
 
 def transport() -> httpx2.Client:
-    """Return the SDK's own transport, with such a speed."""
+    """Return the SDK's own transport with the minimum speed enforced."""
     return openai.DefaultHttpx2Client(event_hooks={"response": [LeastSpeed()]})
 
 
 @dataclass(frozen=True, slots=True)
 class LeastSpeed:
-    """A response hook for the SDK's client; times are in seconds, and `now` is monotonic."""
+    """A response hook for the SDK's client; `grace` is in seconds, `now` returns monotonic seconds."""
 
     grace: float = GRACE
     now: Callable[[], float] = time.monotonic
 
     def __call__(self, response: httpx2.Response) -> None:
-        """Watch over the body, which nobody has read yet."""
+        """Wrap the body, which has not been read yet, so that reading it checks the speed."""
         assert isinstance(response.stream, httpx2.SyncByteStream)
         response.stream = _Watched(response.stream, self)
 
@@ -46,7 +46,7 @@ class _Watched(httpx2.SyncByteStream):
         waited, size = 0.0, 0
         chunks = iter(self._stream)
         while True:
-            # Only what the service takes: whoever reads may be slow as well.
+            # Measure only the wait for the service: the consumer of the chunks may be slow, too.
             began = self._least.now()
             chunk = next(chunks, None)
             waited += self._least.now() - began
