@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, assert_type
 import ft_sync
 from ft_sync.archives import Problem
 from ft_sync.compare import Verification
+from ft_sync.diagnosis import Check
 from ft_sync.models import ArchiveReport, Failed, JobId, SyncReport
 from ft_sync.overview import Detail, Standing
 from ft_sync.planning import Preview
+from ft_sync.reporting import ProjectReport
 
 if TYPE_CHECKING:
     from ft_sync.events import Event
@@ -29,6 +31,9 @@ def _callers_see() -> None:
     assert_type(ft_sync.check_archive("folder"), Iterator[Problem])
     assert_type(ft_sync.list_jobs(limit=5), Iterator[Standing | Failed])
     assert_type(ft_sync.job_details(["ftjob-1"]), Iterator[Detail | Failed])
+    assert_type(ft_sync.watch_jobs(["ftjob-1"]), Iterator[list[Detail | Failed]])
+    assert_type(ft_sync.report(), ProjectReport)
+    assert_type(ft_sync.diagnose(), Iterator[Check])
     assert_type(ft_sync.WandbLogger.sync("ftjob-1", num_fine_tunes=5), str | None)
     assert_type(ft_sync.__version__, str)
     ft_sync.sync(num_fine_tunes="5")  # type: ignore[arg-type]
