@@ -10,7 +10,7 @@ import pytest
 from ft_sync.errors import AuthError, Forbidden, FtSyncError, NotFound, Unavailable
 from ft_sync.models import Create, Job, JobId, JobStatus, Skip, Wait
 from ft_sync.plan import Rule
-from ft_sync.planning import JOBS_A_PAGE, Preview, Selection, plan_all, preview
+from ft_sync.planning import JOBS_A_PAGE, Preview, Selection, plan_all, preview, with_links
 from tests.builders import at, job
 from tests.fakes import FakeSink, FakeSource, complete_run
 
@@ -119,3 +119,16 @@ def test_without_jobs_wandb_is_not_asked() -> None:
     sink = FakeSink()
     assert plan_all([], sink, Rule()) == ()
     assert sink.questions == []
+
+
+def test_a_preview_says_which_models_of_complete_jobs_would_be_linked() -> None:
+    one, without = job("ftjob-1"), job("ftjob-2", fine_tuned_model=None)
+    sink = FakeSink([complete_run(one), complete_run(without)])
+    planned = preview(FakeSource([one, without, job("ftjob-3")]), sink, Selection(), Rule())
+    reasons = {step.job.id: step.reason for step in with_links(planned, ("model/support",)).plans}
+    assert reasons == {
+        "ftjob-1": "already complete, its model is linked to model/support",
+        "ftjob-2": "already complete",
+        "ftjob-3": "not in W&B yet",
+    }
+    assert with_links(planned, ()) is planned

@@ -13,7 +13,7 @@ from ft_sync.diagnosis import SECONDS
 from ft_sync.errors import ConfigError
 from ft_sync.models import Failed, JobId, RunId, SyncReport
 from ft_sync.plan import Rule
-from ft_sync.planning import Preview
+from ft_sync.planning import Preview, with_links
 from ft_sync.planning import preview as previewed
 from ft_sync.settings import load
 from ft_sync.verification import repair as repaired
@@ -208,7 +208,7 @@ def preview(  # noqa: PLR0913 - one argument for each flag
     rule = Rule(settings.wait, renew, overwrite, include_unsuccessful, settings.on_native)
     request = asking.request(settings, fine_tune_job_id, num_fine_tunes, rule, link=link, link_alias=link_alias)
     with _connected(settings, openai_client, kwargs_wandb_init, from_archive, observe=observer) as (source, sink):
-        return previewed(source, sink, request.selection, request.rule)
+        return with_links(previewed(source, sink, request.selection, request.rule), request.links)
 
 
 def verify(  # noqa: PLR0913 - one argument for each flag

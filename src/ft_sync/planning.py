@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from ft_sync.datasets import TABLE_ROWS
 from ft_sync.errors import AuthError, Forbidden, FtSyncError
 from ft_sync.follow import Patience
-from ft_sync.models import Failed, Job, JobId, Plan
+from ft_sync.models import Failed, Job, JobId, Mark, Plan, RunState, Skip
 from ft_sync.plan import Rule, plan
 
 if TYPE_CHECKING:
@@ -111,6 +111,19 @@ def preview(source: JobSource, sink: RunSink, selection: Selection, rule: Rule) 
     """Plan every selected job from the listing and the run states."""
     found = selected(source, selection)
     return Preview(plan_all(found.jobs, sink, rule), found.unreadable, found.others)
+
+
+def with_links(preview: Preview, links: Sequence[str]) -> Preview:
+    """Return the preview in which jobs that are left alone, but whose models would be linked, say so."""
+    return replace(preview, plans=tuple(_with_links(step, links) for step in preview.plans)) if links else preview
+
+
+def _with_links(step: Plan, links: Sequence[str]) -> Plan:
+    match step:
+        case Skip(run=RunState(mark=Mark(), is_complete=True)) if step.job.fine_tuned_model is not None:
+            return replace(step, reason=f"{step.reason}, its model is linked to {', '.join(links)}")
+        case _:
+            return step
 
 
 @dataclass(frozen=True, slots=True)
