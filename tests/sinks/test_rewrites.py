@@ -209,8 +209,13 @@ def test_a_native_run_that_is_enriched_again_gets_the_new_lines_and_keeps_no_old
         native.log({"train_loss": 9.0}, step=1)
     old, new = (RunFile(f"fine_tuning/{name}", [b"{}"]) for name in ("old.json", "new.json"))
     state = state_of(sink)
-    write(sink, Enrich(job(), state.run_id, "test", state), full(files=(old,), log=("one", "one", "two")), ())
+    first = Enrich(job(), state.run_id, "test", state)
+    backend.fail("RunFiles", status=403)
+    with pytest.raises(AuthError):  # late, when the lines are there
+        write(sink, first, full(files=(old,), log=("one", "one", "two")), ())
+    backend.heal()
     state = state_of(sink)
+    assert state.mark is None
     grown = full(files=(new,), log=("one", "one", "two", "two", "three"))
     write(sink, Enrich(job(), state.run_id, "test", state), grown, ())
     run = the_run(backend, project)

@@ -155,7 +155,7 @@ class OnlineSink:
             if missing:
                 self._unmark(plan.run_id)
                 raise not_taken(plan.run_id, missing)
-            if isinstance(plan, Enrich) and plan.run.mark is not None:
+            if isinstance(plan, Enrich):
                 self._drop_files(plan.run_id, but=run.saved)
 
     def _opened(self, plan: Write, record: RunRecord) -> AbstractContextManager[WandbRun]:
@@ -165,9 +165,12 @@ class OnlineSink:
         if isinstance(plan, Enrich):
             with translated(f"the run {plan.run_id}"):
                 there = self._run(plan.run_id)
-                native = {"tags": there.tags, "notes": there.notes, "summary": dict(there.summary_metrics)}
-                if plan.run.mark is not None:
-                    native["log"] = console_log(there) or ()
+                native = {
+                    "tags": there.tags,
+                    "notes": there.notes,
+                    "summary": dict(there.summary_metrics),
+                    "log": console_log(there) or (),
+                }
         return opened(
             plan,
             record,
