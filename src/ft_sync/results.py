@@ -6,20 +6,17 @@ deleted, and checkpoints are few. So all of them are read and merged by step.
 
 from __future__ import annotations
 
-import binascii
-import codecs
-import csv
 import math
-import re
 from array import array
 from bisect import bisect_left
 from collections import defaultdict, deque
 from dataclasses import dataclass
 from itertools import chain, count, islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ft_sync.errors import BadData
 from ft_sync.models import MetricRow
+from ft_sync.result_text import decode, lines
 from ft_sync.spool import Numbers, made
 
 if TYPE_CHECKING:
@@ -43,8 +40,6 @@ ALIASES = {
 FILE_DECIMALS = 5
 """Number of decimals in older result files, where a very small loss reads 0.0."""
 
-LONGEST_CELL = 1_000
-"""Maximum number of lines in a quoted cell; a quote that is not closed by then is read as plain text."""
 
 CUT_DECIMALS = 3
 """Least number of decimals for a number to count as truncated; with fewer it must be the other one rounded."""
@@ -52,14 +47,8 @@ CUT_DECIMALS = 3
 MAX_STEP = 2**53
 """Highest step; beyond it, a float can no longer represent every integer."""
 
-UNFINISHED = (".", "e", "E", "+", "-")
-"""Last characters that show that a number was truncated."""
 
-_BOM = b"\xef\xbb\xbf"
-_BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
-_LINE = re.compile(r"[^\n]*\n|[^\n]+")
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
-_LONGEST_WORD = 60  # bytes; a longer first line without a comma is not the header of a CSV file
+_LONGEST_NAME = 60  # characters of a name in one note
 _SHOWN = 5  # names or line numbers in one note
 
 
@@ -74,27 +63,6 @@ class Parsed:
 @dataclass(frozen=True, slots=True)
 class Merged(Parsed):
     """The merged rows of all sources, with times."""
-
-
-def decode(content: bytes) -> str:
-    r"""Return a result file's text, its lines ending in ``\n``.
-
-    OpenAI has served these files base64-encoded since 2024; older ones and those of other services are plain.
-
-    Raises:
-        BadData: The content is not text. Some services list the model's weights as a result file.
-    """
-    packed = b"".join(content.removeprefix(_BOM).split())
-    if _BASE64.fullmatch(packed):
-        text = _as_text(_unpack(packed), errors="strict")
-        if text is not None and ("," in text or "\n" in text):
-            return text
-        if len(content.split(maxsplit=1)[0]) > _LONGEST_WORD:
-            raise BadData("it is binary, not a table of metrics")
-    text = _as_text(content, errors="replace")
-    if text is None:
-        raise BadData("it is binary, not a table of metrics")
-    return text
 
 
 def parse(text: str) -> Parsed:
@@ -177,7 +145,7 @@ class _Notes:
     @staticmethod
     def _listed(things: Mapping[object, None]) -> str:
         # Names may contain line breaks.
-        shown = [" ".join(str(thing).split())[:_LONGEST_WORD] or "(no name)" for thing in islice(things, _SHOWN)]
+        shown = [" ".join(str(thing).split())[:_LONGEST_NAME] or "(no name)" for thing in islice(things, _SHOWN)]
         more = len(things) - len(shown)
         return ", ".join(shown) + (f" and {more} more" if more else "")
 
@@ -195,15 +163,15 @@ def _add_file(numbers: Numbers, source: int, file: ResultFile, doubtful: list[En
 def _in_file(text: str, notes: _Notes, doubtful: list[Entry]) -> Iterator[Entry]:
     """Yield the rows of a file; a last line without a newline may be truncated, so its row goes to `doubtful`."""
     last = 0 if text.endswith("\n") else text.count("\n") + 1
-    lines = _lines(text)
-    (_, header), first = next(lines, (0, None)), next(lines, None)
+    read = lines(text)
+    (_, header), first = next(read, (0, None)), next(read, None)
     if header is None or first is None:
         notes.add("it is empty" if header is None else "it has no rows below its header")
         return
     names, step_column = _names(header), _step_column(header, text)
     if step_column is None:
         notes.add("it has no usable column of steps: its rows are numbered from 1")
-    for position, (line, cells) in enumerate(chain([first], lines), 1):
+    for position, (line, cells) in enumerate(chain([first], read), 1):
         if len(cells) < len(names) or any(cells[len(names) :]):
             notes.add("lines with more or fewer cells than the header", line)
         step = position if step_column is None else _step_in(cells, step_column)
@@ -239,94 +207,6 @@ def _at_step(  # noqa: PLR0913, PLR0917 - of an event or a checkpoint
         notes.add(f"{what}s left out, without a step or with a negative one", f"no. {number}")
 
 
-def _unpack(packed: bytes) -> bytes:
-    """Decode base64, even if padding is missing or the end was cut off."""
-    symbols = packed.rstrip(b"=")
-    if len(symbols) % 4 == 1:  # a lone symbol is less than a byte
-        symbols = symbols[:-1]
-    return binascii.a2b_base64(symbols + b"=" * (-len(symbols) % 4))
-
-
-def _as_text(content: bytes, *, errors: Literal["strict", "replace"]) -> str | None:
-    try:
-        # Without final=True, because a file may be cut off in the middle of a character.
-        text = codecs.getincrementaldecoder("utf-8-sig")(errors).decode(content)
-    except UnicodeDecodeError:
-        return None
-    return None if _CONTROL.search(text) else text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (1-based line number, cells) for each line that is not blank."""
-    held: tuple[int, list[str]] | None = None
-    width = 0
-    for line, cells in _records(text):
-        if len(cells) > 1 or any(map(str.strip, cells)):
-            if held:
-                yield held
-            held, width = (line, cells), width or len(cells)
-    if held is None:
-        return
-    if not text.endswith("\n") and (len(held[1]) < width or held[1][-1].endswith(UNFINISHED)):
-        held[1].pop()  # the file was cut in this cell: its 0.1 may have been 0.173
-    yield held
-
-
-def _records(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (1-based number of the first line, cells) for each CSV record.
-
-    A quoted cell may span several lines. A quote that is never closed is plain text, so it spoils no other line.
-    """
-    lines = (found[0] for found in _LINE.finditer(text))
-    ahead: list[str] = []
-    number, width = 1, 0
-    while line := ahead.pop(0) if ahead else next(lines, ""):
-        cells, more = _spanning(line, ahead, lines, width) or (_cells(line), 0)
-        yield number, cells
-        del ahead[:more]
-        number, width = number + 1 + more, width or len(cells)
-
-
-def _cells(line: str) -> list[str]:
-    """Split a record of one line into cells."""
-    plain = line.removesuffix("\n").split(",")
-    if '"' not in line:
-        return plain
-    try:
-        (cells,) = csv.reader([line])
-    except csv.Error:  # such as a cell of more than 128 KiB
-        return plain
-    return plain if cells[-1].endswith("\n") else cells  # a newline in the last cell: its quote is not closed
-
-
-def _spanning(line: str, ahead: list[str], lines: Iterator[str], width: int) -> tuple[list[str], int] | None:
-    """Read a record that spans several lines; return its cells and how many further lines it takes, or None.
-
-    Args:
-        line: The first line of the record.
-        ahead: Buffer of lines already read ahead; extended as needed.
-        lines: The lines after those in `ahead`.
-        width: Expected number of cells; 0 for the first record.
-    """
-    record, quotes = line, line.count('"')
-    more = 0
-    while quotes % 2:
-        if more == len(ahead):
-            ahead += islice(lines, 1)
-        if more in {len(ahead), LONGEST_CELL}:
-            return None
-        record += ahead[more]
-        quotes += ahead[more].count('"')
-        more += 1
-    if not more:
-        return None
-    try:
-        (cells,) = csv.reader([record], strict=True)
-    except csv.Error:
-        return None
-    return (cells, more) if len(cells) == (width or len(cells)) else None
-
-
 def _names(header: Sequence[str]) -> list[str]:
     """Return the columns' names; duplicates get a numeric suffix, so that no column hides another."""
     served = dict.fromkeys(map(str.strip, header))
@@ -345,7 +225,7 @@ def _step_column(header: Sequence[str], text: str) -> int | None:
     """Return the index of a step column that holds at least one valid step, preferring the exact spelling `step`."""
     named = [column for column, name in enumerate(header) if name.strip().casefold() == "step"]
     for column in sorted(named, key=lambda column: header[column].strip() != "step"):
-        below = islice(_lines(text), 1, None)
+        below = islice(lines(text), 1, None)
         if any(_step_in(cells, column) is not None for _, cells in below):
             return column
     return None

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from ft_sync import datasets, results
+from ft_sync import datasets, result_text, results
 from ft_sync.errors import BadData
 from ft_sync.models import FileId, ResultFile
 from ft_sync.sandbox import samples
@@ -55,7 +55,7 @@ def check_results(content: bytes) -> None:
     _check_rows(merged.rows)
     assert all(row.time is not None and STARTED <= row.time <= FINISHED for row in merged.rows)
     try:
-        text = results.decode(content)
+        text = result_text.decode(content)
     except BadData:
         assert not merged.rows
         return
@@ -63,7 +63,7 @@ def check_results(content: bytes) -> None:
     assert [(row.step, row.metrics) for row in parsed.rows] == [(row.step, row.metrics) for row in merged.rows]
     assert all("\n" not in note for note in parsed.notes)
     if ("," in text or "\n" in text) and not text.startswith("\ufeff"):
-        assert results.parse(results.decode(base64.b64encode(text.encode()))) == parsed
+        assert results.parse(result_text.decode(base64.b64encode(text.encode()))) == parsed
 
 
 def check_datasets(content: bytes) -> None:
