@@ -1,4 +1,4 @@
-"""Whether W&B holds what was written: asked in bulk, and again where its listing trails its writes."""
+"""Verifies that W&B holds the written runs: queries in bulk, and again since W&B's listing lags behind its writes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ if TYPE_CHECKING:
     from ft_sync.ports import Clock, RunSink
 
 PAUSES = (0.5, 1.0, 2.0, 4.0)
-"""Seconds between asking for a run just written and asking again."""
+"""Seconds between repeated queries for a run that was just written."""
 
 AT_ONCE = 100
-"""Runs that are worth a question."""
+"""Number of unverified runs from which on W&B is queried at once."""
 
 LONGEST_WAIT = 5.0
-"""Seconds after which fewer are, too."""
+"""Seconds after which W&B is queried for fewer runs, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A run that was written, and the outcome that it has if W&B holds it; `asked` counts the questions so far."""
+    """A run that was written but not verified yet.
+
+    Attributes:
+        synced: The job's outcome if W&B turns out to hold the run.
+        asked: Number of unsuccessful queries for the run so far.
+    """
 
     step: Write
     synced: Synced
@@ -34,10 +39,10 @@ class Written:
 
 
 class Arrivals:
-    """Runs written, of which it is not known yet whether they have arrived.
+    """The written runs for which it is not known yet whether W&B holds them.
 
     Attributes:
-        due: When to ask, by the clock; infinite while there is nothing to ask for.
+        due: When to query W&B next, in the clock's seconds; infinite while there are no such runs.
     """
 
     def __init__(self, sink: RunSink, clock: Clock, observe: Observer) -> None:
@@ -51,17 +56,19 @@ class Arrivals:
         return len(self._written)
 
     def add(self, written: Written, *, is_last: bool) -> None:
-        """Take a run; `is_last` when no other will come soon."""
+        """Add a written run; `is_last` if no other run is being written, so that waiting for more is pointless."""
         self._observe(Advanced(written.synced.job_id, "verifying"))
         self._written[written.step.run_id] = written
         now = self._clock.now()
         self.due = min(self.due, now if is_last or len(self._written) >= AT_ONCE else now + LONGEST_WAIT)
 
     def ask(self, *, is_last: bool = False) -> list[tuple[Written, FtSyncError | None]]:
-        """Ask for all of them at once, and return those for which that settles it: held, or why not.
+        """Query W&B for all runs at once; return those that are decided, each with None if held or else the error.
+
+        The others are kept for the next query.
 
         Args:
-            is_last: There is no time to ask again.
+            is_last: There will be no other query, so every run is decided.
         """
         asked, self._written, self.due = self._written, {}, math.inf
         unknown: FtSyncError | None = None

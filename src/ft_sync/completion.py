@@ -1,4 +1,4 @@
-"""What is left to do for a job once W&B holds its run: remove what was replaced, link the model, move `latest`."""
+"""Completes a job once W&B holds its run: removes the replaced runs, links the model, moves the alias `latest`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Completion:
-    """Completes jobs whose runs W&B holds."""
+    """Completes jobs whose runs are verified; `complete` is called by worker threads, the rest by the engine's."""
 
     def __init__(self, sink: RunSink, request: Request, observe: Observer) -> None:
         self._sink = sink
@@ -28,15 +28,15 @@ class Completion:
         self._with_model: list[Job] = []
 
     def takes_time(self, job: Job, replaced: Iterable[RunState], *, has_model: bool) -> bool:
-        """Whether W&B has to be asked to complete the job; from then on `latest` may be this job's model."""
+        """Whether completing the job takes requests to W&B; also notes its model as a candidate for `latest`."""
         if has_model:
             self._with_model.append(job)
         return bool(replaced or (self._links and has_model))
 
     def complete(self, job: Job, replaced: Iterable[RunState], *, has_model: bool) -> None:
-        """Remove the runs that were replaced, and link the job's model artifact; for a worker's thread.
+        """Remove the replaced runs and link the job's model artifact; called by a worker thread.
 
-        A run that cannot be removed is noted: the next sync removes it.
+        If a run cannot be removed, a note reports this, and the next sync tries again.
 
         Raises:
             FtSyncError: The model artifact could not be linked.
@@ -51,7 +51,11 @@ class Completion:
             self._sink.link(job, collection, self._link_aliases)
 
     def point_latest(self) -> Failed | None:
-        """Have `latest` name the newest model of the jobs completed since the last call; return why that failed."""
+        """Move `latest` to the newest model, considering the jobs completed since the last call.
+
+        Returns:
+            The failure, if the alias could not be moved; None if all is well.
+        """
         jobs, self._with_model = self._with_model, []
         if not jobs:
             return None

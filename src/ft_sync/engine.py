@@ -1,8 +1,8 @@
-"""Sync: the only orchestration; it knows the two services by their ports alone.
+"""Orchestrates a sync; it knows the two services only through their ports.
 
-One thread decides everything: it plans, polls, verifies and settles. What takes time is done by workers, which hand
-back what came of it. The caller's thread only listens for an interruption, which reaches the one that decides where it
-waits, and nowhere else.
+One thread, the engine's, makes all decisions: it plans, polls, verifies and settles. Worker threads do what takes time
+and hand their results back to it. The caller's thread only listens for Ctrl-C; an interruption reaches the engine's
+thread only at the points where it waits.
 """
 
 from __future__ import annotations
@@ -36,17 +36,20 @@ if TYPE_CHECKING:
     from ft_sync.ports import Clock, JobSource, RunSink
 
 THREADS = 5
-"""For each job that may be written at a time: meanwhile others are read, and more are closed, which is waiting."""
+"""Worker threads per job that may be written at a time: other jobs are being read, and even more runs closed."""
 
 Result: TypeAlias = Written | Follower | JobOutcome
-"""What a worker hands back: a run written, a follower that has looked or closed its run, or an outcome."""
+"""What a worker returns: a written run, a follower after a poll or after closing its run, or a job's outcome."""
 
 
 def sync(source: JobSource, sink: RunSink, clock: Clock, request: Request, observe: Observer) -> SyncReport:
-    """Bring every selected job to its planned end; one job that fails stops no other.
+    """Carry out the plan of every selected job; a job that fails does not stop the others.
 
-    An interruption (Ctrl-C) lets what is being written come to its end and starts nothing new. It ends a sync that
-    watches as planned; any other raises it again.
+    After an interruption (Ctrl-C), runs that are being written are finished and no others are started. For a watch,
+    this is the normal end, and the report is returned.
+
+    Raises:
+        KeyboardInterrupt: A sync that does not watch was interrupted.
     """
     with (
         scratch.folder() as folder,
@@ -58,7 +61,15 @@ def sync(source: JobSource, sink: RunSink, clock: Clock, request: Request, obser
 
 
 class _Sync:
-    """One sync at work: who takes part, what is under way, and what has come of it so far."""
+    """One running sync: its participants, the work in progress and the outcomes so far.
+
+    Attributes:
+        rule_again: The rule for jobs that are planned again or were waited for.
+        has_begun: The selection has been planned.
+        known: Jobs that have been seen, in the order of the report.
+        writing: Jobs whose runs are waiting to be written or are being written.
+        elsewhere: Jobs whose runs another process is writing.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917 - who takes part
         self,
@@ -72,7 +83,7 @@ class _Sync:
     ) -> None:
         self.source, self.sink, self.clock = source, sink, clock
         self.request, self.patience, self.observe = request, request.patience, observe
-        # For jobs that are planned again, or were waited for: they are brought however they ended.
+        # Such jobs are synced even if they ended failed or cancelled.
         self.rule_again = replace(request.rule, include_unsuccessful=True)
         self.workers, self.downloads = workers, downloads
         self.writer = Writer(source, sink, downloads, observe, request.log_datasets, request.concurrency)
@@ -101,9 +112,9 @@ class _Sync:
         return self.report()
 
     def interrupt(self) -> bool:
-        """Have the work end in order, from another thread; return whether there is anything to bring to its end.
+        """Request an orderly end, from another thread; return whether there is anything left to finish.
 
-        Of a watch there is always: its report.
+        A watch always has its report left to return.
         """
         self.clock.stop()
         self.workers.interrupt()
@@ -114,13 +125,13 @@ class _Sync:
         return SyncReport(outcomes, tuple(self.ended_badly), tuple(self.following.timed_out))
 
     def begin(self) -> None:
-        """Plan what is selected, and start with it."""
+        """Plan the selected jobs and start carrying out the plans."""
         with self.put_off():
             self.accept(preview(self.source, self.sink, self.request.selection, self.request.rule))
             self.has_begun = True
 
     def loop(self) -> None:
-        """Do what is due, and wait for what comes next, until nothing is left to do."""
+        """Wait for results and do what is due, until nothing is left; a watch goes on until it is interrupted."""
         while self.workers.busy or self.following or self.arrivals or self.patience.watch:
             self.take(self.wait())
             if self.is_polling and self.clock.now() >= self.following.next_poll:
@@ -138,7 +149,7 @@ class _Sync:
         self.point_latest()
 
     def wind_down(self) -> None:
-        """Start nothing new, let what is being written come to its end, and close what is being followed."""
+        """Start no new runs, finish those that are being written, and close the runs of followed jobs."""
         self.clock.stop()
         self.workers.drop_waiting()
         for result in self.workers.drain():
@@ -154,7 +165,7 @@ class _Sync:
 
     @contextmanager
     def put_off(self) -> Iterator[None]:
-        """Have a watch try again at the next poll when a service is away; nothing else can go on without it."""
+        """While polling, report a service that is away, to be retried at the next poll; otherwise raise the error."""
         try:
             yield
         except (Unavailable, BadData) as error:
@@ -164,11 +175,11 @@ class _Sync:
 
     @property
     def is_polling(self) -> bool:
-        """Whether jobs are listed again and again."""
+        """Whether the jobs are listed at regular intervals."""
         return bool(self.following) or self.patience.watch
 
     def wait(self) -> Result | None:
-        """Wait until a worker has ended or something is due."""
+        """Wait until a worker's task has ended or something is due; return the task's result, if any."""
         due = self.arrivals.due
         if self.is_polling:
             due = min(due, self.following.due)
@@ -179,7 +190,7 @@ class _Sync:
         return None
 
     def take(self, result: Result | None) -> None:
-        """Take what a worker has handed back; None is nothing."""
+        """Process the result of a worker's task; None means that there is none."""
         match result:
             case None:
                 pass
@@ -197,19 +208,19 @@ class _Sync:
         self.observe(Settled(outcome))
 
     def start(self, job_id: JobId, task: Callable[[], Result], *, urgent: bool = False) -> None:
-        """Have a worker do something for a job, which has failed if that raises."""
+        """Have a worker do a task for a job; if the task raises an error, the job's outcome is `Failed`."""
 
         def done() -> Result:
             try:
                 return task()
             except FtSyncError as error:
                 return Failed(job_id, error)
-            except Exception as error:  # noqa: BLE001 - a bug met in one job must not cost the others
+            except Exception as error:  # noqa: BLE001 - a bug that one job triggers must not affect the others
                 return Failed(job_id, unexpected(error))
 
         self.workers.start(done, urgent=urgent)
 
-    # What is planned
+    # Carrying out plans
 
     def accept(self, chosen: Preview) -> None:
         self.observe(Planned(chosen.plans))
@@ -220,7 +231,7 @@ class _Sync:
         self.carry_out(chosen.plans)
 
     def carry_out(self, plans: Sequence[Plan]) -> None:
-        """Leave each job alone, follow it, or write its run."""
+        """Skip each job, follow it, or start writing its run, as its plan says."""
         self.known |= dict.fromkeys(step.job.id for step in plans)
         self.downloads.expect(step.job for step in plans if not isinstance(step, Skip | Wait))
         for step in plans:
@@ -236,7 +247,7 @@ class _Sync:
                     self.start(step.job.id, partial(self.write, step))
 
     def leave(self, step: Skip) -> None:
-        """Leave a job as it is."""
+        """Write nothing for a job; remove leftover runs of interrupted rewrites, and link its model if requested."""
         job, run = step.job, step.run
         outcome = Skipped(job.id, step.reason, job.status, run.url if run else None, step.unfinished)
         is_held = run is not None and run.mark is not None and run.is_complete
@@ -252,7 +263,7 @@ class _Sync:
             self.elsewhere[step.job.id] = step.job
             return Skipped(step.job.id, error.message, step.job.status)
         except RunExists:
-            # Somebody else was quicker, or has a run of that name which is none of the job's.
+            # Another process has created the run first, or a run that is not the job's has this id.
             (again,) = plan_all([step.job], self.sink, self.rule_again)
             if isinstance(again, Skip | Wait):
                 return Skipped(step.job.id, again.reason, step.job.status)
@@ -263,10 +274,10 @@ class _Sync:
         finally:
             self.downloads.done(step.job)
 
-    # What was written
+    # Verifying and completing written runs
 
     def ask_for_arrivals(self, *, is_last: bool = False) -> None:
-        """Ask W&B whether it holds what was written."""
+        """Ask W&B which of the written runs it holds, and complete or fail their jobs."""
         for written, error in self.arrivals.ask(is_last=is_last):
             step, synced = written.step, written.synced
             if error is None:
@@ -275,7 +286,7 @@ class _Sync:
                 self.settle(Failed(synced.job_id, error))
 
     def complete(self, job: Job, outcome: JobOutcome, replaced: tuple[RunState, ...], *, is_held: bool) -> None:
-        """Settle a job when what is left to do for it has been done."""
+        """Do what is left for a job (see `Completion`), then settle it."""
         has_model = is_held and job.fine_tuned_model is not None
 
         def completed() -> JobOutcome:
@@ -283,7 +294,7 @@ class _Sync:
             return outcome
 
         if self.completion.takes_time(job, replaced, has_model=has_model):
-            self.start(job.id, completed, urgent=True)  # also after an interruption
+            self.start(job.id, completed, urgent=True)  # urgent tasks run even after an interruption
         else:
             self.settle(outcome)
 
@@ -291,10 +302,10 @@ class _Sync:
         if failed := self.completion.point_latest():
             self.outcomes[failed.job_id] = failed
 
-    # What is followed
+    # Following unfinished jobs
 
     def poll(self) -> None:
-        """Have the jobs that are followed looked at; in a watch, take on what is new or has failed."""
+        """Poll the followed jobs; in a watch, also plan new jobs and retry failed ones."""
         if not self.has_begun:
             self.following.put_off()
             self.begin()
@@ -305,7 +316,7 @@ class _Sync:
                 self.take_on(new)
 
     def take_on(self, new: Sequence[Job]) -> None:
-        """Plan new jobs, and again those that failed for a reason that may have passed, or that others were writing."""
+        """Plan new jobs, and again those whose failure may be temporary or that another process was writing."""
         failed = [
             job_id
             for job_id, outcome in self.outcomes.items()
@@ -324,10 +335,10 @@ class _Sync:
             self.accept(again)
         if plans or again_free:
             self.accept(Preview((*plans, *again_free)))
-        self.known |= dict.fromkeys(job.id for job in new)  # those of other shards, too: they are not new any more
+        self.known |= dict.fromkeys(job.id for job in new)  # also those of other shards: they are no longer new
 
     def write_ended(self, jobs: Sequence[Job]) -> None:
-        """Write the runs of jobs that were followed and have ended."""
+        """Write the complete runs of followed jobs that have ended."""
         if not self.patience.watch:
             self.ended_badly += [job.id for job in jobs if job.status in UNSUCCESSFUL]
         try:
@@ -340,12 +351,12 @@ class _Sync:
 
 
 def is_elsewhere(step: Plan) -> bool:
-    """Whether a job is left alone because another process writes its run."""
+    """Whether a job is skipped because another process is writing its run."""
     return isinstance(step, Skip) and step.run is not None and step.run.being_written
 
 
 def one_at_a_time(observe: Observer) -> Observer:
-    """Return the same observer for many threads, called by one of them at a time."""
+    """Wrap an observer for use by many threads, so that only one of them calls it at a time."""
     lock = threading.Lock()
 
     def observed(event: Event) -> None:

@@ -1,4 +1,4 @@
-"""One job, from the source into its run: read, convert, write; whether it arrived is asked elsewhere."""
+"""Reads one job from the source, converts it and writes its run; verifying the run is the engine's task."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 Datasets: TypeAlias = "list[tuple[TrainingFile, Download | None]]"
-"""Training and validation files with their downloads; None for one that W&B holds."""
+"""Training and validation files, each with its download; None if W&B already holds the file."""
 
 IDS_TRIED = 20
-"""Run ids that are given up, because deleted runs had them, before the next one has to do."""
+"""Number of run ids to pass over because W&B refuses them as ids of deleted runs; an error for the next id is final."""
 
 
 class Writer:
-    """Writes runs; to be used by many threads.
+    """Writes runs; thread-safe.
 
-    So many jobs as `concurrency` says are written at the same time, while as many others are read, and others closed:
-    one service does not wait for the other.
+    At most `concurrency` jobs are written at a time, while as many others are read and further runs are being closed,
+    so that neither service has to wait for the other.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - who takes part
@@ -55,10 +55,10 @@ class Writer:
         self._telling = threading.Lock()
 
     def write(self, step: Write) -> tuple[Write, Synced]:
-        """Write the run of a job, under the next id if this one cannot be had.
+        """Write the run of a job, under another run id if the planned one is taken.
 
         Returns:
-            What was done in the end, and the outcome, which holds only once it is verified.
+            The plan that was carried out, and the job's outcome provided that the run is verified.
         """
         with self._reading:
             self._observe(Started(step))
@@ -71,15 +71,16 @@ class Writer:
                 inputs = [file for file, _ in datasets]
                 step, rows, run = under_free_id(step, lambda step: begun(step, record, inputs, self._sink, opened))
                 self._observe(Advanced(step.job.id, "metrics", run.url, last_values(record.rows)))
-                # The model first: W&B takes it in while the rest is being sent.
+                # The model goes first: W&B processes it while the rest is being uploaded.
                 run.log_model(record, inputs)
                 run.save(record.files)
                 run.log(rows)
-            # What is left is mostly waiting for W&B to take it all in: time in which the next job is written.
+            # The rest is mostly waiting for W&B to process the uploads; the next job is written during that time.
             self._observe(Advanced(step.job.id, "datasets"))
             notes = (*record.notes, *self._use(run, datasets))
             self._observe(Advanced(step.job.id, "model"))
-            # Late, since lines cannot be told apart: a run that was cut off before is gone on with and has none.
+            # Log lines have no ids, so a run that has some cannot be resumed. Writing them late keeps interrupted
+            # runs resumable.
             run.log_events(record.log)
             run.complete(record)
             url = run.url
@@ -89,14 +90,14 @@ class Writer:
         return step, Synced(step.job.id, step.job.status, step.run_id, held, step.reason, url, notes)
 
     def _news(self, notes: Iterable[str]) -> list[str]:
-        """Return the notes without those on the service that were told with another job."""
+        """Return the notes without those about the service that were already reported for another job."""
         with self._telling:
             news = [note for note in notes if note not in self._told]
             self._told |= OF_SERVICE.intersection(news)
         return news
 
     def _use(self, run: RunWriter, datasets: Datasets) -> Iterator[str]:
-        """Make the files inputs of the run, and yield what is to be noted of them."""
+        """Log the files as inputs of the run, and yield notes about broken ones."""
         for file, download in datasets:
             summary = run.use_dataset(file, download)
             if summary.broken:
@@ -104,7 +105,7 @@ class Writer:
                 yield f"{file.split} file {file.id}: {summary.broken} lines are no JSON objects: {lines}"
 
     def _datasets(self, files: Iterable[TrainingFile]) -> tuple[Datasets, dict[FileId, str]]:
-        """Return the files with their downloads, None for one that W&B holds; and why others cannot be had."""
+        """Return the available files with their downloads, and for each unavailable file the reason."""
         datasets: Datasets = []
         missing: dict[FileId, str] = {}
         for file in files if self._log_datasets else ():
@@ -123,7 +124,10 @@ class Writer:
 def remaining(
     step: Write, record: RunRecord, inputs: Collection[TrainingFile], sink: RunSink
 ) -> tuple[Any, Iterable[MetricRow]]:
-    """Return how the record is to be written, now that it is known, and the rows that the run lacks."""
+    """Return the final plan for the record, and the rows that the run lacks.
+
+    An `Extend` becomes its `otherwise` if the run's content is not a prefix of the record.
+    """
     match step:
         case Enrich():
             return step, ()
@@ -137,13 +141,17 @@ def remaining(
 def begun(
     step: Write, record: RunRecord, inputs: Collection[TrainingFile], sink: RunSink, opened: ExitStack
 ) -> tuple[Write, Iterable[MetricRow], RunWriter]:
-    """Open the run of a job, to be closed by the stack; return how, and the rows that it lacks."""
+    """Open the run of a job, to be closed by `opened`; return the final plan, the missing rows and the run."""
     step, rows = remaining(step, record, inputs, sink)
     return step, rows, opened.enter_context(sink.open(step, record))
 
 
 def under_free_id(step: Write, write: Callable[[Any], _Result]) -> _Result:
-    """Write under the step's run id or, where that cannot be had, under one of the next."""
+    """Call `write` with the step; as long as its run id is taken, try the next id.
+
+    Raises:
+        IdTaken: All ids tried were taken, or the step is an `Enrich`, which cannot use another run.
+    """
     for _ in range(IDS_TRIED):
         try:
             return write(step)

@@ -26,7 +26,7 @@ from ft_sync.cli.verify import verify
 from ft_sync.errors import ConfigError, FtSyncError, Stopped, unexpected
 
 COMPLETING = "_FTSYNC_COMPLETE"
-"""Set by the shell that asks for completions."""
+"""Environment variable that the shell sets when it asks for completions."""
 
 CARRY_ON = "run the same command again to carry on"
 
@@ -35,7 +35,7 @@ OF_ONE_RUN = ("WANDB_RESUME", "WANDB_RUN_ID", "WANDB_SWEEP_ID")
 app = typer.Typer(
     name="ftsync",
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # its tables cut long flags at 80 columns, and importing it doubles the start
+    rich_markup_mode=None,  # Rich's tables cut long flags at 80 columns, and importing Rich doubles the startup time
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=exits.EPILOG,
 )
@@ -53,7 +53,7 @@ app.command("demo", epilog=exits.EPILOG)(demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run ftsync and exit: the console script."""
+    """Run ftsync and exit; the entry point of the console script."""
     interrupts.handle()
     sys.exit(run(sys.argv[1:] if arguments is None else [*arguments]))
 
@@ -63,13 +63,13 @@ def run(arguments: Sequence[str]) -> int:
     arguments = arguments or ["--help"]
     debug = "--debug" in arguments
     redaction.learn_environment(os.environ)
-    # What the SDK would print is neither redacted nor without control characters; what matters of it is told by us.
+    # The SDK's own output is not redacted and may contain control characters; ftsync reports what matters itself.
     os.environ["WANDB_SILENT"] = "true"
-    # Left over from a training, these would have all jobs written into one run, or into that of a sweep.
+    # If set by an earlier training, these variables would make the SDK write all jobs to one run, or to a sweep's run.
     for name in OF_ONE_RUN:
         os.environ.pop(name, None)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: a pipe need not know every character
+        sys.stdout.reconfigure(errors="backslashreplace")  # as for stderr: a pipe's encoding may lack characters
     failure: FtSyncError
     try:
         code = _command()(arguments, prog_name="ftsync", standalone_mode=False)
@@ -89,15 +89,16 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _command() -> TyperGroup:
-    """Return the whole command line.
+    """Return the command group with all commands.
 
-    While a line is completed, the values in it are not used; reading them would import pydantic, which takes longer
-    than all the rest. So would Rich, by which Typer renders descriptions as markup, and those of jobs are a server's.
+    To complete a line, the values on it are not needed; parsing them would import pydantic, which takes longer than
+    everything else. Rich is slow to import, too, and with it Typer would render descriptions as markup, although those
+    of jobs come from a server.
     """
     group = get_command(app)
     assert isinstance(group, TyperGroup)
     if COMPLETING in os.environ:
-        sys.modules["rich"] = None  # type: ignore[assignment]  # Python's way to say that there is none
+        sys.modules["rich"] = None  # type: ignore[assignment]  # makes `import rich` fail
         for command in (group, *group.commands.values()):
             for parameter in command.get_params(typer.Context(command)):
                 parameter.process_value = _as_given  # type: ignore[method-assign, assignment]
@@ -111,18 +112,18 @@ def _as_given(_context: object, value: object) -> object:
 def _usage_error(error: typer.TyperException) -> ConfigError:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "ftsync"
-    message = error.format_message().replace(": Value error, ", ": ")  # how pydantic begins what Typer passes on
+    message = error.format_message().replace(": Value error, ", ": ")  # pydantic's prefix
     hint = f"`{command} --help` lists what fits"
-    # `ftsync status JOB` takes ids as they are, so they are typed that way for other commands, too.
+    # `ftsync status JOB` takes ids as arguments, so users try that with other commands, too.
     if "unexpected extra argument" in message and context and any(one.name == "job" for one in context.command.params):
         hint = f"jobs are named by --job: `{command} --job ID`"
     return ConfigError(message.rstrip("."), hint=hint)
 
 
 def _report(error: FtSyncError, arguments: Sequence[str]) -> int:
-    """Say what went wrong, and what to do next."""
+    """Print what went wrong and what to do next; return the exit code."""
     ending = exits.ending(error)
-    # Read from the words as given: it matters also for an error in the words.
+    # Looked up in the raw arguments, since the error may be that they cannot be parsed.
     if "--json" in arguments or "--jsonl" in arguments:
         render.document({"error": exits.described(error)}, as_line="--jsonl" in arguments)
     if isinstance(error, Stopped):
@@ -141,10 +142,10 @@ def _version(value: bool) -> None:
 
 
 def _read_variables(path: Path | None) -> None:
-    """Take what is not set in the environment from a file: only from one that was asked for."""
+    """Set variables that are missing from the environment from the file `--env-file`; without it, read no file."""
     if path is None:
         return
-    from dotenv import load_dotenv  # noqa: PLC0415 - few need it
+    from dotenv import load_dotenv  # noqa: PLC0415 - rarely needed
 
     try:
         with path.open(encoding="utf-8") as variables:

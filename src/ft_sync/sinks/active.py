@@ -1,4 +1,4 @@
-"""Into a run that the caller has open, online or offline: it is added to, and neither opened, renamed nor finished."""
+"""Writes a job into a run that the caller has open, online or offline, and neither renames nor finishes that run."""
 
 from __future__ import annotations
 
@@ -27,27 +27,31 @@ if TYPE_CHECKING:
     from ft_sync.sinks.wandb import RunOptions
 
 STEP = "fine_tune_step"
-"""The metric that holds the job's own step, against which W&B draws the job's metrics."""
+"""The metric that holds the job's own step; W&B draws the job's metrics against it."""
 
 OPEN = "open"
-"""State of the caller's run: whether it is closed is his business."""
+"""The state reported for the caller's run: closing the run is up to the caller."""
 
 OWN = "fine_tune_"
-"""Before a key of the config that the caller's run has for something else."""
+"""Prefix for a config key that the caller's run already uses with another value."""
 
 UPLOAD_PAUSES = (0.0, *(0.25,) * 4, *(1.0,) * 60)
-"""Seconds between asking whether all has arrived: the SDK sends what a running run logs every 15 seconds."""
+"""Seconds between checks whether everything has arrived: the SDK uploads an open run's data every 15 seconds."""
 
 
 def sink(run: wandb.Run, options: RunOptions) -> OnlineSink | OfflineSink:
-    """Return where the one job goes that this run is to take."""
+    """Return the sink that writes one job into `run`.
+
+    Raises:
+        ConfigError: The run is disabled.
+    """
     if run.disabled:
         raise ConfigError(f"the run {run.id} is disabled: it would hold nothing", hint="use mode online or offline")
     return OfflineActiveSink(options, run) if run.offline else OnlineActiveSink(options, run)
 
 
 class OnlineActiveSink(OnlineSink):
-    """A `RunSink` for one job, into a run that is open on the server."""
+    """A `RunSink` that writes one job into an open online run."""
 
     def __init__(self, options: RunOptions, run: wandb.Run) -> None:
         super().__init__(options)
@@ -55,18 +59,22 @@ class OnlineActiveSink(OnlineSink):
 
     @property
     def can_go_on(self) -> bool:
-        """False: what is in the run stays, so it takes a job that has ended."""
+        """False: nothing can be removed from the caller's run, so its job must have ended."""
         return False
 
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
-        """Return the runs of each job, and for the job that it holds the open one, as the server has it."""
+        """Return the runs of each job; for the job in the open run, they include that run as the server has it."""
         found = super().states(job_ids)
         held = self._active.config.get("fine_tune_job_id")
         return _with(self._sent(held), found) if held in job_ids else found
 
     @contextmanager
     def open(self, plan: Write, record: RunRecord) -> Iterator[WandbRun]:
-        """Add to the run; leaving normally waits until the server has what was added."""
+        """Add to the open run; leaving the context normally waits until the server has what was added.
+
+        Raises:
+            SinkRejected: W&B did not take all files.
+        """
         self._has_moved_latest |= record.model_metadata is not None
         run = _begun(self._active, record, self._options, self._held)
         yield run
@@ -77,27 +85,27 @@ class OnlineActiveSink(OnlineSink):
             if sent.mark == mark and sent.is_complete:
                 break
         if missing := self._missing_files(plan.run_id, run.saved, UPLOAD_PAUSES):
-            self._active.summary.update({"ftsync": None})  # it is not complete
+            self._active.summary.update({"ftsync": None})  # without the mark the run counts as incomplete
             raise not_taken(plan.run_id, missing)
 
     def _sent(self, job_id: JobId) -> RunState:
-        """Return what the server has of the open run; its rows are those of the job."""
+        """Return the state of the open run on the server, counting only the rows of the job."""
         with translated(f"the run {self._active.id}"):
-            self._apis.get().flush()  # it would answer from its cache
+            self._apis.get().flush()  # otherwise the API object may answer from its cache
             there = self._run(RunId(self._active.id))
             rows = sum(1 for _ in there.scan_history(keys=[STEP], use_cache=False))
         return replace(self._state(there, {run_id(job_id): job_id}), job_id=job_id, rows=rows, state=OPEN)
 
 
 class OfflineActiveSink(OfflineSink):
-    """A `RunSink` for one job, into a run that is open offline."""
+    """A `RunSink` that writes one job into an open offline run."""
 
     def __init__(self, options: RunOptions, run: wandb.Run) -> None:
         super().__init__(options)
         self._active = run
 
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
-        """Return the offline runs of each job, and for the job that it holds the open one."""
+        """Return the offline runs of each job; for the job in the open run, they include that run."""
         found = super().states(job_ids)
         held = self._active.config.get("fine_tune_job_id")
         if held not in job_ids:
@@ -108,45 +116,49 @@ class OfflineActiveSink(OfflineSink):
 
     @contextmanager
     def open(self, plan: Write, record: RunRecord) -> Iterator[WandbRun]:
-        """Add to the run."""
+        """Add to the open run."""
         del plan
         yield _begun(self._active, record, self._options, Once())
 
 
 class ActiveRun(WandbRun):
-    """A run of the caller's that is being added to: a `RunWriter`.
+    """A `RunWriter` that adds a job to the caller's run.
 
-    W&B drops rows, silently, whose step is behind where the run is. So the job's rows come after all that the run
-    holds, and its own steps are a metric. In a run that holds no rows yet, the two are the same.
+    W&B silently drops rows whose step is below the run's current step. So the job's rows come after all rows that the
+    run already has, and the job's own step is a metric. In a run without rows, the two steps are the same.
     """
 
     step_metric: ClassVar[str | None] = STEP
     upload: ClassVar[Literal["now", "end"]] = "now"
 
     def log(self, rows: Iterable[MetricRow]) -> None:
-        """Append the rows that the run does not hold yet, under their true times."""
+        """Append the rows that the run lacks, with the times at which the job reported them."""
         held = self.run.summary.get(STEP, -1)
         missing = [row for row in rows if row.step > held]
         if not missing:
             return
         self.run.define_metric(STEP, hidden=True)
         self._defined.add(STEP)
-        # A row that the caller has begun and not committed has the run's present step.
+        # Go beyond the run's current step: the caller may have logged part of a row at this step without committing it.
         behind = self.run.step + max(0, 1 - missing[0].step)
         super().log(replace(row, step=behind + row.step, metrics={**row.metrics, STEP: row.step}) for row in missing)
 
     def log_events(self, lines: Iterable[str]) -> None:
-        """Leave the console log to the caller's program; the events are among the files."""
+        """Write nothing: the console log belongs to the caller's program, and the events are saved as a file."""
 
 
 def _with(state: RunState, found: Mapping[JobId, tuple[RunState, ...]]) -> Mapping[JobId, tuple[RunState, ...]]:
-    """Return the states with this one, which may be among them as it was before."""
+    """Return `found` with `state` added, in place of any older state of the same run."""
     others = tuple(run for run in found.get(state.job_id, ()) if run.run_id != state.run_id)
     return {**found, state.job_id: (*others, state)}
 
 
 def _begun(run: wandb.Run, record: RunRecord, options: RunOptions, held: Once[str, Held]) -> ActiveRun:
-    """Begin to add a job to the run: its config, beside what the caller has set."""
+    """Start adding a job to the run by adding its config; values that the caller has set stay.
+
+    Raises:
+        SinkRejected: The run already holds another job.
+    """
     there = dict(run.config)
     other = there.get("fine_tune_job_id", record.job_id)
     if other != record.job_id:

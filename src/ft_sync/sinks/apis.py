@@ -1,4 +1,4 @@
-"""The public API of the wandb SDK for many threads: each has an object of its own, and all of them one login."""
+"""The wandb SDK's public API for many threads: each thread has its own `wandb.Api` object, and all share one login."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Apis:
-    """Hands out `wandb.Api` objects; objects of the SDK are not shared between threads.
+    """Hands out `wandb.Api` objects, which must not be used by several threads at once.
 
     Args:
-        entity: Whose runs are asked for; None for the default of the key's account.
+        entity: The entity whose runs are queried; None for the default entity of the API key's account.
     """
 
     def __init__(self, entity: str | None) -> None:
@@ -32,12 +32,12 @@ class Apis:
 
     @property
     def entity(self) -> str | None:
-        """Whose runs are asked for; None if the server does not tell."""
+        """The entity whose runs are queried; None if the server names no default. Logs in if necessary."""
         self.get()
         return self._entity
 
     def get(self) -> wandb.Api:
-        """Return the API of this thread, logging in if nobody has."""
+        """Return this thread's API object, logging in if no thread has yet."""
         api: wandb.Api | None = getattr(self._of_thread, "api", None)
         if api is None:
             try:
@@ -48,19 +48,19 @@ class Apis:
         return api
 
     def new(self, patience: float = PATIENCE) -> wandb.Api:
-        """Return one for somebody else's use, which waits for so many seconds for an answer."""
+        """Return a new API object, owned by the caller, that waits `patience` seconds for an answer."""
         with self._login, translated("logging in"):
             if self._first is None:
                 log_in()
                 given = wandb.Api(overrides={"entity": self._entity})
                 self._entity = self._entity or given.default_entity
-                given.settings["entity"] = self._entity  # without it, each would ask for it
+                given.settings["entity"] = self._entity  # otherwise each copy would request it
                 self._first = limited(given, LIMITS)
             return another(self._first, patience)
 
     @contextmanager
     def lent(self) -> Iterator[wandb.Api]:
-        """Lend this thread an API, which goes to another thread afterwards: threads are many."""
+        """Lend this thread an API object and let another thread reuse it afterwards, as there are many threads."""
         try:
             yield self.get()
         finally:

@@ -1,4 +1,4 @@
-"""Runs on a W&B server: asked for in bulk and kept in order through the public API, written through the SDK."""
+"""Runs on a W&B server: queried in bulk and maintained through the public API, written through the SDK."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ if TYPE_CHECKING:
 
 JOBS_A_QUERY = 200
 RUNS_A_PAGE = 300
-"""Room for the runs of one query, with some of them written more than once."""
+"""Runs per page: enough for all runs of one query, though some jobs have several."""
 
 PATIENCE_IN_BULK = 60
-"""Seconds for which the question for all runs waits for a W&B that is away or limits the rate: everything else does."""
+"""Seconds to keep retrying the bulk query when W&B is away or limits the rate; all other work waits for its answer."""
 
 PAUSES = (0.5, 1.0, 2.0)
-"""Seconds between looking for a run's files and looking again."""
+"""Seconds between repeated checks of what W&B holds, such as a run's files."""
 
 REPLACED_TAG = "ftsync-replaced"
-"""On a run that was kept when another took its place."""
+"""The tag of a run that was replaced but kept."""
 
 JOB_ID = "fine_tune_job_id"
-"""Names the job in a run's config."""
+"""The key of a run's config that holds the job's id."""
 
 COUNTS = frozenset({"n_train", "n_valid"})
 TABLES = frozenset({"train_data", "valid_data"})
-"""What the datasets add to a run's config and summary."""
+"""The keys that datasets add to a run's config (`COUNTS`) and summary (`TABLES`)."""
 
 _Answer = TypeVar("_Answer")
 
@@ -74,11 +74,11 @@ class OnlineSink:
 
     @property
     def can_go_on(self) -> bool:
-        """True: W&B resumes runs."""
+        """True: the server lets closed runs be resumed."""
         return True
 
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
-        """Return the runs of each job, by one query for every 200 jobs."""
+        """Return the runs of each job, with one query per 200 jobs."""
         found: dict[JobId, list[RunState]] = defaultdict(list)
         for wanted in _batched(job_ids):
             for run in self._runs(wanted):
@@ -87,7 +87,7 @@ class OnlineSink:
         return {job_id: tuple(states) for job_id, states in found.items()}
 
     def held_rows(self, run: RunState, record: RunRecord, inputs: Collection[TrainingFile]) -> int | None:
-        """Return how many rows the run holds if all it holds is a beginning of the record; None if it is not."""
+        """Return the number of history rows in the run if its content is a prefix of `record`; None if it is not."""
         with translated(f"the run {run.run_id}"):
             there = self._run(run.run_id)
             held = history(there)
@@ -95,11 +95,13 @@ class OnlineSink:
             metrics = {name for row in record.rows for name in row.metrics}
             summary = {key for key in there.summary_metrics if not key.startswith("_")}
             is_beginning = (
-                _has_keys_of(config | dict.fromkeys(COUNTS), there.config)  # the values are set again
+                _has_keys_of(config | dict.fromkeys(COUNTS), there.config)  # the values are written again
                 and summary <= {*record.summary, *metrics, *TABLES}
-                and not (there.notes and not notes_of(self._options.init, record))  # they can be set again, not removed
+                # Resuming a run can replace its notes, but not remove them.
+                and not (there.notes and not notes_of(self._options.init, record))
                 and len(held) <= len(record.rows)
-                and (there.summary_metrics.get("_step") or 0) <= (held[-1].step if held else 0)  # it would drop rows
+                # W&B would drop rows whose step is below `_step`.
+                and (there.summary_metrics.get("_step") or 0) <= (held[-1].step if held else 0)
                 and not any(map(differ, record.rows, held))
                 and {file.name for file in run_files(there)} <= {file.path for file in record.files}
                 and self._has_artifacts_of(there, record, inputs)
@@ -108,7 +110,7 @@ class OnlineSink:
         return len(held) if is_beginning else None
 
     def _has_artifacts_of(self, there: Run, record: RunRecord, inputs: Collection[TrainingFile]) -> bool:
-        """Whether the run used and logged no artifacts but those that it should."""
+        """Whether the run has used only artifacts of `inputs`, and logged only the record's model."""
         used = {collection(one) for one in there.used_artifacts(A_PAGE)}
         model = record.model_metadata and filterable(model_content(record.model_metadata, there.id, inputs))
         return used <= set(map(dataset_name, inputs)) and all(
@@ -116,33 +118,39 @@ class OnlineSink:
         )
 
     def dataset(self, file: TrainingFile) -> DatasetSummary | None:
-        """Return what W&B holds of the file, asked once for each."""
+        """Return the summary of a file that W&B already holds, querying W&B once per file."""
         name = dataset_name(file)
         held = self._held.known(name) or self._found.get(name, lambda: self._find(file))
         return held.summary if held else None
 
     def described(self, file: TrainingFile) -> TrainingFile | None:
-        """Return the file as its artifact describes it."""
+        """Return the file with the description stored in its artifact; None if there is none."""
         artifact = self._artifact(f"{dataset_name(file)}:{alias(file.id)}")
         return described(file, artifact.metadata.get("file")) if artifact else None
 
     def renew(self, file: TrainingFile) -> None:
-        """Have the next run that uses the file upload it, whatever W&B holds of it."""
+        """Make the next run that uses the file upload it again, whatever W&B already holds of it."""
         name = dataset_name(file)
         self._held.forget(name)
         self._found.forget(name)
         self._found.get(name, lambda: None)
 
     def read_back(self, run: RunState) -> HeldRun:
-        """Read a run back, by about ten requests."""
+        """Read back everything that a run holds, with about ten requests."""
         api = self._apis.get()
-        api.flush()  # it would answer from its cache
+        api.flush()  # otherwise the API object may answer from its cache
         with self._gate.passing(), translated(f"what the run {run.run_id} holds"):
             return self._reader.read(self._run(run.run_id), self._newest_model)
 
     @contextmanager
     def open(self, plan: Write, record: RunRecord) -> Iterator[WandbRun]:
-        """Open the run on the server, unless that has just failed for others; see that its files arrive."""
+        """Open the run on the server, unless the gate is closed; leaving normally checks that its files have arrived.
+
+        If files are missing, the run's mark is removed.
+
+        Raises:
+            SinkRejected: W&B did not take all files.
+        """
         with self._gate.passing():
             with self._opened(plan, record) as run:
                 yield run
@@ -182,17 +190,18 @@ class OnlineSink:
         )
 
     def _create(self, run_id: RunId, job_id: JobId) -> bool:
-        """Create the run, as its only writer; return whether that is so.
+        """Create the run on the server; return False if it exists already, as another process may be writing it.
 
-        It names its job at once: whoever finds it unfinished knows whose it is.
+        The run's first config names its job, so that even an unfinished run can be attributed to its job.
         """
         with self._apis.lent():
-            if self._config(run_id) is not None:  # to create it again would set it running
+            if self._config(run_id) is not None:  # creating it again would set its state to running
                 return False
             claim = {JOB_ID: job_id}
             if create_run(self._apis.get(), self._path, run_id, claim):
                 return True
-            # Somebody was quicker, and begins it now; or W&B's answer got lost, and it was asked again.
+            # Either another process has created the run and is about to write it, or this process has, but W&B's
+            # answer was lost and the request repeated. If the config does not change, it was this process.
             for pause in PAUSES:
                 time.sleep(pause)
                 if (self._config(run_id) or claim) != claim:
@@ -201,12 +210,12 @@ class OnlineSink:
 
     def _config(self, run_id: RunId) -> JsonObject | None:
         """Return the config of a run; None if there is no such run."""
-        self._apis.get().flush()  # it would answer from its cache
+        self._apis.get().flush()  # otherwise the API object may answer from its cache
         run = _if_there(lambda: self._run(run_id))
         return None if run is None else run.config
 
     def delete(self, run: RunState) -> None:
-        """Delete the run; its artifacts stay, other runs may use them."""
+        """Delete the run; its artifacts stay, since other runs may use them."""
         with translated(f"the replaced run {run.run_id}"):
             self._run(run.run_id).delete()
 
@@ -218,7 +227,11 @@ class OnlineSink:
             there.update()
 
     def link(self, job: Job, collection: str, aliases: Collection[str]) -> None:
-        """Link the job's model artifact to a collection of the registry."""
+        """Link the job's model artifact to a collection of the registry.
+
+        Raises:
+            NotFound: W&B has no model artifact of the job.
+        """
         what = f"the link of {job.id} to {collection}"
         artifact = self._artifact(f"{self._model}:{alias(job.id)}")
         if artifact is None:
@@ -230,7 +243,7 @@ class OnlineSink:
             artifact.link(f"wandb-registry-{collection}", aliases=list(aliases))
 
     def point_latest(self, jobs: Iterable[Job]) -> None:
-        """Have `latest` name the model artifact of the newest succeeded job, of these and of what it named before."""
+        """Move `latest` to the newest job's model artifact, unless it points to a newer one; succeeded jobs first."""
         best = max((job.status == SUCCEEDED, *job.newness) for job in jobs)
         with translated("the alias `latest`"):
             for model in (self._model, *map(artifact_name, self._options.model_artifact_copies)):
@@ -252,14 +265,15 @@ class OnlineSink:
             newest.save()
 
     def _newest_model(self, kind: str) -> str | None:
-        """Return the id of the artifact that `latest` should name."""
+        """Return the id of the model artifact that `latest` should point to; None if there is no model artifact."""
         newest = self._newest.get(self._model, lambda: self._newest_of(kind, self._model))
         return newest.id if newest else None
 
     def _newest_of(self, kind: str, model: str) -> wandb.Artifact | None:
-        """Return the model artifact of the newest job, one that succeeded if there is any.
+        """Return the model artifact of the newest job, preferring jobs that succeeded; None if there is none.
 
-        Another command may write at the same time, and one may have been cut off: the versions alone tell.
+        The versions on the server decide, since another process may be writing and an earlier one may have been
+        interrupted.
         """
         versions = self._apis.get().artifacts(kind, f"{self._path}/{model}", per_page=100)
         return max((one for one in versions if one.aliases), key=_rank, default=None)
@@ -289,7 +303,7 @@ class OnlineSink:
         return artifact_name(self._options.model_artifact_name)
 
     def _find(self, file: TrainingFile) -> Held | None:
-        """Return what W&B holds of a training or validation file, if that is as this version would write it."""
+        """Return the dataset of a training or validation file; None unless it is as this ftsync would write it."""
         artifact = self._artifact(f"{dataset_name(file)}:{alias(file.id)}")
         summary = summary_of(artifact.metadata, self._options.table_rows) if artifact else None
         if artifact is None or summary is None:
@@ -297,24 +311,24 @@ class OnlineSink:
         return self._held.get(dataset_name(file), lambda: Held(artifact, summary))
 
     def _artifact(self, name: str) -> wandb.Artifact | None:
-        """Return an artifact by name and alias, None if W&B says that there is none."""
+        """Return an artifact by `NAME:ALIAS`; None if W&B answers that there is none."""
         with self._apis.lent(), translated(f"the artifact {name}"):
             return _if_there(lambda: self._apis.get().artifact(f"{self._path}/{name}"))
 
     def _drop_files(self, run_id: RunId, but: Collection[str]) -> None:
-        """Delete the files of an earlier sync that have others in their place now."""
+        """Delete the run's files except `but`: an earlier sync saved them, and they are obsolete now."""
         with self._apis.lent(), translated(f"the files of the run {run_id}"):
             for file in run_files(self._run(run_id)):
                 if file.name not in but:
                     file.delete()
 
     def _unmark(self, run_id: RunId) -> None:
-        """Have a run not be taken for a complete one."""
+        """Remove the run's mark, so that the run no longer counts as complete."""
         with self._apis.lent(), translated(f"the run {run_id}"):
             self._run(run_id).summary.update({"ftsync": None})
 
     def _missing_files(self, run_id: RunId, saved: Collection[str], pauses: Iterable[float] = PAUSES) -> set[str]:
-        """Return which files of a run W&B did not take: the SDK does not tell."""
+        """Return the saved files that W&B does not list in the run: the SDK reports no failed uploads."""
         missing = set(saved)
         with self._apis.lent(), translated(f"the files of the run {run_id}"):
             for pause in (*pauses, 0):
@@ -324,7 +338,7 @@ class OnlineSink:
                 remove_folder(run)
                 missing -= {file.name for file in run_files(run)}
                 if missing:
-                    time.sleep(pause)  # the listing may trail
+                    time.sleep(pause)  # the listing may lag behind the uploads
         return missing
 
     def _run(self, named: RunId) -> Run:
@@ -348,7 +362,7 @@ class OnlineSink:
 
 
 def start_core() -> None:
-    """Start the process that the SDK works with; whoever needs it later is told what is wrong with it."""
+    """Start wandb-core, the process behind the SDK; if that fails, the first call that needs it raises the error."""
     with suppress(*SDK_ERRORS):
         wandb.setup()
 
@@ -362,7 +376,7 @@ def not_taken(run_id: RunId, files: Collection[str]) -> SinkRejected:
 
 
 def _if_there(ask: Callable[[], _Answer]) -> _Answer | None:
-    """Return the answer, None if W&B says that there is no such thing."""
+    """Return the result of `ask`; None if W&B answers that the object does not exist."""
     try:
         return ask()
     except wandb.errors.CommError as error:
@@ -372,14 +386,14 @@ def _if_there(ask: Callable[[], _Answer]) -> _Answer | None:
 
 
 def _batched(job_ids: Collection[JobId]) -> Iterator[dict[RunId, JobId]]:
-    """Yield jobs by what their runs are called at first, some at a time."""
+    """Yield batches of at most 200 jobs, each by the id of the job's first run."""
     ids = list(job_ids)
     for start in range(0, len(ids), JOBS_A_QUERY):
         yield {run_id(job_id): job_id for job_id in ids[start : start + JOBS_A_QUERY]}
 
 
 def project_exists(runs: Runs) -> bool:
-    """Read the first page; a project that was never written to is an answer, not a failure."""
+    """Read the first page of runs and return whether the project exists: a missing project is not an error."""
     try:
         len(runs)
     except ValueError:
@@ -391,7 +405,7 @@ def project_exists(runs: Runs) -> bool:
 
 
 def _has_keys_of(config: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
-    """Whether every key that is there has its place in the config; W&B keeps the others, at any depth."""
+    """Whether `config` has all keys of `there`, at any depth: W&B would keep the other keys."""
     return all(
         key in config
         and (not (isinstance(value, dict) and isinstance(config[key], dict)) or _has_keys_of(config[key], value))
@@ -400,16 +414,16 @@ def _has_keys_of(config: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
 
 
 def _rank(artifact: wandb.Artifact) -> _Rank:
-    """Return what orders the model artifacts: those of jobs that succeeded before others, newer ones before older."""
+    """Return a sort key for model artifacts: those of succeeded jobs rank above others, then newer jobs above older."""
     content = artifact.metadata
     return (content.get("status", SUCCEEDED) == SUCCEEDED, *newness(content, content.get("job_id")))
 
 
 def _origin(run: Run, *, written_by_us: bool) -> Origin:
     if any(tag.startswith(NATIVE_TAG) for tag in run.tags or ()):
-        return Origin.NATIVE  # also when it was enriched by us
+        return Origin.NATIVE  # also if ftsync has enriched it
     is_blank = not (run.config or run.job_type or run.tags or run.historyLineCount)
-    if written_by_us or is_blank:  # which it is when a sync was cut off as soon as it had created it
+    if written_by_us or is_blank:  # a run is blank if its sync was interrupted right after creating it
         return Origin.FTSYNC
     if run.job_type == JOB_TYPE:
         return Origin.WANDB_LOGGER

@@ -1,4 +1,4 @@
-"""Writes one run through the wandb SDK, the same way online and offline; reading back is not its business."""
+"""Writes one run through the wandb SDK, online and offline in the same way; it does not read runs back."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ if TYPE_CHECKING:
     from ft_sync.once import Once
 
 TABLE_FORMAT = 2
-"""Raised when the columns of a dataset's table change, so that datasets in W&B are written anew."""
+"""Version of the dataset tables; increment it when their columns change, so that datasets are uploaded again."""
 
 LINES_AT_ONCE = 1_000
-"""Of the console log, in one message to the SDK's core."""
+"""Lines of the console log per message to the SDK's core."""
 
 PATIENCE = 300
-"""Seconds for which a request goes on waiting for a W&B that is away or limits the rate, about."""
+"""Seconds, about, for which a request is retried while W&B is away or limits the rate."""
 
 LIMITS: Mapping[str, object] = {
-    # How often the SDK's core asks again, and the longest pause in seconds; by default for an hour. Where the server
-    # says how long to wait, each wait is so long, and there are as many.
+    # How often the SDK's core retries, and the shortest and longest pause in seconds; by default it retries for an
+    # hour. If the server says how long to wait, each pause takes that long, and the number of retries is the same.
     "x_graphql_retry_max": 40,
     "x_graphql_retry_wait_min_seconds": 1.0,
     "x_graphql_retry_wait_max_seconds": 5.0,
@@ -66,7 +66,7 @@ LIMITS: Mapping[str, object] = {
 
 LEAN: Mapping[str, object] = {
     **LIMITS,
-    # What describes this machine and process says nothing about a job that ran elsewhere, and costs requests.
+    # A description of this machine and process says nothing about a job that ran elsewhere, and costs requests.
     "console": "off",
     "disable_git": True,
     "save_code": False,
@@ -76,29 +76,30 @@ LEAN: Mapping[str, object] = {
     "x_disable_machine_info": True,
     "x_save_requirements": False,
     "init_timeout": PATIENCE,
-    # Giving up on one of these would end the run's history, without a word: closing the run gives up before.
+    # If these retries ran out, the SDK would silently drop the rest of the history. There are so many of them that
+    # closing the run gives up first, with an error.
     "x_file_stream_retry_max": 200,
     "x_file_stream_retry_wait_min_seconds": 1.0,
     "x_file_stream_retry_wait_max_seconds": 30.0,
-    # Seconds after which closing a run gives up on a server that is away; it would wait for ever.
+    # Seconds after which closing a run gives up on a server that is away; by default it waits forever.
     "finish_timeout": float(PATIENCE),
     "finish_timeout_raises": True,
-    # Whoever stops one run in W&B does not mean all the others: by default the SDK interrupts the whole process.
+    # If a user stops one run in W&B, the SDK by default interrupts the whole process, and with it all other runs.
     "stop_fn": lambda: None,
 }
 
 LIVE: Mapping[str, object] = {
-    # Seconds between two posts of rows, 15 by default: while a job runs, people look at its run.
+    # Seconds between two uploads of history rows, 15 by default: people watch the run while its job is running.
     "x_file_stream_transmit_interval": 1.0,
-    # Seconds after which closing the run gives up on a server that is away: what is not there is brought by whoever
-    # goes on with the run, and nobody who wants to end has to wait for the server to come back.
+    # Seconds after which closing the run gives up on a server that is away. It is short so that an interrupted sync
+    # ends soon; a later sync resumes the run and adds what is missing.
     "finish_timeout": 10.0,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A dataset in W&B: its artifact and what is in it."""
+    """A dataset in W&B: its artifact and the summary of its content."""
 
     artifact: wandb.Artifact
     summary: DatasetSummary
@@ -109,13 +110,13 @@ class WandbRun:
     """One run being written: a `RunWriter`.
 
     Attributes:
-        held: The datasets that W&B is known to hold, by artifact name, for all runs; those written here are added.
-        rows: Number of history rows that the run will have in the end.
-        left_alone: Keys of the summary that are somebody else's.
-        step_metric: The metric that is the step of all others; None where that is the run's own.
-        upload: When the run's files are uploaded.
-        saved: The paths of the files that the run is to keep.
-        lines: Of the console log that the run has already.
+        held: The datasets that W&B is known to hold, by artifact name; shared by all runs, which add what they upload.
+        rows: Number of history rows that the run will have when it is complete.
+        left_alone: Summary keys that another program wrote and that must not be changed.
+        step_metric: The metric against which all others are drawn; None for the run's own step.
+        upload: When saved files are uploaded: immediately or when the run is closed.
+        saved: Paths of the files saved in the run.
+        lines: Lines that the run's console log already has.
     """
 
     step_metric: ClassVar[str | None] = None
@@ -139,31 +140,32 @@ class WandbRun:
         return self.run.url
 
     def log(self, rows: Iterable[MetricRow]) -> None:
-        """Append rows under their true times."""
+        """Append rows to the history with the times at which the job reported them."""
         with in_batches(self.run):
             for row in rows:
                 self.define(row.metrics)
                 timestamp = {} if row.time is None else {"_timestamp": row.time}
-                # Committed at once: else the last one is after the summary, and takes its metrics' place there.
+                # Commit each row at once: otherwise the SDK would commit the last row after the summary was written,
+                # and overwrite metrics in the summary.
                 self.run.log({**row.metrics, **timestamp}, step=row.step, commit=True)
 
     def define(self, metrics: Iterable[str]) -> None:
-        """Tell W&B, once for each metric, which of its values to show for the run."""
+        """Tell W&B, once per metric, whether its lowest or highest value is the best, and its step metric."""
         for metric in metrics:
             best = best_of(metric)
-            # A star would be a pattern.
+            # W&B takes a name with a star for a pattern.
             if metric not in self._defined and (best or self.step_metric) and "*" not in metric:
                 self.run.define_metric(
-                    metric.replace(".", "\\."),  # a bare dot would be a path
+                    metric.replace(".", "\\."),  # an unescaped dot separates nested keys
                     step_metric=self.step_metric,
                     summary=f"{best},last" if best else None,
                 )
             self._defined.add(metric)
 
     def log_events(self, lines: Iterable[str]) -> None:
-        """Append lines to the console log, when nothing can fail any more but the closing of the run.
+        """Append the lines that the console log lacks, once nothing but closing the run can fail any more.
 
-        Lines cannot be told apart, so a run that has some is not gone on with.
+        Log lines have no ids, so a run that has some is never resumed.
         """
         self._await_models()
         rest = _without(lines, self.lines)
@@ -171,9 +173,9 @@ class WandbRun:
             self.run.write_logs("\n".join(some))
 
     def save(self, files: Iterable[RunFile]) -> None:
-        """Keep files in the run."""
+        """Save files in the run."""
         for file in files:
-            # Inside the run's own folder: from anywhere else, the SDK would leave a link to a file that may go.
+            # Written to the run's own folder: for a file elsewhere the SDK makes a link, which breaks with the file.
             path = Path(self.run.dir) / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as out:
@@ -182,7 +184,7 @@ class WandbRun:
             self.saved.add(file.path)
 
     def use_dataset(self, file: TrainingFile, download: Download | None) -> DatasetSummary:
-        """Make the file's artifact, with its table, an input of the run."""
+        """Make the file's artifact, which includes a table of examples, an input of the run."""
         with translated(f"the {file.split} file {file.id}"):
             held = self._used(file, download)
             self._show_table(file.split, held)
@@ -190,7 +192,7 @@ class WandbRun:
         return held.summary
 
     def log_model(self, record: RunRecord, inputs: Iterable[TrainingFile]) -> None:
-        """Begin to log `model_metadata.json` as an artifact that is an output of the run."""
+        """Start logging `model_metadata.json` as an output artifact of the run."""
         if record.model_metadata is None:
             return
         content = model_content(record.model_metadata, self.run.id, inputs)
@@ -208,7 +210,7 @@ class WandbRun:
         return artifact
 
     def complete(self, record: RunRecord) -> None:
-        """Write the summary and then the mark: what comes after it would not be covered by it."""
+        """Wait for the model artifact, then write the summary and, last of all, the mark: it vouches for the rest."""
         self._await_models()
         mark = Mark(__version__, record.digest, self.rows, datetime.now(UTC).isoformat(timespec="seconds"))
         with translated("the summary"):
@@ -216,13 +218,13 @@ class WandbRun:
             self.run.summary.update({"ftsync": asdict(mark)})
 
     def _await_models(self) -> None:
-        """Wait until W&B holds the model artifact: the run would end as finished without it, too."""
+        """Wait until W&B holds the model artifact: if its upload fails, the SDK still marks the run finished."""
         for model in self._models if self.options.mode == "online" else ():
             with translated("the model artifact"):
                 await_logged(model)
 
     def _used(self, file: TrainingFile, download: Download | None) -> Held:
-        """Make the file an input of the run, uploaded by the first run that needs it."""
+        """Make the file an input of the run; the first run that needs the file uploads it."""
         if self.options.mode == "offline":
             assert download is not None, "offline nothing is held"
             return self._upload(file, download)
@@ -241,15 +243,15 @@ class WandbRun:
             except (AuthError, SinkRejected):
                 if is_first:
                     raise
-                continue  # what is refused to one run may be allowed to another
+                continue  # another run's upload was refused; this run's may succeed
             if not is_first:
                 self.run.use_artifact(held.artifact)
             return held
 
     def _upload(self, file: TrainingFile, download: Download) -> Held:
         dataset = datasets.read(download.path, limit=self.options.table_rows)
-        # Beside the download: it has to be there until it is uploaded, and no longer. Named after the run, since
-        # offline several runs make it at the same time.
+        # A temporary file, needed until it is uploaded or, offline, copied. Its name contains the run id, since
+        # offline several runs may write the same table at once.
         table = download.path.with_name(f"{download.path.name}-{file.split}-{self.run.id[-100:]}")
         write_table(table, dataset.columns, dataset.rows())
         try:
@@ -276,31 +278,33 @@ class WandbRun:
         )
         is_online = self.options.mode == "online"
         for path, name in ((download.path, _file_name(file)), (table, table_file(file.split))):
-            # Online the files stay until they are uploaded; offline they have to outlive this process.
+            # Online, the files exist until they are uploaded. Offline, the upload may happen long after this process
+            # has ended, so the files are copied.
             artifact.manifest.add_entry(entry(path if is_online else self._kept(path, file, name), name))
         aliases = ["latest", alias(file.id)]
         if is_online:
             artifact = self.run.use_artifact(artifact, aliases=aliases)
         else:
-            # `use_artifact` refuses offline; this is what it calls online, and the upload records the use.
-            self.run._log_artifact(  # noqa: SLF001 - no public way; a contract test watches it
+            # `use_artifact` raises an error offline. Online it calls `_log_artifact` as here; when the offline run is
+            # uploaded, the artifact becomes its input.
+            self.run._log_artifact(  # noqa: SLF001 - there is no public way; a contract test covers it
                 artifact, aliases=aliases, is_user_created=True, use_after_commit=True
             )
         return Held(artifact, summary)
 
     def _kept(self, path: Path, file: TrainingFile, name: str) -> Path:
-        """Copy a file into the run's folder, for the day when that is uploaded."""
+        """Copy a file into the folder of an offline run, where it stays until the run is uploaded."""
         return Path(shutil.copyfile(path, self._own_file(dataset_name(file), name)))
 
     def _own_file(self, artifact: str, name: str) -> Path:
-        """Return where an artifact's file is to lie in the run's folder, wherever that will be uploaded from."""
+        """Return the path for an artifact's file inside the run's folder, so that both can be uploaded together."""
         path = Path(self.run.dir).parent / "artifacts" / artifact / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def _show_table(self, split: Split, held: Held) -> None:
-        # What the SDK writes for a table that lies in an artifact; logging the table would upload it twice more. In
-        # the summary and not in the history, where it would take the last row's time for its own.
+        # The SDK writes such a reference for a table in an artifact; logging the table would upload it twice more.
+        # It is set in the summary, since a history entry would take over the time of the last row.
         self.run.summary[table_key(split)] = {
             "_type": "table-file",
             "artifact_path": f"{_reference(held.artifact)}/{table_file(split)}",
@@ -320,19 +324,21 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
     create: Callable[[RunId], bool] | None = None,
     api: wandb.Api | None = None,
 ) -> Iterator[WandbRun]:
-    """Open the run; leaving normally marks it finished (failed if the job did), leaving by an exception failed.
+    """Open the run; leaving the context normally marks it finished, leaving by an exception marks it failed.
+
+    The run of a job that failed is always marked failed.
 
     Args:
-        plan: Whether the run is a new one or one to go on with.
-        record: What it is to hold.
-        options: How runs are made.
+        plan: Whether the run is created or resumed.
+        record: What the run should hold.
+        options: The options for all runs.
         held: See `WandbRun`.
-        native: For a run to be enriched, the `tags`, `notes`, `summary` and `log` that it has.
-        create: Creates a run on the server, and tells whether it was not there before.
-        api: For what the run has to ask the server; nobody else uses it.
+        native: For a run to be enriched: its present `tags`, `notes`, `summary` and `log`.
+        create: Creates a run on the server and returns True, or returns False if the run already exists.
+        api: The API object for the run's own requests to the server; not used by anything else.
 
     Raises:
-        RunExists: A run that was to be a new one is there already.
+        RunExists: A run that was to be created already exists.
     """
     is_new = isinstance(plan, Create | Replace)
     native = redaction.redacted(native or {})
@@ -362,7 +368,7 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
                 writer.define(record.best)
             yield writer
         except BaseException as error:
-            with suppress(*SDK_ERRORS):  # what went wrong first is what has to be told
+            with suppress(*SDK_ERRORS):  # the first error is the one to report
                 run.finish(exit_code=1)
             if isinstance(error, SDK_ERRORS):
                 raise translate(error, f"the run {plan.run_id}") from error
@@ -372,17 +378,17 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
 
 
 def init_arguments(plan: Write, record: RunRecord, options: RunOptions, native: JsonObject) -> dict[str, Any]:
-    """Return the arguments of `wandb.init` for a run: the user's, and those that are not his to set.
+    """Return the arguments of `wandb.init` for a run: the user's, and those that ftsync has to set itself.
 
     Args:
-        plan: Whether the run is a new one or one to go on with.
-        record: What it is to hold.
-        options: How runs are made.
+        plan: Whether the run is created or resumed.
+        record: What the run should hold.
+        options: The options for all runs.
         native: See `opened`.
     """
     init = redaction.redacted(dict(options.init))
     settings = init.pop("settings", None) or {}
-    tags_set = wandb.setup().settings.run_tags  # by WANDB_TAGS
+    tags_set = wandb.setup().settings.run_tags  # from WANDB_TAGS
     tags = [*native.get("tags", ()), *record.tags, *(tags_set or ()), *listed(init.get("tags"))]
     names = {} if isinstance(plan, Enrich) else {"name": display_name(record.job_id), "job_type": JOB_TYPE}
     live = {} if plan.job.is_finished else LIVE
@@ -399,24 +405,24 @@ def init_arguments(plan: Write, record: RunRecord, options: RunOptions, native: 
         "config": {**(init.get("config") or {}), **record.config},
         "resume": _resume(plan) if goes_on else None,
         "reinit": "create_new",
-        # One object a run: a shared one mixes run ids up between threads.
+        # One settings object per run: with a shared one, threads would mix up their run ids.
         "settings": wandb.Settings(**{**LEAN, **live, **_given(settings)}),
     }
 
 
 def notes_of(init: Mapping[str, Any], record: RunRecord, had: str = "") -> str:
-    """Return the notes of a run: those that it had, the user's, and what its reader should know."""
+    """Return the run's notes: its present ones (`had`), the user's and those of the record, without duplicates."""
     said = (init.get("notes"), record.failure, *record.notes)
     return "\n\n".join(note for note in (had, *said) if note and (note == had or note not in had))
 
 
 def _resume(plan: Write) -> Literal["allow", "must"]:
-    """Return how a run that is there is gone on with: to "must", one that was created and no more is not there."""
+    """Return the `resume` argument for an existing run; "must" rejects a run that was created but never written."""
     return "must" if isinstance(plan, Enrich) else "allow"
 
 
 def _without(lines: Iterable[str], there: Iterable[str]) -> Iterator[str]:
-    """Yield the lines but for those that are there, each as often as it is."""
+    """Yield the lines that are missing from `there`; repeated lines are matched one by one."""
     left = Counter(there)
     for line in lines:
         if left[line]:
@@ -426,7 +432,7 @@ def _without(lines: Iterable[str], there: Iterable[str]) -> Iterator[str]:
 
 
 def summary_of(metadata: Mapping[str, Any], table_rows: int) -> DatasetSummary | None:
-    """Read what a dataset's artifact says of itself; None if it is not as this version would write it."""
+    """Read the summary of a dataset from its artifact's metadata; None if this ftsync would write the table anew."""
     try:
         summary = DatasetSummary(
             DatasetFormat(metadata["format"]),
@@ -442,7 +448,7 @@ def summary_of(metadata: Mapping[str, Any], table_rows: int) -> DatasetSummary |
 
 
 def described(file: TrainingFile, raw: object) -> TrainingFile | None:
-    """Return the file with the description that its artifact keeps; None if there is none."""
+    """Return the file with the description stored in its artifact; None if there is none."""
     if not isinstance(raw, dict) or not raw:
         return None
     name, size = raw.get("filename"), raw.get("bytes")
@@ -455,23 +461,23 @@ def described(file: TrainingFile, raw: object) -> TrainingFile | None:
 
 
 def filterable(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata of the model artifact: its content without what only a program reads."""
+    """Return the model artifact's metadata, by which W&B filters: the content without details for programs only."""
     models = [{key: saved.get(key) for key in ("step", "model")} for saved in content.get("checkpoints", ())]
     kept = {key: value for key, value in content.items() if key not in {"job", "checkpoints"}}
     return kept | ({"checkpoints": models} if models else {})
 
 
 def _reference(artifact: wandb.Artifact) -> str:
-    if artifact.is_draft():  # offline; the server knows the artifact by this after the upload, too
-        return f"wandb-client-artifact://{artifact._client_id}"  # noqa: SLF001 - the SDK's tables refer to it so
+    if artifact.is_draft():  # offline; the server resolves this id after the upload
+        return f"wandb-client-artifact://{artifact._client_id}"  # noqa: SLF001 - the SDK's own tables use this reference
     assert artifact.id is not None
     return f"wandb-artifact://{base64.b64decode(artifact.id).hex()}"
 
 
 def _file_name(file: TrainingFile) -> str:
-    """Return the file's own name, made safe: it comes from a server and must stay inside the artifact."""
+    """Return the file's name, sanitized: a server chose it, and the path must stay inside the artifact."""
     name = file_name(file.filename or file.id)
-    # The table has such a name itself, and not every file system tells upper case from lower.
+    # The dataset's table has such a name, too, and some file systems ignore case.
     return f"file_{name}" if name.lower().endswith(".table.json") else name
 
 

@@ -1,6 +1,6 @@
-"""What has to be done behind the wandb SDK's face, each for its reason and behind a contract test; nothing else is.
+"""Workarounds that need the wandb SDK's internals, each with its reason and covered by a contract test.
 
-The dependency is capped, since none of this is promised to stay.
+The SDK does not promise to keep its internals, so the version of the dependency has an upper bound.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from wandb.apis.public import Run
 
 MESSAGES_AT_ONCE = 100
-"""To the SDK's core."""
+"""Messages to the SDK's core that are sent together."""
 
 CLOSING_SECONDS = 60
-"""The most that is waited for the SDK's core to close a run's file."""
+"""Maximum number of seconds to wait for the SDK's core to close a run's file."""
 
 LOG_ERRORS = "8"
-"""A level of log/slog, the SDK's core being written in Go."""
+"""The level `error` of Go's log/slog: the SDK's core is written in Go."""
 
 CREATE_RUN = """
 mutation UpsertBucket($project: String, $entity: String, $name: String!, $config: JSONString) {
@@ -57,9 +57,9 @@ mutation UpsertBucket($project: String, $entity: String, $name: String!, $config
 
 
 def _guard_caches() -> None:
-    """Let one thread at a time drop old artifacts from the SDK's caches.
+    """Let only one thread at a time evict old artifacts from the SDK's caches.
 
-    The SDK itself has two threads drop the same one, which ends the second with a `KeyError` (wandb 0.31.0).
+    Otherwise two threads may evict the same artifact, and the second gets a `KeyError` (wandb 0.31.0).
     """
     lock = threading.Lock()
 
@@ -77,49 +77,49 @@ def _guard_caches() -> None:
 _guard_caches()
 
 
-# Else the SDK waits for itself, for ever, when its core does not start: it counts that, and for that it wants the lock
-# that it holds (wandb 0.31.0).
+# When its core does not start, the SDK records this by telemetry, which tries to acquire a lock that the same thread
+# already holds: a deadlock (wandb 0.31.0).
 opentelemetry_proxy.disable()
 
 
 def end_status_thread(run: wandb.Run) -> None:
-    """End the thread that the SDK starts for each run online, to print what the network does: runs can be many."""
+    """End the thread that the SDK starts for each online run to print the network's status: there can be many runs."""
     checker = run._run_status_checker
     if checker is not None:
         checker.join()
 
 
 def has_core_ended() -> bool:
-    """Whether the SDK's core has ended before its time, which the SDK tells in many ways or none."""
+    """Whether the SDK's core has ended prematurely, which the SDK reports by various errors or not at all."""
     connection = wandb_setup.singleton()._connection
     core = connection._proc if connection is not None else None
     return core is not None and core._process.poll() is not None
 
 
 def forget_core() -> None:
-    """Let this process end without a word to the SDK's core, which is gone: the SDK's own farewell is a traceback."""
+    """Drop the connection to an SDK core that has ended: otherwise the SDK prints a traceback at the process's end."""
     connection = wandb_setup.singleton()._connection
     if connection is not None and connection._cleanup is not None:
         connection._cleanup()
 
 
 def await_closed() -> None:
-    """Wait until the SDK's core has closed the files of the runs that are finished: `finish` tells it to, and goes on.
+    """Wait until the SDK's core has closed the files of all finished runs: `finish` returns before that.
 
-    Until then an offline run is not found in its file. The core does in turn what it is asked for, so that any answer
-    will do: here that about an upload which there is not (wandb 0.31.0).
+    Until then, the file of an offline run cannot be read. The core handles requests in order, so the answer to any
+    later request shows that the files are closed; here, a query for an upload that does not exist (wandb 0.31.0).
     """
     service = wandb.setup().assert_service()
 
     async def ask() -> None:
         await (await service.sync_status("")).wait_async(timeout=CLOSING_SECONDS)
 
-    with suppress(TimeoutError, ConnectionError, MailboxClosedError, HandleAbandonedError):  # one that is gone is, too
+    with suppress(TimeoutError, ConnectionError, MailboxClosedError, HandleAbandonedError):  # a dead core has, too
         service._asyncer.run(ask)
 
 
 def entry(path: Path, name: str) -> ArtifactManifestEntry:
-    """Return what `Artifact.add_file` would add, without mapping the whole file into memory to take its digest."""
+    """Return what `Artifact.add_file` would add, without mapping the file into memory to compute its digest."""
     with path.open("rb") as content:
         digest = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).digest()
     return ArtifactManifestEntry(
@@ -127,21 +127,21 @@ def entry(path: Path, name: str) -> ArtifactManifestEntry:
         digest=base64.b64encode(digest).decode(),
         size=path.stat().st_size,
         local_path=str(path),
-        skip_cache=True,  # a copy that nobody would ask for
+        skip_cache=True,  # a cached copy would never be used
     )
 
 
 def graphql(api: wandb.Api, query: str, variables: dict[str, Any]) -> dict[str, Any]:
-    """Ask the server what the public API has no function for."""
+    """Send a GraphQL query for which the public API has no function, and return the answer."""
     answer: dict[str, Any] = api._service_api.execute_graphql(query, variables=variables)
     return answer
 
 
 def create_run(api: wandb.Api, path: str, run_id: str, config: dict[str, Any]) -> bool:
-    """Create a run that has a config and no more; return whether it was this call that created it.
+    """Create a run with only a config; return False if the run already existed.
 
-    `Api.create_run` asks the same and drops the answer, and `init(resume="never")` looks first and creates then: two
-    machines at once would both write the run.
+    `Api.create_run` sends the same request but drops the answer, and `init(resume="never")` checks before it creates:
+    with either, two machines could both write the run.
     """
     entity, _, project = path.rpartition("/")
     held = json.dumps({key: {"value": value} for key, value in config.items()})
@@ -150,9 +150,10 @@ def create_run(api: wandb.Api, path: str, run_id: str, config: dict[str, Any]) -
 
 
 def limited(api: wandb.Api, limits: Mapping[str, object]) -> wandb.Api:
-    """Return an API object that asks again as often as the limits say.
+    """Return a copy of the API object whose requests are retried as often as the limits say.
 
-    For its downloads, as for all that it asks, the SDK goes by settings that a whole process shares, the caller's.
+    Otherwise the SDK takes the limits for all requests, downloads included, from settings shared by the whole process,
+    which belong to the caller.
     """
     other = copy.copy(api)
     other._service_api = ServiceApi(settings=api._service_api._settings.model_copy(update=limits))
@@ -161,9 +162,9 @@ def limited(api: wandb.Api, limits: Mapping[str, object]) -> wandb.Api:
 
 
 def another(api: wandb.Api, timeout: float) -> wandb.Api:
-    """Return an API object with caches of its own, and so many seconds for an answer.
+    """Return a copy of the API object with its own caches and a timeout in seconds.
 
-    One more `wandb.Api` would ask the server once more who one is and what it can do.
+    A new `wandb.Api` would query the user and the server's features again.
     """
     other = copy.copy(api)
     other._service_api = copy.copy(api._service_api)
@@ -173,17 +174,17 @@ def another(api: wandb.Api, timeout: float) -> wandb.Api:
 
 
 def lend(api: wandb.Api, run: wandb.Run) -> None:
-    """Have an open run ask by this API object; each would make one of its own, and ask who one is."""
+    """Have an open run use this API object: otherwise each run makes its own, which queries the user again."""
     entity, project = run.entity, run.project
     api.settings = {**api.settings, "entity": entity, "project": project, "run": run.id}
     run._cached_public_api = api
 
 
 def await_logged(artifact: wandb.Artifact) -> None:
-    """Wait until the server has an artifact that was logged: `Artifact.wait` would ask for it once more.
+    """Wait until the server has a logged artifact; unlike `Artifact.wait`, without requesting it again afterwards.
 
     Raises:
-        ValueError: It was refused, or given up.
+        ValueError: The server refused the artifact, or the upload was given up.
     """
     handle = artifact._save_handle
     if handle is not None:
@@ -193,24 +194,24 @@ def await_logged(artifact: wandb.Artifact) -> None:
 
 
 def unread_run(api: wandb.Api, path: str, run_id: str) -> Run:
-    """Return a run that is not asked for: `Api.run` would read all of it, and who asks for its files needs no more."""
+    """Return a run object without a request: it suffices to list the run's files, and `Api.run` would read the run."""
     entity, _, project = path.rpartition("/")
     return public.Run(api._service_api, entity, project, run_id, {"state": "unknown"})
 
 
 def remove_folder(run: Run) -> None:
-    """Remove the empty folder that the SDK makes for each run that is read, and those of its project and entity."""
+    """Remove the empty folders that the SDK makes for a run that is read, its project and its entity."""
     folder = Path(run.dir)
-    with suppress(OSError):  # there are others in it
+    with suppress(OSError):  # a folder that is not empty stays
         for empty in (folder, *folder.parents[:2]):
             empty.rmdir()
 
 
 @contextmanager
 def in_batches(run: wandb.Run) -> Iterator[None]:
-    """Have messages sent to the SDK's core many at a time; each on its own way through the SDK's event loop takes long.
+    """Send messages to the SDK's core in batches: one pass through the SDK's event loop per message is slow.
 
-    Messages keep their order, and those that wait to be sent stay few.
+    Messages keep their order, and at most `MESSAGES_AT_ONCE` of them are held back.
     """
     interface: Any = run._interface
     waiting: list[Any] = []
@@ -221,7 +222,7 @@ def in_batches(run: wandb.Run) -> Iterator[None]:
             await interface._client.publish(ServerRequest(record_publish=message))
         waiting.clear()
 
-    def publish_in_batches(message: object, *, nowait: bool = False) -> None:  # noqa: ARG001 - as it is called
+    def publish_in_batches(message: object, *, nowait: bool = False) -> None:  # noqa: ARG001 - the SDK passes it
         waiting.append(message)
         if len(waiting) == MESSAGES_AT_ONCE:
             interface._asyncer.run(send)
@@ -238,9 +239,9 @@ _opening = threading.local()
 
 
 def _keep_log_from_core() -> None:
-    """Let the SDK's core keep no log of a run that is opened here: it writes down what a server answers.
+    """Make the SDK's core keep no log for runs opened within `without_log`: it would log the server's answers.
 
-    It does so whatever `x_log_level` says, and a server may repeat the key that it was sent (wandb 0.31.0).
+    It does so at any `x_log_level`, and an answer may repeat the API key of the request (wandb 0.31.0).
     """
     to_proto = wandb.Settings.to_proto
 
@@ -257,7 +258,7 @@ _keep_log_from_core()
 
 
 class _QuietCore(subprocess.Popen[bytes]):
-    """The SDK's core, told to note in the log of its own only what fails: with each retry it notes what it was sent."""
+    """Starts the SDK's core so that its own log has only errors: for each retry it would log the server's answer."""
 
     def __init__(self, args: list[str], **options: Any) -> None:  # noqa: ANN401 - of Popen
         quiet = [] if "--log-level" in args else ["--log-level", LOG_ERRORS]
@@ -269,7 +270,7 @@ service_process.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": _Qu
 
 @contextmanager
 def without_log() -> Iterator[None]:
-    """Have the runs that this thread opens meanwhile keep no log of the core's."""
+    """Within this context, the SDK's core keeps no log for the runs that this thread opens."""
     _opening.without_log = True
     try:
         yield
@@ -278,7 +279,7 @@ def without_log() -> Iterator[None]:
 
 
 class _WithoutKeys(logging.Filter):
-    """Redacts what the SDK writes into a run's `debug.log`, which is also what a server answered."""
+    """Redacts what the SDK writes to a run's `debug.log`, since that includes answers of the server."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = redact(record.getMessage()), None
