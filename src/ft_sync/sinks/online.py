@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ft_sync.sinks.run import WandbRun
 
 JOBS_A_QUERY = 200
+QUERIES_AT_ONCE = 4
 RUNS_A_PAGE = 300
 """Runs per page: enough for all runs of one query, though some jobs have several."""
 
@@ -78,13 +80,16 @@ class OnlineSink:
         return True
 
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
-        """Return the runs of each job, with one query per 200 jobs."""
+        """Return the runs of each job, with one query per 200 jobs, several at a time."""
         found: dict[JobId, list[RunState]] = defaultdict(list)
-        for wanted in _batched(job_ids):
-            for run in self._runs(wanted):
-                state = self._state(run, wanted)
-                found[state.job_id].append(state)
+        with ThreadPoolExecutor(QUERIES_AT_ONCE) as threads:
+            for states in threads.map(self._states, _batched(job_ids)):
+                for state in states:
+                    found[state.job_id].append(state)
         return {job_id: tuple(states) for job_id, states in found.items()}
+
+    def _states(self, wanted: Mapping[RunId, JobId]) -> list[RunState]:
+        return [self._state(run, wanted) for run in self._runs(wanted)]
 
     def held_rows(self, run: RunState, record: RunRecord, inputs: Collection[TrainingFile]) -> int | None:
         """Return the number of history rows in the run if its content is a prefix of `record`; None if it is not."""
