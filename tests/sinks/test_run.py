@@ -200,3 +200,15 @@ def test_rows_handed_over_in_batches_arrive_all_and_in_order(
         writer.log(rows[1000:])
     (run,) = backend.runs(project)
     assert [(row["_step"], row["train_loss"]) for row in run.history] == [(row.step, 1 / row.step) for row in rows]
+
+
+def test_tags_and_notes_of_the_environment_are_added_also_to_a_failed_jobs_run(
+    sink: OnlineSink, backend: WandbBackend, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_TAGS", "nightly,eu")
+    monkeypatch.setenv("WANDB_NOTES", "by cron")
+    failed = record(tags=("openai",), failure="failed: no credit")
+    with sink.open(Create(job(), RunId("ftjob-1"), "test"), failed) as writer:
+        writer.complete(failed)
+    (run,) = backend.runs(project)
+    assert (run.tags, run.notes) == (["openai", "nightly", "eu"], "by cron\n\nfailed: no credit")

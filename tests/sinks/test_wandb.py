@@ -5,16 +5,19 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import wandb
+from wandb.sdk.lib.service import service_process, service_token
 
 import ft_sync.sinks.sdk  # noqa: F401 - it guards the SDK's caches
 from ft_sync.errors import ConfigError
 from ft_sync.models import Mark
+from ft_sync.sinks import sdk
 from ft_sync.sinks.wandb import NOT_STARTED, REFUSED_SETTINGS, SDK_ERRORS, SET_BY_US, check_init, listed, mark_from
 
 if TYPE_CHECKING:
@@ -138,3 +141,11 @@ def test_every_error_class_of_the_sdk_is_one_that_is_translated() -> None:
     assert "MailboxClosedError" in of_the_sdk
     unknown = {name for name, one in of_the_sdk.items() if not issubclass(one, SDK_ERRORS + NOT_STARTED)}
     assert unknown - NOT_MET.keys() == set()
+
+
+def test_a_core_of_the_sdk_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sdk, "ENDING_SECONDS", 0.1)
+    deaf = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    token = service_token.TCPServiceToken(parent_pid=0, port=0)
+    assert service_process.ServiceProcess(connection_token=token, process=deaf).join() == 0
+    assert deaf.poll() is not None

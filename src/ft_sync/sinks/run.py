@@ -412,7 +412,8 @@ def init_arguments(plan: Write, record: RunRecord, options: RunOptions, native: 
 
 def notes_of(init: Mapping[str, Any], record: RunRecord, had: str = "") -> str:
     """Return the run's notes: its present ones (`had`), the user's and those of the record, without duplicates."""
-    said = (init.get("notes"), record.failure, *record.notes)
+    given = init.get("notes") or wandb.setup().settings.run_notes  # from WANDB_NOTES
+    said = (given, record.failure, *record.notes)
     return "\n\n".join(note for note in (had, *said) if note and (note == had or note not in had))
 
 

@@ -43,6 +43,9 @@ MESSAGES_AT_ONCE = 100
 CLOSING_SECONDS = 60
 """Maximum number of seconds to wait for the SDK's core to close a run's file."""
 
+ENDING_SECONDS = 30
+"""Maximum number of seconds for the SDK's core to end after it was told to."""
+
 LOG_ERRORS = "8"
 """The level `error` of Go's log/slog: the SDK's core is written in Go."""
 
@@ -266,6 +269,24 @@ class _QuietCore(subprocess.Popen[bytes]):
 
 
 service_process.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": _QuietCore})  # type: ignore[attr-defined, assignment]
+
+
+def _join(process: service_process.ServiceProcess) -> int:
+    """Wait until the SDK's core has ended; kill it if it does not.
+
+    At times, rarely, the core misses the message to end, and the SDK would wait for it for ever (wandb 0.31.0). By then
+    all runs are finished or given up, so the core has nothing left to do.
+    """
+    core = process._process
+    try:
+        return core.wait(ENDING_SECONDS)
+    except subprocess.TimeoutExpired:
+        core.kill()
+        core.wait()
+        return 0  # of another code, the SDK would make the exit code of this process
+
+
+service_process.ServiceProcess.join = _join  # type: ignore[method-assign, assignment]
 
 
 @contextmanager
