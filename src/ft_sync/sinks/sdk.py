@@ -92,11 +92,16 @@ def end_status_thread(run: wandb.Run) -> None:
         checker.join()
 
 
+_polling = threading.Lock()
+"""Held while the core's process is polled: `Popen.poll` knows nothing while another thread is polling."""
+
+
 def has_core_ended() -> bool:
     """Whether the SDK's core has ended prematurely, which the SDK reports by various errors or not at all."""
     connection = wandb_setup.singleton()._connection
     core = connection._proc if connection is not None else None
-    return core is not None and core._process.poll() is not None
+    with _polling:
+        return core is not None and core._process.poll() is not None
 
 
 def forget_core() -> None:

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
     from ft_sync.models import JsonObject
 
+CORE_IS_GONE = "service process is not running"
+"""Part of the message by which the SDK reports a core that has ended, in errors of several classes."""
+
 CORE_ENDED = (MailboxClosedError, HandleAbandonedError, ConnectionResetError, BrokenPipeError)
 """Exceptions of the SDK when its own process, wandb-core, has ended."""
 
@@ -202,7 +205,7 @@ def translate(error: Exception, what: str) -> FtSyncError:
     status = http_status(error)
     if "no space left on device" in str(error):
         return on_disk(error)
-    if isinstance(error, NOT_STARTED + CORE_ENDED) or has_core_ended():
+    if isinstance(error, NOT_STARTED + CORE_ENDED) or CORE_IS_GONE in str(error) or has_core_ended():
         return _without_core(error, what)
     if isinstance(error, wandb.errors.UsageError):
         if "already exists" in str(error):
