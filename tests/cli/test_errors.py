@@ -56,7 +56,7 @@ def test_a_core_of_the_sdk_that_does_not_start_is_told_and_not_waited_for(
     env = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
     done = subprocess.run(
         [sys.executable, "-m", "ft_sync", "sync"],
-        env=env | {"WANDB_X_SERVICE_WAIT": "0.001"},
+        env=env | {"WANDB_X_SERVICE_WAIT": "1e-9"},
         cwd=workspace,
         capture_output=True,
         text=True,
