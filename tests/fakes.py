@@ -31,6 +31,7 @@ from ft_sync.errors import IdTaken, NotFound, RunExists, Stopped
 from ft_sync.models import (
     Checkpoint,
     Create,
+    Destination,
     Download,
     Enrich,
     File,
@@ -253,6 +254,9 @@ class FakeSink:
         """Write down what is done with a run, unless it is made impossible."""
         self.happens(f"{what} {run_id}")
         self.did.append(f"{what} {run_id}")
+
+    def destination(self) -> Destination:
+        return Destination("fakes", "me")
 
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
         self.questions.append(set(job_ids))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ft_sync.diagnosis import AccountProbes, Check, Concern, Owner, Probe, ServiceProbes, diagnose
+from ft_sync.diagnosis import AccountProbes, Check, Concern, Owner, Probe, ServiceProbes, Target, diagnose
 from ft_sync.errors import AuthError, ConfigError, Forbidden, NotFound, NotLoggedIn, NotOffered, Unavailable
 from ft_sync.models import NO_CHECKPOINTS, NO_CONTENT, NO_EVENTS, FileId, JobStatus
 from tests.builders import at, job
@@ -41,7 +41,7 @@ def of_source(source: FakeSource) -> dict[str, Check]:
 
 
 def of_account(account: FakeAccount, entity: str | None = None, project: str = "mine") -> dict[str, Check]:
-    found = checks(AccountProbes(lambda: (account, entity, project)).all())
+    found = checks(AccountProbes(lambda: (account, Target(entity, project))).all())
     return {check.name: check for check in found}
 
 

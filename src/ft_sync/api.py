@@ -139,8 +139,10 @@ def sync(  # noqa: PLR0913 - one argument for each flag
     )
     # Shared by source and engine: both report events, from any thread.
     observe, clock = engine.one_at_a_time(observer or _ignore), wiring.SystemClock()
-    sink = wiring.sink(settings, kwargs_wandb_init, run, model_artifact_copies)
-    with wiring.source(settings, clock, observe, openai_client, _folder(from_archive)) as source:
+    with (
+        wiring.sink(settings, kwargs_wandb_init, run, model_artifact_copies) as sink,
+        wiring.source(settings, clock, observe, openai_client, _folder(from_archive)) as source,
+    ):
         return engine.sync(source, sink, clock, request, observe)
 
 
@@ -208,6 +210,7 @@ def preview(  # noqa: PLR0913 - one argument for each flag
     rule = Rule(settings.wait, renew, overwrite, include_unsuccessful, settings.on_native)
     request = asking.request(settings, fine_tune_job_id, num_fine_tunes, rule, link=link, link_alias=link_alias)
     with _connected(settings, openai_client, kwargs_wandb_init, from_archive, observe=observer) as (source, sink):
+        (observer or _ignore)(sink.destination())
         return with_links(previewed(source, sink, request.selection, request.rule), request.links)
 
 
@@ -329,7 +332,9 @@ def report(
             "there are no reports offline",
             hint="upload the runs with `wandb sync`, then run `FTSYNC_MODE=online ftsync report`",
         )
-    return reporting.report(wiring.reporter(settings), asking.selection(settings, fine_tune_job_id, num_fine_tunes))
+    selection = asking.selection(settings, fine_tune_job_id, num_fine_tunes)
+    with wiring.reporter(settings) as reporter:
+        return reporting.report(reporter, selection)
 
 
 def list_jobs(  # noqa: PLR0913 - one argument for each flag
@@ -587,8 +592,11 @@ def _connected(  # noqa: PLR0913 - what the functions above are given
     observe: Observer | None = None,
 ) -> Iterator[tuple[JobSource, RunSink]]:
     # The sink first: it refuses bad arguments before any request is sent to a service.
-    sink = wiring.sink(settings, init)
-    with wiring.source(settings, clock or wiring.SystemClock(), observe or _ignore, client, _folder(archive)) as source:
+    clock, observe = clock or wiring.SystemClock(), observe or _ignore
+    with (
+        wiring.sink(settings, init) as sink,
+        wiring.source(settings, clock, observe, client, _folder(archive)) as source,
+    ):
         yield source, sink
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ft_sync import machine, settings, wiring
-from ft_sync.diagnosis import AccountProbes, Probe, ServiceProbes, diagnose
+from ft_sync.diagnosis import AccountProbes, Probe, ServiceProbes, Target, diagnose
 from ft_sync.providers import address, guessed_provider, plain
 
 if TYPE_CHECKING:
@@ -90,5 +90,9 @@ class _Parts:
             return (jobs,)
         return jobs, AccountProbes(self.account).all()
 
-    def account(self) -> tuple[Account, str | None, str]:
-        return wiring.account(self._seconds), self._settings.entity, self._settings.project
+    def account(self) -> tuple[Account, Target]:
+        account = self._stack.enter_context(wiring.account(self._seconds))
+        origins = settings.origins(self._arguments)
+        entity, project = self._settings.entity, self._settings.project
+        server, ignored = settings.server()[1], settings.ignored()
+        return account, Target(entity, project, origins["entity"], origins["project"], server, ignored)

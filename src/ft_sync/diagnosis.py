@@ -71,6 +71,27 @@ class Owner:
     server: str
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The place in W&B that the settings name, and where each setting comes from.
+
+    Attributes:
+        entity: None for the default entity of the account.
+        ignored: A settings file of the working directory that names another place, and does not count.
+    """
+
+    entity: str | None
+    project: str
+    entity_from: str = "default"
+    project_from: str = "default"
+    server_from: str = "default"
+    ignored: str | None = None
+
+    def named(self, value: str, origin: str) -> str:
+        """Return a value with the place that sets it."""
+        return value if origin == "default" else f"{value} ({origin})"
+
+
 class Account(Protocol):
     """Read access to a W&B account; raises `AuthError` and `Unavailable` as a `RunSink` does."""
 
@@ -227,10 +248,10 @@ class AccountProbes:
     """The probes of W&B; they write nothing, so permissions that only a write would show are reported as unknown.
 
     Args:
-        connect: Creates the account and tells the project and entity to write to; None means the default entity.
+        connect: Creates the account and tells where to write to.
     """
 
-    def __init__(self, connect: Callable[[], tuple[Account, str | None, str]]) -> None:
+    def __init__(self, connect: Callable[[], tuple[Account, Target]]) -> None:
         self._connect = connect
 
     def all(self) -> tuple[Probe, ...]:
@@ -243,29 +264,34 @@ class AccountProbes:
         )
 
     def _login(self) -> Finding:
-        self._account, self._entity, self._project = self._connect()
+        self._account, self._target = self._connect()
         return f"there is a key: {self._account.login()}"
 
     def _server(self) -> Finding:
         self._owner = self._account.owner()
-        return f"{self._owner.server} answers: the key is {self._owner.name}'s"
+        server = self._target.named(self._owner.server, self._target.server_from)
+        said = f"{server} answers: the key is {self._owner.name}'s"
+        if ignored := self._target.ignored:
+            return Concern(said, hint=f"{ignored} names another place: it is not read, use --entity and --project")
+        return said
 
     def _its_entity(self) -> Finding:
-        owner, wanted = self._owner, self._entity or self._owner.entity
+        owner, wanted = self._owner, self._target.entity or self._owner.entity
         if wanted is None:
             raise ConfigError("the account has no entity of its own", hint="name one by --entity or WANDB_ENTITY")
         self._entity = wanted
+        named = self._target.named(wanted, self._target.entity_from)
         if wanted in {owner.name, owner.entity}:
-            return f"{wanted} is the account's own"
+            return f"{named} is the account's own"
         if wanted in owner.teams:
-            return f"{wanted} is a team of {owner.name}'s; not checked: whether the key may write there"
+            return f"{named} is a team of {owner.name}'s; not checked: whether the key may write there"
         if owner.is_admin:
-            return f"not checked: {wanted} is no team of {owner.name}'s, who is an administrator"
+            return f"not checked: {named} is no team of {owner.name}'s, who is an administrator"
         known = dict.fromkeys(name for name in (owner.entity, *owner.teams) if name)
         raise ConfigError(f"{owner.name} belongs to no entity {wanted}", hint=f"--entity {' or '.join(known)}")
 
     def _its_project(self) -> Finding:
-        assert self._entity is not None
-        if self._account.has_project(self._entity, self._project):
-            return f"{self._entity}/{self._project} is there"
-        return f"the first sync makes {self._entity}/{self._project}; not checked: whether the key may"
+        place = self._target.named(f"{self._entity}/{self._target.project}", self._target.project_from)
+        if self._account.has_project(self._entity, self._target.project):
+            return f"{place} is there"
+        return f"the first sync makes {place}; not checked: whether the key may"

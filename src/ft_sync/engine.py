@@ -65,6 +65,7 @@ class _Sync:
 
     Attributes:
         rule_again: The rule for jobs that are planned again or were waited for.
+        has_destination: Where the runs go has been reported.
         has_begun: The selection has been planned.
         known: Jobs that have been seen, in the order of the report.
         writing: Jobs whose runs are waiting to be written or are being written.
@@ -90,7 +91,7 @@ class _Sync:
         self.arrivals = Arrivals(sink, clock, observe)
         self.completion = Completion(sink, request, observe)
         self.following = Following(source, sink, clock, observe, self.patience, workers)
-        self.has_begun = False
+        self.has_destination = self.has_begun = False
         self.known: dict[JobId, None] = {}
         self.writing: set[JobId] = set()
         self.elsewhere: dict[JobId, Job] = {}
@@ -127,6 +128,9 @@ class _Sync:
     def begin(self) -> None:
         """Plan the selected jobs and start carrying out the plans."""
         with self.put_off():
+            if not self.has_destination:
+                self.observe(self.sink.destination())
+                self.has_destination = True
             self.accept(preview(self.source, self.sink, self.request.selection, self.request.rule))
             self.has_begun = True
 

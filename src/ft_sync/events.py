@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from ft_sync.models import Destination
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -122,6 +124,7 @@ class JobArchived:
 
 Event: TypeAlias = (
     ProviderGuessed
+    | Destination
     | Planned
     | Started
     | Advanced

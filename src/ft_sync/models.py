@@ -14,6 +14,7 @@ Run side
     `RunFile`       a file of the run
     `RunRecord`     what the run should hold
     `RunState`      what a run in W&B holds now
+    `Destination`   where the runs go
     `Mark`          the completion record in a run's `summary.ftsync`
 
 Between
@@ -328,6 +329,32 @@ class RunState:
             # WandbLogger writes no mark; the status is what it writes last.
             return self.origin is Origin.WANDB_LOGGER and self.status == SUCCEEDED
         return self.rows is None or self.rows >= self.mark.rows
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the runs go; also the event that reports it, before the jobs are listed.
+
+    Attributes:
+        project: The W&B project.
+        entity: Its user or team; None for offline runs whose entity is not known before they are uploaded.
+        is_new: The project does not exist yet.
+        folder: The folder of offline runs; None if the runs go to a server.
+        run_id: The caller's own run, if the job goes into that.
+        ignored: A settings file of the working directory that names another place, and does not count.
+    """
+
+    project: str
+    entity: str | None = None
+    is_new: bool = False
+    folder: str | None = None
+    run_id: str | None = None
+    ignored: str | None = None
+
+    @property
+    def path(self) -> str:
+        """Entity and project, as in the URLs of W&B."""
+        return f"{self.entity}/{self.project}" if self.entity else self.project
 
 
 class SyncState(StrEnum):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ft_sync.datasets import DatasetSummary
     from ft_sync.models import (
         Checkpoint,
+        Destination,
         Download,
         Failed,
         File,
@@ -97,6 +98,15 @@ class RunSink(Protocol):
     @property
     def can_go_on(self) -> bool:
         """Whether a closed run can be reopened and resumed."""
+
+    def destination(self) -> Destination:
+        """Return where runs are written, resolved as for every other method; asks W&B, and writes nothing.
+
+        Raises:
+            ConfigError: The entity does not exist, or none is named and the account has none of its own.
+            AuthError: The key may not write there, or as for `states`.
+            Unavailable: W&B could not be reached.
+        """
 
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
         """Return the runs that W&B holds for each job, queried in bulk; jobs without a run are left out.

@@ -18,12 +18,16 @@ from ft_sync import redaction
 from ft_sync.errors import ConfigError
 from ft_sync.planning import shard
 from ft_sync.providers import Provider
+from ft_sync.wandb_files import ignored_settings, user_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 DEFAULT = "default"
 """The origin of a value that was not given."""
+
+SERVER = "WANDB_BASE_URL"
+"""The variable with the address of the W&B server."""
 
 
 def _environment(*names: str) -> AliasChoices:
@@ -112,6 +116,7 @@ class Settings(BaseSettings):
             init_settings,
             env_settings,
             *(InitSettingsSource(settings_cls, file.read()) for file in config_files()),
+            InitSettingsSource(settings_cls, _wandb_entity()),
         )
 
     project: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\#?%:]+$")] = Field(
@@ -216,9 +221,35 @@ def load(arguments: Mapping[str, Any]) -> Settings:
         ) from error
 
 
-def origins() -> dict[str, str]:
-    """Return where the value of each setting comes from when no flag is given."""
-    return {name: next((place for place, _ in _given(name, {})), DEFAULT) for name in Settings.model_fields}
+def origins(arguments: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Return where the value of each setting comes from, given the flags; those that are None do not count."""
+    given = {name: value for name, value in (arguments or {}).items() if value is not None}
+    return {name: next((place for place, _ in _given(name, given)), DEFAULT) for name in Settings.model_fields}
+
+
+def server() -> tuple[str | None, str]:
+    """Return the address of the W&B server and where it comes from; None for the SDK's default.
+
+    A file in the working directory cannot name it: the API key goes there.
+    """
+    file = user_settings(os.environ)
+    if address := os.environ.get(SERVER, "").strip():
+        return address, SERVER
+    return (file.values["base_url"], str(file.path)) if "base_url" in file.values else (None, DEFAULT)
+
+
+def ignored() -> str | None:
+    """Return the SDK's settings file in the working directory, if it names a place for runs; it does not count."""
+    file = ignored_settings(Path.cwd())
+    return (
+        None if file is None else f"{file.path} ({', '.join(f'{key} {value}' for key, value in file.values.items())})"
+    )
+
+
+def _wandb_entity() -> dict[str, str]:
+    """Return the entity in the user's own settings file of the SDK, if there is one."""
+    values = user_settings(os.environ).values
+    return {"entity": values["entity"]} if values.get("entity") else {}
 
 
 def variables(field: str) -> tuple[str, ...]:
@@ -243,3 +274,5 @@ def _given(field: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, obje
         held = file.read()
         if field in held:
             yield str(file), held[field]
+    if field in (held := _wandb_entity()):
+        yield str(user_settings(os.environ).path), held[field]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,7 +11,8 @@ from pydantic import BaseModel
 
 from ft_sync import api
 from ft_sync.events import Delayed, Event, Noted, Planned, Settled
-from ft_sync.models import SUCCEEDED, Skipped, Synced, SyncReport, Wait
+from ft_sync.models import SUCCEEDED, Destination, Skipped, Synced, SyncReport, Wait
+from ft_sync.sinks.session import aloud, callers_mode
 
 if TYPE_CHECKING:
     import openai
@@ -124,7 +126,7 @@ class WandbLogger:
 def _is_disabled(init: dict[str, Any]) -> bool:
     if wandb.run is not None:
         return wandb.run.disabled
-    return (init.get("mode") or wandb.setup().settings.mode) == "disabled"
+    return (init.get("mode") or callers_mode(os.environ)) == "disabled"
 
 
 def _active_run(job_id: str | None, *, is_one: bool) -> wandb.Run | None:
@@ -142,7 +144,14 @@ def _active_run(job_id: str | None, *, is_one: bool) -> wandb.Run | None:
 
 def _tell(is_chosen: bool, event: Event) -> None:
     """Print an event to stderr; skipped fine-tunes only if `is_chosen`, that is, if the user selected them."""
+    with aloud():
+        _say(is_chosen, event)
+
+
+def _say(is_chosen: bool, event: Event) -> None:
     match event:
+        case Destination():
+            wandb.termlog(f"fine-tunes go into {event.path}")
         case Planned(plans):
             for plan in plans:
                 if isinstance(plan, Wait):

@@ -9,10 +9,10 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ft_sync import scratch
 from ft_sync.errors import ConfigError, Stopped
 from ft_sync.events import ProviderGuessed
 from ft_sync.providers import guessed_provider
+from ft_sync.settings import ignored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from ft_sync.providers import Provider
     from ft_sync.settings import Settings
     from ft_sync.sources.service import Service
-
-
-CORE_MEMORY = "96MiB"
-"""Memory limit beyond which the garbage collector of W&B's core (written in Go) runs more often."""
 
 
 class SystemClock:
@@ -53,22 +49,24 @@ class SystemClock:
         self._stopped.set()
 
 
-def reporter(settings: Settings) -> ReportSink:
+@contextmanager
+def reporter(settings: Settings) -> Iterator[ReportSink]:
     """Connect to W&B to write a report.
 
     Raises:
         ConfigError: The packages for reports (extra `report`) are not installed.
     """
-    prepare_wandb()
     try:
         from ft_sync.sinks import report  # noqa: PLC0415 - as below, and in an extra
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] != "wandb_workspaces":
             raise
         raise ConfigError("reports need wandb-workspaces", hint="pip install 'ft-sync[report]'") from error
+    from ft_sync.sinks.session import session  # noqa: PLC0415 - as below
     from ft_sync.sinks.wandb import RunOptions  # noqa: PLC0415 - as below
 
-    return report.Reporter(RunOptions(settings.project, settings.entity, settings.mode))
+    with session(os.environ):
+        yield report.Reporter(RunOptions(settings.project, settings.entity, settings.mode))
 
 
 @contextmanager
@@ -122,22 +120,23 @@ def _provider(settings: Settings, observe: Observer) -> Provider:
     return provider
 
 
+@contextmanager
 def sink(
     settings: Settings,
     init: Mapping[str, object],
     run: sdk.Run | None = None,
     model_artifact_copies: Iterable[str] = (),
-) -> RunSink:
-    """Return the sink: W&B, a folder of offline runs, or a run that the caller has open.
+) -> Iterator[RunSink]:
+    """Open the sink: W&B, a folder of offline runs, or a run that the caller has open.
+
+    The SDK works in a session of ftsync's own; for the caller's run, in the caller's.
 
     Raises:
-        ConfigError: `init` holds arguments that `wandb.init` does not accept, or the folder is not writable.
+        ConfigError: `init` or the environment holds what `wandb.init` does not accept, or the folder is not writable.
     """
-    prepare_wandb()
-    from ft_sync.sinks import active, offline, online, wandb  # noqa: PLC0415 - as above
+    from ft_sync.sinks import active, offline, online, session, wandb  # noqa: PLC0415 - as above
 
     wandb.check_init(init)
-    root = settings.dir or Path.cwd()
     options = wandb.RunOptions(
         settings.project,
         settings.entity,
@@ -145,28 +144,16 @@ def sink(
         settings.model_artifact_name,
         settings.model_artifact_type,
         settings.table_rows,
-        {**init, "dir": str(root)},
+        {**wandb.with_environment(init, os.environ), "dir": str(settings.dir or Path.cwd())},
         tuple(model_artifact_copies),
+        ignored(),
     )
     if run is not None:
-        return active.sink(run, options)
-    if settings.mode == "offline":
-        return offline.OfflineSink(options)
-    # The SDK's core takes a while to start, so start it while the jobs are being listed.
-    threading.Thread(target=online.start_core, daemon=True).start()
-    return online.OnlineSink(options)
-
-
-def prepare_wandb() -> None:
-    """Set environment variables that the SDK reads when it is imported."""
-    # W&B's core would post its telemetry to the configured server on its only request loop, and every run of the
-    # process would wait for that.
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    # By default, Go lets garbage grow as large as the live heap. This limits the garbage, not what the core may use.
-    os.environ.setdefault("GOMEMLIMIT", CORE_MEMORY)
-    if instead := scratch.home():
-        for name in ("XDG_CACHE_HOME", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
-            os.environ.setdefault(name, str(instead))
+        with session.quiet():
+            yield active.sink(run, options)
+        return
+    with session.session(os.environ):
+        yield offline.OfflineSink(options) if settings.mode == "offline" else online.OnlineSink(options)
 
 
 @contextmanager
@@ -185,9 +172,11 @@ def hurried_source(provider: Provider, seconds: float) -> Iterator[JobSource]:
         yield adapter.OpenAISource(opened, pace, asked)
 
 
-def account(seconds: float) -> Account:
-    """Return read access to the W&B account of the key: for `doctor`, not for a sync."""
-    prepare_wandb()
+@contextmanager
+def account(seconds: float) -> Iterator[Account]:
+    """Open read access to the W&B account of the key: for `doctor`, not for a sync."""
     from ft_sync.sinks.account import WandbAccount  # noqa: PLC0415 - as above
+    from ft_sync.sinks.session import session  # noqa: PLC0415 - as above
 
-    return WandbAccount(os.environ, seconds)
+    with session(os.environ):
+        yield WandbAccount(os.environ, seconds)

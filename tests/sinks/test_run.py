@@ -20,7 +20,7 @@ from ft_sync.sinks.offline import OfflineSink
 from ft_sync.sinks.online import OnlineSink
 from ft_sync.sinks.run import LIVE
 from ft_sync.sinks.sdk import entry
-from ft_sync.sinks.wandb import RunOptions
+from ft_sync.sinks.wandb import RunOptions, with_environment
 from tests.builders import job, record, training_file
 
 if TYPE_CHECKING:
@@ -203,10 +203,11 @@ def test_rows_handed_over_in_batches_arrive_all_and_in_order(
 
 
 def test_tags_and_notes_of_the_environment_are_added_also_to_a_failed_jobs_run(
-    sink: OnlineSink, backend: WandbBackend, project: str, monkeypatch: pytest.MonkeyPatch
+    workspace: Path, backend: WandbBackend, project: str
 ) -> None:
-    monkeypatch.setenv("WANDB_TAGS", "nightly,eu")
-    monkeypatch.setenv("WANDB_NOTES", "by cron")
+    assert workspace.is_dir()
+    given = with_environment({}, {"WANDB_TAGS": "nightly, eu,", "WANDB_NOTES": "by cron"})
+    sink = OnlineSink(RunOptions(project, None, "online", init=given))
     failed = record(tags=("openai",), failure="failed: no credit")
     with sink.open(Create(job(), RunId("ftjob-1"), "test"), failed) as writer:
         writer.complete(failed)

@@ -30,8 +30,6 @@ COMPLETING = "_FTSYNC_COMPLETE"
 
 CARRY_ON = "run the same command again to carry on"
 
-OF_ONE_RUN = ("WANDB_RESUME", "WANDB_RUN_ID", "WANDB_SWEEP_ID")
-
 app = typer.Typer(
     name="ftsync",
     pretty_exceptions_enable=False,
@@ -63,11 +61,6 @@ def run(arguments: Sequence[str]) -> int:
     arguments = arguments or ["--help"]
     debug = "--debug" in arguments
     redaction.learn_environment(os.environ)
-    # The SDK's own output is not redacted and may contain control characters; ftsync reports what matters itself.
-    os.environ["WANDB_SILENT"] = "true"
-    # If set by an earlier training, these variables would make the SDK write all jobs to one run, or to a sweep's run.
-    for name in OF_ONE_RUN:
-        os.environ.pop(name, None)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as for stderr: a pipe's encoding may lack characters
     failure: FtSyncError

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ft_sync.cli import options, render
+from ft_sync.providers import plain
 
 if TYPE_CHECKING:
     from ft_sync.cli import shapes
@@ -42,8 +43,9 @@ def config(
         else:
             render.lines(rows)
         return
-    values = settings.load({}).model_dump(mode="json")
-    origins = settings.origins()
+    address, server_from = settings.server()
+    values = settings.load({}).model_dump(mode="json") | {"wandb_server": plain(address or "") or None}
+    origins = settings.origins() | {"wandb_server": server_from}
     if json:
         effective: shapes.Settings = {
             "command": "config",
@@ -55,6 +57,8 @@ def config(
         render.table(("setting", "value", "from"), shown, folds=2, color=False)
     else:
         render.lines((name, _written(value), origins[name]) for name, value in values.items())
+    if file := settings.ignored():
+        render.tell(f"note: {file} is not read: --entity and --project, or these settings, say where runs go")
 
 
 def _written(value: object) -> object:

@@ -117,9 +117,11 @@ def of_diagnosis(checks: Iterable[Check]) -> int:
 def of_report(report: SyncReport) -> int:
     """Return the exit code of a sync."""
     if report.failed:
+        codes = {ending(failed.error).exit_code for failed in report.failed}
+        if USAGE in codes:
+            return USAGE  # a setting is wrong for all jobs that are left, even if others were synced before
         if report.synced or report.skipped:
             return INCOMPLETE
-        codes = {ending(failed.error).exit_code for failed in report.failed}
         return codes.pop() if codes in ({NOT_ALLOWED}, {UNAVAILABLE}) else INCOMPLETE
     if report.ended_badly:
         return ENDED_BADLY

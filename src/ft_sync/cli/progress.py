@@ -29,7 +29,7 @@ from ft_sync.events import (
     Verified,
     Waiting,
 )
-from ft_sync.models import Enrich, Extend, Failed, Replace, Skip, Skipped, Synced, Wait
+from ft_sync.models import Destination, Enrich, Extend, Failed, Replace, Skip, Skipped, Synced, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,9 +86,10 @@ class _Lines:
                 if self._verbose:
                     for plan in plans:
                         tell(f"{plan.job.id}: {plan.reason}")
-            case ProviderGuessed() | Advanced():
-                if self._verbose:
-                    tell(_news(event))
+            case Destination():
+                tell("\n".join(_into(event)))
+            case ProviderGuessed() | Advanced() if not self._verbose:
+                pass
             case Verified() | JobArchived():
                 if self._verbose or _is_failure(event):
                     tell(_done(event))
@@ -139,6 +140,8 @@ class _Watched:
         match event:
             case Planned(plans) if self._verbose:
                 yield from ((f"{plan.job.id}: {plan.reason}", "") for plan in plans)
+            case Destination():
+                yield from ((line, "") for line in _into(event))
             case Noted() | Interrupted():
                 yield _news(event), style_of("notes")
             case ProviderGuessed() | Started() | Delayed() if self._verbose:
@@ -201,6 +204,18 @@ def _news(event: ProviderGuessed | Advanced | Selected | Started | Noted | Delay
             return "interrupted: finishing the jobs that are at work; once more ends at once"
         case Settled(outcome):
             return f"{outcome.job_id}: {_end(event)}"
+
+
+def _into(destination: Destination) -> Iterator[str]:
+    """Yield the lines that say where the runs go."""
+    if destination.run_id is not None:
+        yield f"into the run {destination.run_id} of {destination.path}"
+    elif destination.folder is not None:
+        yield f"into {place(destination.folder)} (offline, for {destination.path})"
+    else:
+        yield f"into {destination.path}{' (new project)' if destination.is_new else ''}"
+    if destination.ignored is not None:
+        yield f"note: {destination.ignored} is not read: --entity and --project say where runs go"
 
 
 def _is_failure(event: Verified | JobArchived) -> bool:

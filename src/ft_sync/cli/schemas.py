@@ -36,6 +36,7 @@ DOCUMENTS: dict[str, tuple[type, ...]] = {
 _ASKING = {"provider_guessed": shapes.ProviderGuessed, "delayed": shapes.Delayed}
 _SYNCING = {
     **_ASKING,
+    "destination": shapes.Destination,
     "planned": shapes.Planned,
     "started": shapes.Plan,
     "advanced": shapes.Advanced,

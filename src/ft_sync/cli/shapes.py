@@ -398,6 +398,17 @@ class ProviderGuessed(TypedDict):
     reason: Reason
 
 
+class Destination(TypedDict):
+    """Where the runs go."""
+
+    project: str
+    entity: Annotated[str | None, Field(description="Null offline, if none is set.")]
+    is_new: Annotated[bool, Field(description="The project does not exist yet.")]
+    folder: Annotated[str | None, Field(description="The folder of offline runs.")]
+    run_id: Annotated[str | None, Field(description="The run that a Python program has open.")]
+    ignored: Annotated[str | None, Field(description="A settings file of the working directory that does not count.")]
+
+
 class Planned(TypedDict):
     """Jobs are listed and W&B has been asked; a watch says this again and again."""
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import wandb
 
-    from ft_sync.models import MetricRow, RunRecord, Write
+    from ft_sync.models import Destination, MetricRow, RunRecord, Write
     from ft_sync.sinks.run import Held
     from ft_sync.sinks.wandb import RunOptions
 
@@ -61,6 +61,10 @@ class OnlineActiveSink(OnlineSink):
     def can_go_on(self) -> bool:
         """False: nothing can be removed from the caller's run, so its job must have ended."""
         return False
+
+    def destination(self) -> Destination:
+        """Return the open run: the caller has chosen its place."""
+        return replace(super().destination(), run_id=self._active.id)
 
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
         """Return the runs of each job; for the job in the open run, they include that run as the server has it."""
@@ -103,6 +107,10 @@ class OfflineActiveSink(OfflineSink):
     def __init__(self, options: RunOptions, run: wandb.Run) -> None:
         super().__init__(options)
         self._active = run
+
+    def destination(self) -> Destination:
+        """Return the open run: the caller has chosen its place."""
+        return replace(super().destination(), run_id=self._active.id)
 
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
         """Return the offline runs of each job; for the job in the open run, they include that run."""

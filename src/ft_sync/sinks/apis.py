@@ -4,37 +4,74 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import wandb
 
+from ft_sync.errors import AuthError, ConfigError
 from ft_sync.sinks.run import LIMITS, PATIENCE
-from ft_sync.sinks.sdk import another, limited
+from ft_sync.sinks.sdk import another, find_place, limited
 from ft_sync.sinks.wandb import log_in, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The project that runs are read from and written to, as W&B spells it.
+
+    Attributes:
+        is_new: The project does not exist yet.
+        owner: Whose the key is.
+        is_writable: The key may write there, as far as W&B says before a write.
+    """
+
+    entity: str
+    project: str
+    is_new: bool
+    owner: str
+    is_writable: bool
+
+    @property
+    def path(self) -> str:
+        """Entity and project, as in the URLs of W&B."""
+        return f"{self.entity}/{self.project}"
+
+    def require_writable(self) -> None:
+        """Raise an `AuthError` if the key may not write there."""
+        if not self.is_writable:
+            raise AuthError(
+                f"{self.owner} is no member of {self.entity}, so the runs cannot be written there",
+                hint="check --entity and WANDB_ENTITY, or ask a member of the team to add you",
+            )
+
+
 class Apis:
     """Hands out `wandb.Api` objects, which must not be used by several threads at once.
 
     Args:
-        entity: The entity whose runs are queried; None for the default entity of the API key's account.
+        entity: The entity of the runs; None for the default entity of the API key's account.
+        project: The project of the runs.
     """
 
-    def __init__(self, entity: str | None) -> None:
+    def __init__(self, entity: str | None, project: str) -> None:
         self._entity = entity
+        self._project = project
         self._login = threading.Lock()
-        self._first: wandb.Api | None = None
+        self._first: tuple[wandb.Api, Place] | None = None
         self._of_thread = threading.local()
         self._idle: list[wandb.Api] = []
 
     @property
-    def entity(self) -> str | None:
-        """The entity whose runs are queried; None if the server names no default. Logs in if necessary."""
-        self.get()
-        return self._entity
+    def place(self) -> Place:
+        """The project of the runs, resolved once; logs in if necessary.
+
+        Raises:
+            ConfigError: The entity does not exist, or none is named and the account has none of its own.
+        """
+        return self._logged_in()[1]
 
     def get(self) -> wandb.Api:
         """Return this thread's API object, logging in if no thread has yet."""
@@ -49,14 +86,37 @@ class Apis:
 
     def new(self, patience: float = PATIENCE) -> wandb.Api:
         """Return a new API object, owned by the caller, that waits `patience` seconds for an answer."""
-        with self._login, translated("logging in"):
+        return another(self._logged_in()[0], patience)
+
+    def _logged_in(self) -> tuple[wandb.Api, Place]:
+        with self._login:
             if self._first is None:
-                log_in()
-                given = wandb.Api(overrides={"entity": self._entity})
-                self._entity = self._entity or given.default_entity
-                given.settings["entity"] = self._entity  # otherwise each copy would request it
-                self._first = limited(given, LIMITS)
-            return another(self._first, patience)
+                with translated("logging in"):
+                    log_in()
+                    given = wandb.Api()
+                    viewer = given.viewer
+                place = self._resolve(given, viewer)
+                given.settings |= {"entity": place.entity, "project": place.project}
+                self._first = limited(given, LIMITS), place
+            return self._first
+
+    def _resolve(self, api: wandb.Api, viewer: wandb.apis.public.User) -> Place:
+        """Return the place, as W&B spells it: settings may differ from it in case."""
+        wanted = self._entity or viewer.entity
+        if not wanted:
+            raise ConfigError("the account has no entity of its own", hint="name one: --entity or WANDB_ENTITY")
+        with translated(f"the entity {wanted}"):
+            entity, found = find_place(api, wanted, self._project)
+        if entity is None:
+            known = dict.fromkeys(name for name in (viewer.entity, *viewer.teams) if name)
+            raise ConfigError(
+                f"W&B has no entity {wanted}, or {viewer.username} may not see it",
+                hint=f"--entity {' or '.join(known)}",
+            )
+        own = {name.casefold() for name in (viewer.username, viewer.entity, *viewer.teams) if name}
+        is_writable = entity.casefold() in own or bool(viewer.admin)
+        place = found or (entity, self._project)
+        return Place(*place, is_new=found is None, owner=viewer.username or "the key", is_writable=is_writable)
 
     @contextmanager
     def lent(self) -> Iterator[wandb.Api]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from wandb.util import get_core_path
 
 from ft_sync.errors import ConfigError, SinkRejected
-from ft_sync.models import UNREADABLE, Origin, RunId, RunState
+from ft_sync.models import UNREADABLE, Destination, Origin, RunId, RunState
 from ft_sync.names import first_of, run_id
 from ft_sync.once import Once
 from ft_sync.sinks.locks import LOCK, is_locked, run_folder
@@ -47,6 +47,11 @@ class OfflineSink:
     def can_go_on(self) -> bool:
         """False: an offline run cannot be resumed, only rewritten."""
         return False
+
+    def destination(self) -> Destination:
+        """Return the folder, and the project that the runs will be uploaded to."""
+        options = self._options
+        return Destination(options.project, options.entity, folder=str(self._folder), ignored=options.ignored)
 
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
         """Return the offline runs of each job in the folder."""

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import wandb
@@ -13,7 +14,7 @@ import wandb
 from ft_sync.compare import differ
 from ft_sync.convert import model_content, newness
 from ft_sync.errors import FtSyncError, NotFound, SinkRejected
-from ft_sync.models import SUCCEEDED, Enrich, JobId, Origin, RunId, RunState
+from ft_sync.models import SUCCEEDED, Destination, Enrich, JobId, Origin, RunId, RunState
 from ft_sync.names import alias, artifact_name, dataset_name, first_of, run_id
 from ft_sync.once import Once
 from ft_sync.sinks.apis import Apis
@@ -21,8 +22,8 @@ from ft_sync.sinks.gate import Gate
 from ft_sync.sinks.held import A_PAGE, Reader, collection, console_log, history, run_files
 from ft_sync.sinks.locks import forget_lock, is_being_written
 from ft_sync.sinks.run import Held, described, filterable, notes_of, opened, summary_of
-from ft_sync.sinks.sdk import create_run, remove_folder, unread_run
-from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, SDK_ERRORS, RunOptions, mark_from, translated
+from ft_sync.sinks.sdk import create_run, delete_run, remove_folder, unread_run
+from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, RunOptions, elsewhere, mark_from, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from ft_sync.datasets import DatasetSummary
     from ft_sync.models import Job, JsonObject, RunRecord, TrainingFile, Write
     from ft_sync.sinks.run import WandbRun
+    from ft_sync.sinks.sdk import CreatedRun
 
 JOBS_A_QUERY = 200
 QUERIES_AT_ONCE = 4
@@ -66,7 +68,7 @@ class OnlineSink:
 
     def __init__(self, options: RunOptions) -> None:
         self._options = options
-        self._apis = Apis(options.entity)
+        self._apis = Apis(options.entity, options.project)
         self._held: Once[str, Held] = Once()
         self._found: Once[str, Held | None] = Once()
         self._has_moved_latest = False
@@ -78,6 +80,12 @@ class OnlineSink:
     def can_go_on(self) -> bool:
         """True: the server lets closed runs be resumed."""
         return True
+
+    def destination(self) -> Destination:
+        """Return the project, as W&B spells it."""
+        place = self._apis.place
+        place.require_writable()
+        return Destination(place.project, place.entity, is_new=place.is_new, ignored=self._options.ignored)
 
     def states(self, job_ids: Collection[JobId]) -> Mapping[JobId, tuple[RunState, ...]]:
         """Return the runs of each job, with one query per 200 jobs, several at a time."""
@@ -187,10 +195,11 @@ class OnlineSink:
         return opened(
             plan,
             record,
-            self._options,
+            self._placed,
             self._held,
             native=native,
             create=lambda run_id: self._create(run_id, plan.job.id),
+            discard=self._discard,
             api=self._apis.new(),
         )
 
@@ -203,7 +212,9 @@ class OnlineSink:
             if self._config(run_id) is not None:  # creating it again would set its state to running
                 return False
             claim = {JOB_ID: job_id}
-            if create_run(self._apis.get(), self._path, run_id, claim):
+            created = create_run(self._apis.get(), self._path, run_id, claim)
+            self._require_planned(created, run_id)
+            if created.is_new:
                 return True
             # Either another process has created the run and is about to write it, or this process has, but W&B's
             # answer was lost and the request repeated. If the config does not change, it was this process.
@@ -212,6 +223,26 @@ class OnlineSink:
                 if (self._config(run_id) or claim) != claim:
                     return False
             return True
+
+    def _discard(self, run_id: RunId) -> None:
+        """Delete a run that was just created and holds nothing."""
+        with suppress(FtSyncError), self._apis.lent(), translated(f"the run {run_id}"):
+            self._run(run_id).delete()
+
+    def _require_planned(self, created: CreatedRun, run_id: RunId) -> None:
+        """Refuse a run that W&B has created in another place than the planned one, and remove it.
+
+        Raises:
+            ConfigError: Naming what differs.
+        """
+        place = self._apis.place
+        wanted = {"id": run_id, "project": place.project, "entity": place.entity}
+        found = {"id": created.run_id, "project": created.project, "entity": created.entity}
+        for name, value in wanted.items():
+            if found[name] != value:
+                if created.is_new:
+                    delete_run(self._apis.get(), created)
+                raise elsewhere(name, value, found[name])
 
     def _config(self, run_id: RunId) -> JsonObject | None:
         """Return the config of a run; None if there is no such run."""
@@ -287,7 +318,7 @@ class OnlineSink:
         config, summary = run.config, run.summary_metrics
         ours = config.get(JOB_ID)
         if run.state != "running":
-            forget_lock(self._options, run.id)
+            forget_lock(self._placed, run.id)
         named = wanted.get(first_of(RunId(run.id)), JobId(run.id))
         job_id = JobId(ours) if isinstance(ours, str) and ours in wanted.values() else named
         return RunState(
@@ -299,7 +330,7 @@ class OnlineSink:
             mark=mark_from(summary.get("ftsync")),
             rows=run.historyLineCount,
             url=run.url,
-            being_written=run.state == "running" and is_being_written(self._options, run.id, run.heartbeat_at),
+            being_written=run.state == "running" and is_being_written(self._placed, run.id, run.heartbeat_at),
             is_replaced=REPLACED_TAG in (run.tags or ()),
         )
 
@@ -353,8 +384,13 @@ class OnlineSink:
 
     @property
     def _path(self) -> str:
-        entity = self._apis.entity
-        return f"{entity}/{self._options.project}" if entity else self._options.project
+        return self._apis.place.path
+
+    @property
+    def _placed(self) -> RunOptions:
+        """The options with the place as W&B spells it."""
+        place = self._apis.place
+        return replace(self._options, entity=place.entity, project=place.project)
 
     def _runs(self, wanted: Mapping[RunId, JobId]) -> Iterator[Run]:
         api = self._apis.new(PATIENCE_IN_BULK)
@@ -364,12 +400,6 @@ class OnlineSink:
             for run in runs if project_exists(runs) else ():
                 remove_folder(run)
                 yield run
-
-
-def start_core() -> None:
-    """Start wandb-core, the process behind the SDK; if that fails, the first call that needs it raises the error."""
-    with suppress(*SDK_ERRORS):
-        wandb.setup()
 
 
 def not_taken(run_id: RunId, files: Collection[str]) -> SinkRejected:

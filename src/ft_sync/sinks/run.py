@@ -20,7 +20,7 @@ from ft_sync import datasets, redaction
 from ft_sync._version import __version__
 from ft_sync.convert import STATUS_KEYS, best_of, model_content, portable
 from ft_sync.datasets import DatasetFormat, DatasetSummary
-from ft_sync.errors import AuthError, RunExists, SinkRejected
+from ft_sync.errors import AuthError, ConfigError, RunExists, SinkRejected
 from ft_sync.file_names import file_name
 from ft_sync.models import Create, Enrich, Mark, Replace
 from ft_sync.names import (
@@ -34,8 +34,8 @@ from ft_sync.names import (
     table_key,
 )
 from ft_sync.sinks.locks import LOCK, locked
-from ft_sync.sinks.sdk import await_closed, await_logged, end_status_thread, entry, in_batches, lend, without_log
-from ft_sync.sinks.wandb import JOB_TYPE, SDK_ERRORS, RunOptions, listed, translate, translated
+from ft_sync.sinks.sdk import abandon, await_closed, await_logged, end_status_thread, entry, in_batches, lend
+from ft_sync.sinks.wandb import JOB_TYPE, SDK_ERRORS, RunOptions, elsewhere, listed, translate, translated
 from ft_sync.table import write_table
 
 if TYPE_CHECKING:
@@ -322,6 +322,7 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
     *,
     native: JsonObject | None = None,
     create: Callable[[RunId], bool] | None = None,
+    discard: Callable[[RunId], None] | None = None,
     api: wandb.Api | None = None,
 ) -> Iterator[WandbRun]:
     """Open the run; leaving the context normally marks it finished, leaving by an exception marks it failed.
@@ -335,29 +336,26 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
         held: See `WandbRun`.
         native: For a run to be enriched: its present `tags`, `notes`, `summary` and `log`.
         create: Creates a run on the server and returns True, or returns False if the run already exists.
+        discard: Deletes a run that was just created and must not be written.
         api: The API object for the run's own requests to the server; not used by anything else.
 
     Raises:
         RunExists: A run that was to be created already exists.
+        ConfigError: W&B opened another run than the planned one.
     """
-    is_new = isinstance(plan, Create | Replace)
     native = redaction.redacted(native or {})
     arguments = init_arguments(plan, record, options, native)
     with ExitStack() as stack:
         if options.mode == "online":
             stack.enter_context(locked(options, plan.run_id))
-        with translated(f"the run {plan.run_id}"), without_log():
-            if is_new and create is not None and not create(plan.run_id):
-                raise RunExists(f"the run {plan.run_id} is there already", hint="run the same command again")
-            run = wandb.init(**(arguments if is_new else {**arguments, "config": None}))
-            end_status_thread(run)
-            if api is not None:
-                lend(api, run)
+        run = _init(plan, arguments, options, create, discard)
+        if api is not None:
+            lend(api, run)
         if options.mode == "offline":
             stack.enter_context(FileLock(Path(run.dir).parent / LOCK, thread_local=False).acquire(blocking=False))
             stack.callback(await_closed)
         try:
-            if not is_new:
+            if not _is_new(plan):
                 run.config.update(arguments["config"], allow_val_change=True)
             if isinstance(plan, Enrich):
                 rows, left_alone = plan.run.rows or 0, frozenset(native.get("summary", ())) - STATUS_KEYS
@@ -377,6 +375,33 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
             run.finish(exit_code=0 if record.failure is None else 1)
 
 
+def _is_new(plan: Write) -> bool:
+    return isinstance(plan, Create | Replace)
+
+
+def _init(
+    plan: Write,
+    arguments: dict[str, Any],
+    options: RunOptions,
+    create: Callable[[RunId], bool] | None,
+    discard: Callable[[RunId], None] | None,
+) -> wandb.Run:
+    """Open the run, and refuse it if it is not the planned one; the arguments are described in `opened`."""
+    with translated(f"the run {plan.run_id}"):
+        if _is_new(plan) and create is not None and not create(plan.run_id):
+            raise RunExists(f"the run {plan.run_id} is there already", hint="run the same command again")
+        run = wandb.init(**(arguments if _is_new(plan) else {**arguments, "config": None}))
+        end_status_thread(run)
+    try:
+        _require_place(run, plan.run_id, options)
+    except ConfigError:
+        abandon(run)
+        if _is_new(plan) and discard is not None:
+            discard(plan.run_id)
+        raise
+    return run
+
+
 def init_arguments(plan: Write, record: RunRecord, options: RunOptions, native: JsonObject) -> dict[str, Any]:
     """Return the arguments of `wandb.init` for a run: the user's, and those that ftsync has to set itself.
 
@@ -388,8 +413,7 @@ def init_arguments(plan: Write, record: RunRecord, options: RunOptions, native: 
     """
     init = redaction.redacted(dict(options.init))
     settings = init.pop("settings", None) or {}
-    tags_set = wandb.setup().settings.run_tags  # from WANDB_TAGS
-    tags = [*native.get("tags", ()), *record.tags, *(tags_set or ()), *listed(init.get("tags"))]
+    tags = [*native.get("tags", ()), *record.tags, *listed(init.get("tags"))]
     names = {} if isinstance(plan, Enrich) else {"name": display_name(record.job_id), "job_type": JOB_TYPE}
     live = {} if plan.job.is_finished else LIVE
     goes_on = options.mode == "online" and not isinstance(plan, Create | Replace)
@@ -410,10 +434,25 @@ def init_arguments(plan: Write, record: RunRecord, options: RunOptions, native: 
     }
 
 
+def _require_place(run: wandb.Run, run_id: RunId, options: RunOptions) -> None:
+    """Refuse a run that is another than the planned one, before anything is written to it.
+
+    The settings of a session leave the SDK no choice, so the server has chosen.
+
+    Raises:
+        ConfigError: Naming what differs.
+    """
+    host = wandb.setup().settings.base_url
+    wanted = {"id": run_id, "project": options.project, "entity": options.entity, "host": host}
+    found = {"id": run.id, "project": run.project, "entity": run.entity or None, "host": run.settings.base_url}
+    for name, value in wanted.items():
+        if found[name] != value:
+            raise elsewhere(name, value, found[name])
+
+
 def notes_of(init: Mapping[str, Any], record: RunRecord, had: str = "") -> str:
     """Return the run's notes: its present ones (`had`), the user's and those of the record, without duplicates."""
-    given = init.get("notes") or wandb.setup().settings.run_notes  # from WANDB_NOTES
-    said = (given, record.failure, *record.notes)
+    said = (init.get("notes"), record.failure, *record.notes)
     return "\n\n".join(note for note in (had, *said) if note and (note == had or note not in had))
 
 

@@ -1,4 +1,4 @@
-"""Workarounds that need the wandb SDK's internals, each with its reason and covered by a contract test.
+"""What needs the wandb SDK's internals but changes nothing of the SDK, each with its reason and a contract test.
 
 The SDK does not promise to keep its internals, so the version of the dependency has an upper bound.
 """
@@ -9,31 +9,23 @@ import base64
 import copy
 import hashlib
 import json
-import logging
-import os
-import subprocess
 import threading
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import wandb
-from wandb.analytics.opentelemetry import opentelemetry_proxy
 from wandb.apis import public
 from wandb.apis.public.service_api import ServiceApi
 from wandb.proto.wandb_server_pb2 import ServerRequest  # type: ignore[attr-defined]
 from wandb.sdk import wandb_setup
-from wandb.sdk.artifacts.artifact_instance_cache import artifact_instance_cache, artifact_instance_cache_by_client_id
 from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
 from wandb.sdk.lib.paths import LogicalPath
-from wandb.sdk.lib.service import service_process
 from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
 
-from ft_sync.redaction import redact
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from wandb.apis.public import Run
 
@@ -43,46 +35,23 @@ MESSAGES_AT_ONCE = 100
 CLOSING_SECONDS = 60
 """Maximum number of seconds to wait for the SDK's core to close a run's file."""
 
-ENDING_SECONDS = 30
-"""Maximum number of seconds for the SDK's core to end after it was told to."""
-
-LOG_ERRORS = "8"
-"""The level `error` of Go's log/slog: the SDK's core is written in Go."""
-
 CREATE_RUN = """
 mutation UpsertBucket($project: String, $entity: String, $name: String!, $config: JSONString) {
     upsertBucket(input: {modelName: $project, entityName: $entity, name: $name, config: $config}) {
-        bucket { id name }
+        bucket { id name project { name entity { name } } }
         inserted
     }
 }
 """
 
+DELETE_RUN = "mutation DeleteRun($id: ID!) { deleteRun(input: {id: $id}) { clientMutationId } }"
 
-def _guard_caches() -> None:
-    """Let only one thread at a time evict old artifacts from the SDK's caches.
-
-    Otherwise two threads may evict the same artifact, and the second gets a `KeyError` (wandb 0.31.0).
-    """
-    lock = threading.Lock()
-
-    def guarded(drop: Callable[[int], None]) -> Callable[[int], None]:
-        def drop_alone(size: int) -> None:
-            with lock:
-                drop(size)
-
-        return drop_alone
-
-    for cache in (artifact_instance_cache, artifact_instance_cache_by_client_id):
-        cache._prune_dict = guarded(cache._prune_dict)  # type: ignore[attr-defined]
-
-
-_guard_caches()
-
-
-# When its core does not start, the SDK records this by telemetry, which tries to acquire a lock that the same thread
-# already holds: a deadlock (wandb 0.31.0).
-opentelemetry_proxy.disable()
+PLACE = """
+query Place($entity: String!, $project: String!) {
+    entity(name: $entity) { id name }
+    project(name: $project, entityName: $entity) { id name entityName }
+}
+"""
 
 
 def end_status_thread(run: wandb.Run) -> None:
@@ -90,6 +59,13 @@ def end_status_thread(run: wandb.Run) -> None:
     checker = run._run_status_checker
     if checker is not None:
         checker.join()
+
+
+def abandon(run: wandb.Run) -> None:
+    """Let go of an open run without writing to it, not even that it has ended."""
+    wandb_setup.singleton().ensure_service().inform_finish(run.id)
+    run._is_finished = True
+    wandb_setup.singleton().remove_active_run(run)
 
 
 _polling = threading.Lock()
@@ -102,13 +78,6 @@ def has_core_ended() -> bool:
     core = connection._proc if connection is not None else None
     with _polling:
         return core is not None and core._process.poll() is not None
-
-
-def forget_core() -> None:
-    """Drop the connection to an SDK core that has ended: otherwise the SDK prints a traceback at the process's end."""
-    connection = wandb_setup.singleton()._connection
-    if connection is not None and connection._cleanup is not None:
-        connection._cleanup()
 
 
 def await_closed() -> None:
@@ -145,8 +114,19 @@ def graphql(api: wandb.Api, query: str, variables: dict[str, Any]) -> dict[str, 
     return answer
 
 
-def create_run(api: wandb.Api, path: str, run_id: str, config: dict[str, Any]) -> bool:
-    """Create a run with only a config; return False if the run already existed.
+@dataclass(frozen=True, slots=True)
+class CreatedRun:
+    """W&B's answer to the creation of a run: where the run is, and whether it did not exist before."""
+
+    number: str
+    run_id: str
+    project: str
+    entity: str
+    is_new: bool
+
+
+def create_run(api: wandb.Api, path: str, run_id: str, config: dict[str, Any]) -> CreatedRun:
+    """Create a run with only a config, unless it exists.
 
     `Api.create_run` sends the same request but drops the answer, and `init(resume="never")` checks before it creates:
     with either, two machines could both write the run.
@@ -154,7 +134,27 @@ def create_run(api: wandb.Api, path: str, run_id: str, config: dict[str, Any]) -
     entity, _, project = path.rpartition("/")
     held = json.dumps({key: {"value": value} for key, value in config.items()})
     variables = {"entity": entity or None, "project": project, "name": run_id, "config": held}
-    return graphql(api, CREATE_RUN, variables)["upsertBucket"].get("inserted") is not False
+    answer = graphql(api, CREATE_RUN, variables)["upsertBucket"]
+    bucket, at = answer["bucket"], answer["bucket"].get("project") or {}
+    return CreatedRun(
+        number=bucket["id"],
+        run_id=bucket["name"],
+        project=at.get("name") or project,
+        entity=(at.get("entity") or {}).get("name") or entity,
+        is_new=answer.get("inserted") is not False,
+    )
+
+
+def delete_run(api: wandb.Api, created: CreatedRun) -> None:
+    """Delete a run that was just created; its place may be another than the one asked for."""
+    graphql(api, DELETE_RUN, {"id": created.number})
+
+
+def find_place(api: wandb.Api, entity: str, project: str) -> tuple[str | None, tuple[str, str] | None]:
+    """Return the entity's name as W&B spells it, and entity and project of the project; None for what is not there."""
+    answer = graphql(api, PLACE, {"entity": entity, "project": project})
+    named, found = answer.get("entity"), answer.get("project")
+    return named and named["name"], (found["entityName"], found["name"]) if found else None
 
 
 def limited(api: wandb.Api, limits: Mapping[str, object]) -> wandb.Api:
@@ -241,77 +241,3 @@ def in_batches(run: wandb.Run) -> Iterator[None]:
         interface._asyncer.run(send)
     finally:
         del interface._publish
-
-
-_opening = threading.local()
-
-
-def _keep_log_from_core() -> None:
-    """Make the SDK's core keep no log for runs opened within `without_log`: it would log the server's answers.
-
-    It does so at any `x_log_level`, and an answer may repeat the API key of the request (wandb 0.31.0).
-    """
-    to_proto = wandb.Settings.to_proto
-
-    def told_to_core(settings: wandb.Settings) -> Any:  # noqa: ANN401 - the SDK's message
-        told = to_proto(settings)
-        if getattr(_opening, "without_log", False):
-            told.log_internal.value = os.devnull
-        return told
-
-    wandb.Settings.to_proto = told_to_core  # type: ignore[method-assign, assignment]
-
-
-_keep_log_from_core()
-
-
-class _QuietCore(subprocess.Popen[bytes]):
-    """Starts the SDK's core so that its own log has only errors: for each retry it would log the server's answer."""
-
-    def __init__(self, args: list[str], **options: Any) -> None:  # noqa: ANN401 - of Popen
-        quiet = [] if "--log-level" in args else ["--log-level", LOG_ERRORS]
-        super().__init__([*args, *quiet], **options)
-
-
-service_process.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": _QuietCore})  # type: ignore[attr-defined, assignment]
-
-
-def _join(process: service_process.ServiceProcess) -> int:
-    """Wait until the SDK's core has ended; kill it if it does not.
-
-    At times, rarely, the core misses the message to end, and the SDK would wait for it for ever (wandb 0.31.0). By then
-    all runs are finished or given up, so the core has nothing left to do.
-    """
-    core = process._process
-    try:
-        return core.wait(ENDING_SECONDS)
-    except subprocess.TimeoutExpired:
-        core.kill()
-        core.wait()
-        return 0  # of another code, the SDK would make the exit code of this process
-
-
-service_process.ServiceProcess.join = _join  # type: ignore[method-assign, assignment]
-
-
-@contextmanager
-def without_log() -> Iterator[None]:
-    """Within this context, the SDK's core keeps no log for the runs that this thread opens."""
-    _opening.without_log = True
-    try:
-        yield
-    finally:
-        _opening.without_log = False
-
-
-class _WithoutKeys(logging.Filter):
-    """Redacts what the SDK writes to a run's `debug.log`, since that includes answers of the server."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = redact(record.getMessage()), None
-        if record.exc_info:
-            record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
-        return True
-
-
-logging.getLogger("wandb").addFilter(_WithoutKeys())

@@ -17,6 +17,7 @@ from wandb.errors import WandbCoreNotAvailableError
 from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 from wandb.sdk.lib.service.service_port_file import ServicePollForTokenError
 from wandb.sdk.lib.service.service_token import WandbServiceConnectionError
+from wandb.sdk.lib.wbauth import authenticate_session, set_auth_settings
 from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
 from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
@@ -36,7 +37,7 @@ from ft_sync.errors import (
     on_disk,
 )
 from ft_sync.models import Mark
-from ft_sync.sinks.sdk import forget_core, has_core_ended
+from ft_sync.sinks.sdk import has_core_ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,6 +92,35 @@ TEXTS = frozenset({"dir", "group", "job_type", "mode", "name", "notes"})
 """Arguments of `wandb.init` that are always strings, even if they look like numbers."""
 
 REFUSED_SETTINGS = {
+    **dict.fromkeys(
+        (
+            "base_url",
+            "app_url_override",
+            "settings_system",
+            "mode",
+            "reinit",
+            "run_id",
+            "project",
+            "entity",
+            "resume",
+            "resume_from",
+            "resumed",
+            "fork_from",
+            "sweep_id",
+            "sweep_param_path",
+            "launch",
+            "launch_config_path",
+            "config_paths",
+            "sagemaker_disable",
+            "root_dir",
+            "x_files_dir",
+            "x_label",
+            "x_primary",
+            "x_skip_transaction_log",
+            "x_update_finish_state",
+        ),
+        "it would change where runs go or what they contain: there are flags for project, entity, mode and dir",
+    ),
     "insecure_disable_ssl": "certificates are always checked; name a CA of your own in SSL_CERT_FILE",
     "api_key": "a key is never an argument: export WANDB_API_KEY=…, or `wandb login`",
 }
@@ -106,6 +136,7 @@ class RunOptions:
         table_rows: Maximum number of examples in a dataset's table.
         init: Further arguments of `wandb.init`, already checked by `check_init`.
         model_artifact_copies: Further names under which the model artifact is logged.
+        ignored: See `Destination`.
     """
 
     project: str
@@ -116,6 +147,7 @@ class RunOptions:
     table_rows: int = TABLE_ROWS
     init: JsonObject = field(default_factory=dict)
     model_artifact_copies: tuple[str, ...] = ()
+    ignored: str | None = None
 
 
 def check_init(init: Mapping[str, Any]) -> None:
@@ -139,6 +171,18 @@ def check_init(init: Mapping[str, Any]) -> None:
     _check_settings(init.get("settings") or {})
     if init.get("mode") not in {None, "online", "offline"}:
         raise ConfigError(f"--init mode={init['mode']} would write nothing", hint="use online or offline")
+
+
+def with_environment(init: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Add what the variables of W&B say about every run: its tags, its notes and its group. Arguments come first."""
+    given = {
+        "notes": environment.get("WANDB_NOTES"),
+        "group": environment.get("WANDB_RUN_GROUP"),
+    }
+    tags = [tag.strip() for tag in environment.get("WANDB_TAGS", "").split(",") if tag.strip()]
+    _check_tags(tags)
+    named = {key: value for key, value in given.items() if value and not init.get(key)}
+    return {**init, **named, "tags": [*tags, *listed(init.get("tags"))]}
 
 
 def _check_tags(tags: Iterable[object]) -> None:
@@ -171,14 +215,17 @@ def log_in() -> None:
     Raises:
         AuthError: There is no key, or it is malformed.
     """
+    settings = wandb.setup().settings
     try:
-        # If the caller has an active run, there is a login already, and the SDK refuses another.
-        is_logged_in = wandb.run is not None or wandb.login(prompt=False, verify=False)
+        # Unlike `wandb.login`, this writes no settings file, and works while the caller has an active run.
+        credentials = authenticate_session(host=settings.base_url, source="ftsync", prompt=False)
     except SDK_ERRORS as error:
         redaction.cleanse(error)
         raise AuthError(f"the W&B key cannot be used: {error}", hint="`wandb login --relogin`") from error
-    redaction.learn(wandb.setup().settings.api_key)  # the key may come from a file of the SDK
-    if not is_logged_in:
+    if credentials is not None:
+        set_auth_settings(settings, credentials)  # not done for credentials that the caller's session has, too
+    redaction.learn(settings.api_key)  # the key may come from a file of the SDK
+    if credentials is None:
         raise NotLoggedIn("not logged in to W&B", hint="`wandb login`, or export WANDB_API_KEY=…, or use --offline")
 
 
@@ -233,7 +280,6 @@ def _without_core(error: Exception, what: str) -> FtSyncError:
             f"wandb-core, the SDK's own process, did not start ({_one_line(error)})",
             hint="run the same command again; if it does not help, install wandb anew",
         )
-    forget_core()
     return CoreEnded(
         f"wandb-core, the SDK's own process, has ended: {what} could not be asked for or written",
         hint="run the same command again; the system's log may say why it ended, such as a lack of memory",
@@ -269,6 +315,15 @@ def http_status(error: BaseException | None) -> int | None:
             return int(error.response.http_status)
         error = error.__cause__
     return None
+
+
+def elsewhere(name: str, wanted: object, found: object) -> ConfigError:
+    """Return the error for a run that W&B opened in another place than the planned one."""
+    setting = {"project": "--project", "entity": "--entity", "host": "WANDB_BASE_URL"}.get(name, "the server")
+    return ConfigError(
+        f"W&B opened a run with the {name} {found!r} instead of {wanted!r}: nothing was written to it",
+        hint=f"check {setting}; `ftsync config` shows where each setting comes from",
+    )
 
 
 def mark_from(value: object) -> Mark | None:
