@@ -27,6 +27,7 @@ from ft_sync.errors import (
 from ft_sync.events import Advanced, Delayed, Event, Interrupted, Noted, Planned, Settled
 from ft_sync.follow import Patience
 from ft_sync.models import (
+    Destination,
     Failed,
     FileId,
     Job,
@@ -313,7 +314,8 @@ def test_observers_hear_the_plan_first_and_each_outcome_once() -> None:
     source.broken[FileId("file-train")] = NotFound("gone")
     heard: list[Event] = []
     report = run(source, FakeSink(), observe=heard.append)
-    assert isinstance(heard[0], Planned)
+    assert heard[0] == Destination("fakes", "me")
+    assert isinstance(heard[1], Planned)
     told = [event.outcome for event in heard if isinstance(event, Settled)]
     assert (len(told), set(told)) == (2, set(report.outcomes))
     assert len([event for event in heard if isinstance(event, Noted)]) == 2

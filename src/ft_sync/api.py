@@ -210,7 +210,8 @@ def preview(  # noqa: PLR0913 - one argument for each flag
     rule = Rule(settings.wait, renew, overwrite, include_unsuccessful, settings.on_native)
     request = asking.request(settings, fine_tune_job_id, num_fine_tunes, rule, link=link, link_alias=link_alias)
     with _connected(settings, openai_client, kwargs_wandb_init, from_archive, observe=observer) as (source, sink):
-        (observer or _ignore)(sink.destination())
+        if request.selection.job_ids != ():
+            (observer or _ignore)(sink.destination())
         return with_links(previewed(source, sink, request.selection, request.rule), request.links)
 
 
@@ -373,8 +374,9 @@ def list_jobs(  # noqa: PLR0913 - one argument for each flag
     """
     settings = load({"project": project, "entity": entity, "mode": mode, "shard": shard, "provider": provider})
     with _connected(settings, openai_client, {}, from_archive, observe=observer) as (source, sink):
-        yield from overview.standings(
-            source, sink, _usual(settings, from_archive), limit=limit, shard=asking.shard(settings)
+        rule = _usual(settings, from_archive)
+        yield from wiring.step_by_step(
+            overview.standings(source, sink, rule, limit=limit, shard=asking.shard(settings))
         )
 
 
@@ -416,13 +418,9 @@ def job_details(  # noqa: PLR0913 - one argument for each flag
     """
     settings = load({"project": project, "entity": entity, "mode": mode, "shard": shard, "provider": provider})
     with _connected(settings, openai_client, {}, from_archive, observe=observer) as (source, sink):
-        yield from overview.details(
-            source,
-            sink,
-            _usual(settings, from_archive),
-            filter(asking.shard(settings).holds, map(JobId, job_ids)),
-            with_rows=with_rows,
-        )
+        chosen = filter(asking.shard(settings).holds, map(JobId, job_ids))
+        rule = _usual(settings, from_archive)
+        yield from wiring.step_by_step(overview.details(source, sink, rule, chosen, with_rows=with_rows))
 
 
 def watch_jobs(  # noqa: PLR0913 - what it can be told
@@ -471,14 +469,10 @@ def watch_jobs(  # noqa: PLR0913 - what it can be told
     )
     clock = wiring.SystemClock()
     with _connected(settings, openai_client, {}, None, clock=clock, observe=observer) as (source, sink):
-        yield from overview.watch(
-            source,
-            sink,
-            _usual(settings, None),
-            clock,
-            list(dict.fromkeys(filter(asking.shard(settings).holds, map(JobId, job_ids)))),
-            poll_interval=settings.poll_interval,
-            with_rows=with_rows,
+        chosen = list(dict.fromkeys(filter(asking.shard(settings).holds, map(JobId, job_ids))))
+        rule, interval = _usual(settings, None), settings.poll_interval
+        yield from wiring.step_by_step(
+            overview.watch(source, sink, rule, clock, chosen, poll_interval=interval, with_rows=with_rows)
         )
 
 

@@ -128,7 +128,7 @@ class _Sync:
     def begin(self) -> None:
         """Plan the selected jobs and start carrying out the plans."""
         with self.put_off():
-            if not self.has_destination:
+            if not self.has_destination and self.request.selection.job_ids != ():
                 self.observe(self.sink.destination())
                 self.has_destination = True
             self.accept(preview(self.source, self.sink, self.request.selection, self.request.rule))

@@ -7,7 +7,7 @@ import threading
 import time
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ft_sync.errors import ConfigError, Stopped
 from ft_sync.events import ProviderGuessed
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from ft_sync.providers import Provider
     from ft_sync.settings import Settings
     from ft_sync.sources.service import Service
+
+
+_T = TypeVar("_T")
 
 
 class SystemClock:
@@ -154,6 +157,15 @@ def sink(
         return
     with session.session(os.environ):
         yield offline.OfflineSink(options) if settings.mode == "offline" else online.OnlineSink(options)
+
+
+def step_by_step(found: Iterator[_T]) -> Iterator[_T]:
+    """Yield from a generator that works in a session; what the caller does between two items is outside of it."""
+    from ft_sync.sinks.session import suspended  # noqa: PLC0415 - as above
+
+    for one in found:
+        with suspended():
+            yield one
 
 
 @contextmanager

@@ -22,7 +22,7 @@ def test_every_setting_is_shown_with_its_value_and_where_it_comes_from(
     said = ftsync("config")
     assert said.code == 0
     rows = {name: (value, origin) for name, value, origin in said.rows}
-    assert list(rows) == list(Settings.model_fields)
+    assert list(rows) == [*Settings.model_fields, "wandb_server"]
     assert rows["project"] == (project, "WANDB_PROJECT")
     assert rows["keep_replaced"] == ("true", str(workspace / "ftsync.toml"))
     assert rows["concurrency"] == ("8", "default")

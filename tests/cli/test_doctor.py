@@ -34,7 +34,7 @@ def test_a_pipe_gets_a_line_for_each_check(ftsync: Ftsync, world: World, backend
     assert {row[0] for row in said.rows if "folder" not in row[1]} == {"ok"}
     messages = {name: message for _, name, message, _ in said.rows}
     assert messages["jobs"] == "the service answers: 7 jobs"
-    assert messages["wandb-server"] == f"{backend.url} answers: the key is {backend.store.user}'s"
+    assert messages["wandb-server"] == f"{backend.url} (WANDB_BASE_URL) answers: the key is {backend.store.user}'s"
     assert messages["wandb-project"].startswith(f"the first sync makes {backend.store.user}/{project}")
 
 

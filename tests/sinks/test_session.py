@@ -202,9 +202,7 @@ def test_the_names_that_a_session_replaces_are_there() -> None:
         assert getattr(SessionSettings(), name) is False
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.*config-defaults:pytest.PytestUnraisableExceptionWarning"
-)
+@pytest.mark.filterwarnings("ignore:.*config-defaults:pytest.PytestUnraisableExceptionWarning")
 def test_the_sdk_still_reads_defaults_of_a_config_from_the_working_directory(workspace: Path) -> None:
     (workspace / "config-defaults.yaml").write_text("seed:\n  value: 99\n")
     assert wandb_config.Config()["seed"] == 99

@@ -294,6 +294,7 @@ class Store:
     def __init__(self, user: str, team: str, organization: str) -> None:
         self.user, self.team, self.organization = user, team, organization
         self.organization_entity = f"{organization}-org"
+        self.other_entities: set[str] = set()
         self.url = ""
         self.lock = threading.RLock()
         self.projects: dict[tuple[str, str], Project] = {}
@@ -303,7 +304,7 @@ class Store:
 
     @property
     def entities(self) -> set[str]:
-        return {self.user, self.team, self.organization_entity}
+        return {self.user, self.team, self.organization_entity} | self.other_entities
 
     def get(self, kind: type[_T], key: object) -> _T | None:
         """The object of a kind by its global id, its number, or the id that the client gave it."""

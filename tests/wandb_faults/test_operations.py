@@ -35,7 +35,8 @@ FAULTS: dict[str, dict[str, Any]] = {
 OPERATIONS = (
     "Viewer",
     "ServerFeaturesQuery",
-    "GetDefaultEntity",
+    "GetViewer",
+    "Place",
     "Run",
     "Runs",
     "RunResumeStatus",

@@ -55,25 +55,37 @@ class Place(NamedTuple):
 
 def remember(jobs: "Iterable[Job]", where: Mapping[str, Any]) -> None:
     """Cache the jobs and the project of a command; `where` holds its arguments for provider, project and entity."""
-    from ft_sync.settings import load  # noqa: PLC0415 - pydantic: a TAB does without
-
     with suppress(FtSyncError):  # a config file may have changed since the command began
-        settings = load({name: where.get(name) for name in ("project", "entity", "provider")})
-        keep_place(Place(settings.project, settings.entity or ""))
-        if where.get("from_archive") is None:
-            keep_jobs(jobs, settings.provider or guessed_provider(os.environ)[0])
+        place, provider = _asked(where)
+        keep_place(place)
+        if provider is not None:
+            keep_jobs(jobs, provider)
 
 
 def noting(observe: "Observer", where: Mapping[str, Any]) -> "Observer":
     """Return an observer that also caches the jobs of each plan."""
     from ft_sync.events import Planned  # noqa: PLC0415 - a TAB does without
 
+    # Now, since during a sync the environment lacks most of W&B's variables.
+    place, provider = _asked(where)
+
     def note(event: "Event") -> None:
         observe(event)
         if isinstance(event, Planned):
-            remember([plan.job for plan in event.plans], where)
+            keep_place(place)
+            if provider is not None:
+                keep_jobs([plan.job for plan in event.plans], provider)
 
     return note
+
+
+def _asked(where: Mapping[str, Any]) -> tuple[Place, Provider | None]:
+    """Return the project of a command and the provider that it asks; None for an archive."""
+    from ft_sync.settings import load  # noqa: PLC0415 - pydantic: a TAB does without
+
+    settings = load({name: where.get(name) for name in ("project", "entity", "provider")})
+    provider = settings.provider or guessed_provider(os.environ)[0]
+    return Place(settings.project, settings.entity or ""), None if where.get("from_archive") is not None else provider
 
 
 def keep_jobs(jobs: "Iterable[Job]", provider: Provider) -> None:

@@ -146,54 +146,124 @@ def session(environment: Mapping[str, str]) -> Iterator[SessionSettings]:
         ConfigError: The settings are not valid, or another thread works in a session with other settings.
     """
     settings = settings_from(environment)
-    with _sharing:
-        if _Shared.users == 0:
-            _Shared.opened = ExitStack()
-            try:
-                _open(_Shared.opened, settings, environment)
-            except BaseException:
-                _Shared.opened.close()
-                raise
-            _Shared.settings = settings.model_copy()
-        elif _Shared.settings != settings:
+    with _Shared.lock:
+        if _Shared.session is None:
+            _Shared.session = _Session(settings, dict(environment))
+        elif _Shared.session.given != settings:
             raise ConfigError(
                 "another sync in this process uses other W&B settings", hint="run one after the other, or two processes"
             )
-        _Shared.users += 1
+        ours = _Shared.session
+        ours.users += 1
     try:
-        yield settings
+        with ours.active():
+            yield ours.settings
     finally:
-        with _sharing:
-            _Shared.users -= 1
-            if _Shared.users == 0:
-                _Shared.opened.close()
+        with _Shared.lock:
+            ours.users -= 1
+            if ours.users == 0:
+                _Shared.session = None
+                ours.close()
+
+
+@contextmanager
+def suspended() -> Iterator[None]:
+    """Within this context, what the caller of a generator does, the SDK is as it was before the session."""
+    ours = _Shared.session
+    assert ours is not None, "only a session can be suspended"
+    ours.leave()
+    try:
+        yield
+    finally:
+        ours.enter()
+
+
+@contextmanager
+def aloud() -> Iterator[None]:
+    """Within this context, the SDK's `termlog` and `termwarn` print as outside the session."""
+    silent = term._silent
+    term._silent = _Shared.session.was_silent if _Shared.session is not None else silent
+    try:
+        yield
+    finally:
+        term._silent = silent
+
+
+def callers_mode(environment: Mapping[str, str]) -> str | None:
+    """Return the mode of the caller's own session: of its settings if it has begun, else of the environment."""
+    begun = wandb_setup._singleton
+    loaded = begun.settings_if_loaded if begun is not None else None
+    return loaded.mode if loaded is not None else environment.get("WANDB_MODE")
+
+
+class _Session:
+    """Settings, credentials and core of ftsync's own.
+
+    Attributes:
+        given: The settings as they were at the start.
+        users: Number of contexts that share the session.
+        was_silent: Whether the SDK of the caller prints nothing.
+    """
+
+    def __init__(self, settings: SessionSettings, environment: Mapping[str, str]) -> None:
+        self.given = settings.model_copy()
+        self.settings = settings
+        self.users = 0
+        self.was_silent = False
+        self._environment = environment
+        self._setup = _Setup(os.getpid(), settings)
+        self._credentials = authenticate._session_auth
+        self._lock = threading.Lock()
+        self._active = 0
+        self._replaced = ExitStack()
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Within this context, the SDK has the state of this session."""
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave()
+
+    def enter(self) -> None:
+        """Give the SDK the state of this session, unless another thread has."""
+        with self._lock:
+            self._active += 1
+            if self._active == 1:
+                self._replace()
+
+    def leave(self) -> None:
+        """Give the SDK back the state of the caller, unless another thread still works."""
+        with self._lock:
+            self._active -= 1
+            if self._active == 0:
+                self._credentials = authenticate._session_auth
+                self._replaced.close()
+
+    def close(self) -> None:
+        """End the core."""
+        self._setup.close()
+
+    def _replace(self) -> None:
+        stack = self._replaced
+        stack.enter_context(quiet())
+        stack.enter_context(_only_ours(self.settings, self._environment))
+        self.was_silent = term._silent
+        for name in ("_silent", "_show_info", "_show_warnings", "_show_errors", "_logger"):
+            stack.enter_context(_replaced(term, name, getattr(term, name)))
+        term.termsetup(self.settings, None)
+        # Each new config would start with what `config-defaults.yaml` in the working directory says.
+        stack.enter_context(_replaced(wandb_config.Config, "_load_defaults", lambda _: None))
+        stack.enter_context(_replaced(authenticate, "_session_auth", self._credentials))
+        stack.enter_context(_replaced(wandb_setup, "_singleton", self._setup))
 
 
 class _Shared:
-    """The session of this process, shared by its `users`."""
+    """The session of this process, if there is one."""
 
-    users = 0
-    silent = False
-    settings: SessionSettings
-    opened: ExitStack
-
-
-_sharing = threading.Lock()
-
-
-def _open(stack: ExitStack, settings: SessionSettings, environment: Mapping[str, str]) -> None:
-    stack.enter_context(quiet())
-    stack.enter_context(_environment(settings, environment))
-    _Shared.silent = term._silent
-    for name in ("_silent", "_show_info", "_show_warnings", "_show_errors", "_logger"):
-        stack.enter_context(_replaced(term, name, getattr(term, name)))
-    term.termsetup(settings, None)
-    # Each new config would start with what `config-defaults.yaml` in the working directory says.
-    stack.enter_context(_replaced(wandb_config.Config, "_load_defaults", lambda _: None))
-    stack.enter_context(_replaced(authenticate, "_session_auth", authenticate._session_auth))
-    ours = _Setup(os.getpid(), settings)
-    stack.enter_context(_replaced(wandb_setup, "_singleton", ours))
-    stack.callback(ours.close)
+    lock = threading.Lock()
+    session: _Session | None = None
 
 
 @contextmanager
@@ -222,23 +292,6 @@ def _one_at_a_time(drop: Callable[[int], None], lock: threading.Lock) -> Callabl
     return drop_alone
 
 
-def callers_mode(environment: Mapping[str, str]) -> str | None:
-    """Return the mode of the caller's own session: of its settings if it has begun, else of the environment."""
-    begun = wandb_setup._singleton
-    loaded = begun.settings_if_loaded if begun is not None else None
-    return loaded.mode if loaded is not None else environment.get("WANDB_MODE")
-
-
-@contextmanager
-def aloud() -> Iterator[None]:
-    """Within this context, the SDK's `termlog` and `termwarn` print as outside the session."""
-    silent, term._silent = term._silent, _Shared.silent
-    try:
-        yield
-    finally:
-        term._silent = silent
-
-
 @contextmanager
 def _replaced(owner: Any, name: str, value: object) -> Iterator[None]:  # noqa: ANN401 - a module, class or object
     """Replace an attribute within this context, and put back what its owner itself had."""
@@ -257,7 +310,7 @@ _NOTHING = object()
 
 
 @contextmanager
-def _environment(settings: SessionSettings, environment: Mapping[str, str]) -> Iterator[None]:
+def _only_ours(settings: SessionSettings, environment: Mapping[str, str]) -> Iterator[None]:
     """Within this context, leave the SDK only those of its variables that count.
 
     It reads some variables not into its settings but wherever it needs them, and writes some into the run.
@@ -306,7 +359,7 @@ class _Setup(wandb_setup._WandbSetup):
 
     def close(self) -> None:
         """End the core, and the thread that talks to it."""
-        if self._connection is not None:
+        if self._connection is not None and not self._connection._torn_down:
             with suppress(ConnectionError):  # the core may have ended before
                 self._connection.teardown(0)
         self._asyncer.join()
