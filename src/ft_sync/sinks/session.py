@@ -248,8 +248,8 @@ class _Session:
     def _replace(self) -> None:
         stack = self._replaced
         stack.enter_context(quiet())
+        self.was_silent = term._silent or wandb.env.is_silent()
         stack.enter_context(_only_ours(self.settings, self._environment))
-        self.was_silent = term._silent
         for name in ("_silent", "_show_info", "_show_warnings", "_show_errors", "_logger"):
             stack.enter_context(_replaced(term, name, getattr(term, name)))
         term.termsetup(self.settings, None)
