@@ -84,7 +84,8 @@ class WandbLogger:
         """
         cls.openai_client = openai_client
         if _is_disabled(kwargs_wandb_init):
-            wandb.termwarn("W&B is disabled: nothing is synced")
+            with aloud():
+                wandb.termwarn("W&B is disabled: nothing is synced")
             return DONE
         named = fine_tune_job_id or None
         last = None if named else num_fine_tunes
@@ -107,7 +108,8 @@ class WandbLogger:
             run=run,
             **init,
         )
-        return _result(report)
+        with aloud():
+            return _result(report)
 
     @staticmethod
     def sanitize(input: object) -> dict[Any, Any] | list[Any] | str:  # noqa: A002 - the name is wandb's

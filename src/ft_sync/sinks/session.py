@@ -180,9 +180,9 @@ def suspended() -> Iterator[None]:
 
 @contextmanager
 def aloud() -> Iterator[None]:
-    """Within this context, the SDK's `termlog` and `termwarn` print as outside the session."""
-    silent = term._silent
-    term._silent = _Shared.session.was_silent if _Shared.session is not None else silent
+    """Within this context, the SDK's `termlog` and `termwarn` print unless the caller has silenced the SDK."""
+    silent, ours = term._silent, _Shared.session
+    term._silent = ours.was_silent if ours is not None else silent or wandb.env.is_silent()
     try:
         yield
     finally:
