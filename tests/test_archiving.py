@@ -12,7 +12,7 @@ import pytest
 from ft_sync import events
 from ft_sync.archives import Archive, writing
 from ft_sync.archiving import archive
-from ft_sync.errors import AuthError, ConfigError, Forbidden, NotFound, NotOffered, Refused, Unavailable
+from ft_sync.errors import AuthError, DiskError, Forbidden, NotFound, NotOffered, Refused, Unavailable
 from ft_sync.models import NO_CHECKPOINTS, NO_EVENTS, Archived, ArchiveReport, Failed, File, FileId, Job, JobId, Lost
 from ft_sync.planning import Selection
 from tests.builders import event, job
@@ -154,7 +154,7 @@ def test_a_file_that_was_removed_from_the_archive_is_fetched_again(folder: Path)
     source = FakeSource([one()])
     run(source, folder)
     for entry in (Archive(folder).stored("content", "file-train"), Archive(folder).stored("job", "ftjob-1")):
-        Archive(folder).path(entry).unlink()
+        (folder / entry.path).unlink()
     assert run(source, folder).archived[0].is_news
     assert list(Archive(folder).check()) == []
 
@@ -194,7 +194,7 @@ def test_a_full_disk_is_named_and_no_bug(folder: Path) -> None:
 
     source.happens = happens
     (failed,) = run(source, folder).failed
-    assert isinstance(failed.error, ConfigError)
+    assert isinstance(failed.error, DiskError)
     assert "No space left on device" in failed.error.message
     assert Archive(folder).read("content", "file-result") == EXAMPLE
 

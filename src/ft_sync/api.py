@@ -517,10 +517,13 @@ def archive(  # noqa: PLR0913 - one argument for each flag
 def check_archive(folder: str | Path) -> Iterator[archives.Problem]:
     """Read the whole archive again and yield each path that is missing, damaged or unknown, with what is wrong.
 
+    What the service refused, or was never stored although a job names it, is missing, too.
+
     Raises:
-        ConfigError: The folder is not an archive.
+        ConfigError: The folder is not an archive, or belongs to another user.
+        BadData: There is no line in the manifest that can be read.
     """
-    return archives.Archive(Path(folder)).check()
+    return archiving.check(*wiring.archived(Path(folder)))
 
 
 def diagnose(

@@ -1,7 +1,8 @@
 """An archive folder: jobs, their events, checkpoints and files, and a manifest; knows no service.
 
 Every file is first written to a partial folder, recorded in the manifest and then renamed into place: a command that is
-killed may leave the archive incomplete, but never with a broken file. Only the user can read the archive.
+killed may leave the archive incomplete, but never with a broken file. Only the user can read the archive, and nothing
+outside of its folder is touched, whatever the folder contains (`confined`).
 """
 
 from __future__ import annotations
@@ -9,22 +10,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from contextlib import contextmanager
+import re
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from threading import Lock
-from typing import IO, TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from filelock import FileLock, Timeout
 
-from ft_sync.errors import REFUSALS, BadData, ConfigError, FtSyncError, NotOffered, Unavailable
-from ft_sync.file_names import file_name
+from ft_sync.confined import Folder, Unsafe
+from ft_sync.errors import REFUSALS, BadData, ConfigError, FtSyncError, NotOffered, Unavailable, in_folder, unusable
+from ft_sync.file_names import DEVICES, file_name
+from ft_sync.models import Failed, JobId
 from ft_sync.scratch import private
 from ft_sync.spool import Many
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from ft_sync.models import Download
 
@@ -52,6 +57,28 @@ README = "README.md"
 LOCK = ".lock"
 PARTIAL = ".partial"
 """The folder for files that are still being written."""
+
+PARTS = {**dict.fromkeys((MANIFEST, SUMS, README, LOCK), False), **dict.fromkeys((*FOLDERS.values(), PARTIAL), True)}
+"""The names that an archive contains, and whether each is a folder."""
+
+PATH = re.compile(r"(jobs|files)/([\w-][\w.-]*)/([\w-][\w.-]*)")
+"""The paths that ftsync gives to what it stores."""
+
+SUM = re.compile(r"[0-9a-f]{64}")
+
+PARTIAL_NAME = re.compile(
+    r"[0-9a-f]{16}(\.(job|events|checkpoints|file))?|(manifest\.jsonl|SHA256SUMS|README\.md)\.new"
+)
+"""The names that ftsync gives to files in the partial folder; a download to be resumed has one without a dot."""
+
+OF_SYSTEMS = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|lost\+found|\.nfs\w+")
+"""What operating systems put into any folder by themselves; it is neither reported nor touched."""
+
+CHUNK = 2**20
+"""Bytes that are read at once."""
+
+DEPTH = 3
+"""Number of parts of a stored file's path."""
 
 EXPLANATION = """\
 # Fine-tuning jobs, archived by ftsync
@@ -99,6 +126,11 @@ class Missing:
     message: str
     time: str
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the service keeps this kind of thing; some keep no events or no checkpoints of any job."""
+        return self.kind not in {"events", "checkpoints"} or self.error != NotOffered.__name__
+
     def raised(self) -> FtSyncError:
         """Return the error that the source adapter raised when this was to be archived."""
         return REFUSED[self.error](self.message)
@@ -112,29 +144,49 @@ Problem: TypeAlias = tuple[str, str]
 class Archive:
     """Read access to the archive in a folder; thread-safe.
 
+    A line of the manifest that cannot be read affects nothing but what it was about; see `unreadable`.
+
     Raises:
-        ConfigError: The folder is not an archive or cannot be read.
-        BadData: The manifest cannot be read.
+        ConfigError: The folder is not an archive, belongs to another user or cannot be read.
+        DiskError: The disk fails.
+        BadData: There is no line in the manifest that can be read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, root: Folder | None = None) -> None:
         self.folder = folder
         self._lock = Lock()
         self._entries: dict[tuple[Kind, str], Entry] = {}
         self._folders: dict[tuple[str, str], str] = {}
         self._owners: dict[str, str] = {}
+        self._unread: dict[int, tuple[bytes, str]] = {}
+        place = folder
         try:
-            manifest = (folder / MANIFEST).read_bytes()
+            self._root = root or Folder.at(folder)
+            place /= MANIFEST
+            with self._root.open(MANIFEST) as held:
+                manifest = held.read()
         except FileNotFoundError:
             raise ConfigError(f"{folder} is no archive", hint=f"`ftsync archive {folder}` makes one") from None
         except OSError as error:
-            raise ConfigError(
-                f"{folder} cannot be read: {error.strerror}", hint="name the folder of an archive"
-            ) from error
+            raise unusable(place, error, use="read", hint="name the folder of an archive") from error
         # Ignore an incomplete last line, left by a killed command: that item is fetched again.
-        whole, _, _ = manifest.rpartition(b"\n")
-        for number, line in enumerate(whole.splitlines(), 1):
-            self._know(_entry(line, f"{folder / MANIFEST}, line {number}"))
+        lines = manifest.split(b"\n")[:-1]
+        for number, line in enumerate(lines, 1):
+            try:
+                self._know(_entry(line))
+            except ValueError as error:
+                self._unread[number] = line, f"line {number} {error}"
+        if self._unread and not self._entries:
+            raise BadData(f"{folder / MANIFEST} is no manifest of an archive", hint=RESTORE)
+
+    @property
+    def unreadable(self) -> tuple[Failed, ...]:
+        """The lines of the manifest that cannot be read, each in the place of a job: it may have been about any."""
+        hint = f"restore the line from a backup, or remove it; `ftsync archive {self.folder}` fetches again what it can"
+        return tuple(
+            Failed(JobId(f"line {number} of {MANIFEST}"), BadData(f"{self.folder / MANIFEST}: {fault}", hint=hint))
+            for number, (_, fault) in self._unread.items()
+        )
 
     def entries(self, kind: Kind) -> dict[str, Entry]:
         """Return all entries of this kind, by id."""
@@ -145,6 +197,11 @@ class Archive:
         """Return the entry of one item; None if there is none."""
         return self._entries.get((kind, name))
 
+    def missing(self) -> list[Missing]:
+        """Return the entries for what the service refused."""
+        with self._lock:
+            return [entry for entry in self._entries.values() if isinstance(entry, Missing)]
+
     def read(self, kind: Kind, name: str) -> bytes:
         """Return an item's content, checked against its SHA-256.
 
@@ -153,35 +210,29 @@ class Archive:
             Unavailable: The item has not been archived.
             BadData: The file is missing or damaged.
         """
-        stored = self.stored(kind, name)
-        content = self._opened(stored).read_bytes()
-        if hashlib.sha256(content).hexdigest() != stored.sha256:
-            raise self._damaged(stored)
-        return content
+        return b"".join(self._chunks(self.stored(kind, name)))
 
     def lines(self, kind: Kind, name: str) -> Many[bytes]:
         """Return an item's lines, read from disk at each iteration; raises the errors of `read`."""
         stored = self.stored(kind, name)
-        path = self._opened(stored)
-        if not _is_whole(path, stored):
-            raise self._damaged(stored)
+        number, last = 0, b""
+        for chunk in self._chunks(stored):
+            number, last = number + chunk.count(b"\n"), chunk
 
         def lines() -> Iterator[bytes]:
-            with path.open("rb") as content:
-                yield from content
+            try:
+                with self._root.open(self._where(stored)) as content:
+                    yield from content
+            except OSError as error:
+                raise self._damaged(stored, error) from error
 
-        return Many(sum(1 for _ in lines()), lines)
+        return Many(number + (last[-1:] not in {b"", b"\n"}), lines)
 
     def copy(self, name: str, to: Path) -> Stored:
         """Copy a file's content to `to`; raises the errors of `read`."""
         stored = self.stored("content", name)
-        digest = hashlib.sha256()
-        with self._opened(stored).open("rb") as source, _private(to) as out:
-            while chunk := source.read(2**20):
-                out.write(chunk)
-                digest.update(chunk)
-        if digest.hexdigest() != stored.sha256:
-            raise self._damaged(stored)
+        with open(to, "wb", opener=private) as out:
+            out.writelines(self._chunks(stored))
         return stored
 
     def stored(self, kind: Kind, name: str) -> Stored:
@@ -198,139 +249,99 @@ class Archive:
                 )
 
     def check(self) -> Iterator[Problem]:
-        """Read the whole archive again and yield each file that is missing, damaged or not in the manifest."""
-        known = {self.folder / name for name in (MANIFEST, SUMS, README, LOCK)}
-        for stored in self._stored():
-            path = self.path(stored)
-            known.add(self.folder / stored.path)
-            try:
-                with path.open("rb") as content:
-                    digest = hashlib.file_digest(content, "sha256").hexdigest()
-            except OSError as error:
-                yield stored.path, f"cannot be read: {error.strerror}"
-            else:
-                if digest != stored.sha256:
-                    yield stored.path, f"is damaged: {path.stat().st_size} bytes, {stored.bytes} were stored"
-        for folder, names, files in os.walk(self.folder):
-            if Path(folder) == self.folder and PARTIAL in names:
-                names.remove(PARTIAL)
-            for name in sorted(files):
-                if (path := Path(folder, name)) not in known:
-                    yield path.relative_to(self.folder).as_posix(), "is not in the manifest"
+        """Read the whole archive again and yield each path that is missing, damaged or not in the manifest."""
+        for _, line in self._unread.values():
+            yield MANIFEST, line
+        stored = {one.path: one for one in self._stored()}
+        for one in stored.values():
+            if fault := self._fault(one):
+                yield one.path, fault
+        own = {name for name, is_folder in PARTS.items() if not is_folder}
+        for path, unsafe in self._root.walk(DEPTH):
+            folder, _, name = path.rpartition("/")
+            if OF_SYSTEMS.fullmatch(name) or path in stored:
+                continue
+            if unsafe or not (path in own or (folder == PARTIAL and PARTIAL_NAME.fullmatch(name))):
+                yield path, unsafe or "is not in the manifest"
 
     def holds(self, kind: Kind, name: str, content: bytes) -> bool:
         """Whether the item is stored with exactly this content."""
         held = self.entry(kind, name)
         if not isinstance(held, Stored) or held.sha256 != hashlib.sha256(content).hexdigest():
             return False
-        return self.path(held).is_file()
+        return self.is_there(held)
 
-    def path(self, stored: Stored) -> Path:
-        """Return a stored file's path: in the partial folder, if a command was killed before it renamed the file."""
-        aside = self._aside(stored.kind, stored.id)
-        return aside if _is_whole(aside, stored) else self.folder / stored.path
+    def is_there(self, stored: Stored) -> bool:
+        """Whether there is a file for the entry, which may be damaged."""
+        return self._root.size(self._where(stored)) is not None
 
-    def partial(self, name: str) -> Path:
-        """Return where to download a file's content before `adopt`; a file there is a partial download to resume."""
-        return self._aside("content", name)
+    def place(self, kind: Kind, name: str) -> str:
+        """Return the path of an item: where it is stored, or where it would be."""
+        entry = self.entry(kind, name)
+        return entry.path if isinstance(entry, Stored) else f"{self._folder_of(kind, name)}/{NAMES.get(kind, '')}"
 
-    def _aside(self, kind: Kind, name: str) -> Path:
-        return self.folder / PARTIAL / (_hashed(name) if kind == "content" else f"{_hashed(name)}.{kind}")
+    def _aside(self, kind: Kind, name: str) -> str:
+        return _hashed(name) if kind == "content" else f"{_hashed(name)}.{kind}"
+
+    def _where(self, stored: Stored) -> str:
+        """Return a stored file's path: in the partial folder, if a command was killed before it moved the file."""
+        aside = f"{PARTIAL}/{self._aside(stored.kind, stored.id)}"
+        is_aside = self._root.size(aside) == stored.bytes and self._digest(aside) == (stored.sha256, stored.bytes)
+        return aside if is_aside else stored.path
+
+    def _digest(self, path: str) -> tuple[str, int]:
+        """Return the SHA-256 and the size of a file."""
+        digest = hashlib.sha256()
+        with self._root.open(path) as content:
+            while chunk := content.read(CHUNK):
+                digest.update(chunk)
+            return digest.hexdigest(), content.tell()
+
+    def _fault(self, stored: Stored) -> str | None:
+        """Return what is wrong with a stored file; None if nothing is."""
+        try:
+            digest, size = self._digest(self._where(stored))
+        except OSError as error:
+            return f"cannot be read: {error.strerror}"
+        return None if digest == stored.sha256 else f"is damaged: {size} bytes, {stored.bytes} were stored"
+
+    def _chunks(self, stored: Stored) -> Iterator[bytes]:
+        """Yield the content of a stored file; raises `BadData` if it cannot be read or, at its end, is damaged."""
+        digest = hashlib.sha256()
+        try:
+            with self._root.open(self._where(stored)) as content:
+                while chunk := content.read(CHUNK):
+                    digest.update(chunk)
+                    yield chunk
+        except OSError as error:
+            raise self._damaged(stored, error) from error
+        if digest.hexdigest() != stored.sha256:
+            raise self._damaged(stored)
 
     def _stored(self) -> list[Stored]:
         with self._lock:
             return [entry for entry in self._entries.values() if isinstance(entry, Stored)]
 
-    def _opened(self, stored: Stored) -> Path:
-        path = self.path(stored)
-        if not path.is_file():
-            raise self._damaged(stored)
-        return path
-
-    def _damaged(self, stored: Stored) -> BadData:
+    def _damaged(self, stored: Stored, error: OSError | None = None) -> BadData:
+        fault = "is missing or damaged"
+        if error is not None and not isinstance(error, FileNotFoundError):
+            fault = f"cannot be read: {error.strerror}"
         return BadData(
-            f"{self.folder / stored.path} is missing or damaged",
-            hint=f"`ftsync archive {self.folder} --check` names all that is",
+            f"{self.folder / stored.path} {fault}", hint=f"`ftsync archive {self.folder} --check` names all that is"
         )
 
     def _know(self, entry: Entry) -> None:
-        self._entries[entry.kind, entry.id] = entry
+        """Take an entry in place of an earlier one on the same item.
+
+        Raises:
+            ValueError: It names the folder of another item.
+        """
         if isinstance(entry, Stored):
             folder = str(PurePosixPath(entry.path).parent)
+            if self._owners.setdefault(folder.casefold(), entry.id) != entry.id:
+                raise ValueError("names the folder of another job or file")
             self._folders[FOLDERS[entry.kind], entry.id] = folder
-            self._owners[folder.casefold()] = entry.id
-
-
-class ArchiveWriter(Archive):
-    """Write access to the archive in a folder, by one process at a time; see `writing`."""
-
-    def store(self, kind: Kind, name: str, chunks: Iterable[bytes]) -> bool:
-        """Store an item from chunks; return False if the same content was stored already."""
-        digest, aside = hashlib.sha256(), self._aside(kind, name)
-        with _private(aside) as out:
-            for chunk in chunks:
-                out.write(chunk)
-                digest.update(chunk)
-            size = out.tell()
-        held = self.entry(kind, name)
-        if isinstance(held, Stored) and held.sha256 == digest.hexdigest():
-            if (self.folder / held.path).is_file():
-                aside.unlink()
-                return False
-            self._rename(aside, held)
-            return True
-        path = f"{self._folder_of(kind, name)}/{NAMES[kind]}"
-        self._put(aside, Stored(kind, name, path, digest.hexdigest(), size, _now()))
-        return True
-
-    def adopt(self, name: str, download: Download, filename: str | None) -> None:
-        """Move a file's downloaded content into the archive, under the file's own name."""
-        own = file_name(PurePosixPath((filename or "").replace("\\", "/")).name) if filename else "content"
-        if own.casefold() == NAMES["file"]:
-            own = f"content-{own}"  # file.json is the name of the file's description
-        path = f"{self._folder_of('content', name)}/{own}"
-        self._put(download.path, Stored("content", name, path, download.sha256, download.size, _now()))
-
-    def note(self, kind: Kind, name: str, error: FtSyncError) -> None:
-        """Record that the service refused an item, unless it is stored already."""
-        if isinstance(self.entry(kind, name), Stored):
-            return
-        self._append(Missing(kind, name, type(error).__name__, error.message, _now()))
-
-    def sum_up(self) -> None:
-        """Write the checksums in the format of `sha256sum`."""
-        lines = sorted(f"{stored.sha256}  {stored.path}\n" for stored in self._stored())
-        aside = self.folder / PARTIAL / f"{SUMS}.new"
-        with _private(aside) as out:
-            out.write("".join(lines).encode())
-        aside.replace(self.folder / SUMS)
-
-    def _put(self, aside: Path, stored: Stored) -> None:
-        with aside.open("rb") as written:
-            os.fsync(written.fileno())
-        aside.chmod(0o600)
-        # Manifest first: if the process is killed before the rename, `path` finds the file in the partial folder.
-        self._append(stored)
-        self._rename(aside, stored)
-
-    def _rename(self, aside: Path, stored: Stored) -> None:
-        path = self.folder / stored.path
-        for folder in (path.parent.parent, path.parent):
-            folder.mkdir(mode=0o700, exist_ok=True)
-        aside.replace(path)
-
-    def _append(self, entry: Entry) -> None:
-        line = json.dumps(asdict(entry)).encode() + b"\n"
-        with self._lock:
-            with (self.folder / MANIFEST).open("ab", buffering=0) as out:
-                end = out.tell()
-                try:
-                    while line:
-                        line = line[out.write(line) :]
-                except OSError:
-                    out.truncate(end)  # a partial line would corrupt the next one
-                    raise
-            self._know(entry)
+        self._entries[entry.kind, entry.id] = entry
 
     def _folder_of(self, kind: Kind, name: str) -> str:
         """Return the folder of a job or file, unique even on case-insensitive file systems."""
@@ -344,21 +355,101 @@ class ArchiveWriter(Archive):
                 self._owners[folder.casefold()] = name
         return folder
 
-    def _tidy(self) -> None:
-        """Compact the manifest to one line per item and clean up the partial folder after a killed command."""
-        lines = [json.dumps(asdict(entry)) + "\n" for entry in self._entries.values()]
-        aside = self.folder / PARTIAL / f"{MANIFEST}.new"
-        with _private(aside) as out:
-            out.write("".join(lines).encode())
+
+class ArchiveWriter(Archive):
+    """Write access to the archive in a folder, by one process at a time; see `writing`."""
+
+    def __init__(self, folder: Path, root: Folder | None = None) -> None:
+        super().__init__(folder, root)
+        self._partial = self._root.folder(PARTIAL, create=True)
+
+    def partial(self, name: str) -> Path:
+        """Return where to download a file's content before `adopt`; a file there is a partial download to resume."""
+        return self._partial.path_of(self._aside("content", name))
+
+    def store(self, kind: Kind, name: str, chunks: Iterable[bytes]) -> bool:
+        """Store an item from chunks; return False if the same content was stored already."""
+        digest, aside = hashlib.sha256(), self._aside(kind, name)
+        with self._partial.open(aside, "wb") as out:
+            for chunk in chunks:
+                out.write(chunk)
+                digest.update(chunk)
+            size = out.tell()
+        held = self.entry(kind, name)
+        if isinstance(held, Stored) and held.sha256 == digest.hexdigest():
+            if self._root.size(held.path) is not None:
+                self._partial.unlink(aside)
+                return False
+            self._partial.move(aside, self._root, held.path)
+            return True
+        path = f"{self._folder_of(kind, name)}/{NAMES[kind]}"
+        self._put(aside, Stored(kind, name, path, digest.hexdigest(), size, _now()))
+        return True
+
+    def adopt(self, name: str, download: Download, filename: str | None) -> None:
+        """Move a file's content, downloaded to `partial`, into the archive, under the file's own name."""
+        own = file_name(PurePosixPath((filename or "").replace("\\", "/")).name) if filename else "content"
+        if own.casefold() == NAMES["file"]:
+            own = f"content-{own}"  # file.json is the name of the file's description
+        path = f"{self._folder_of('content', name)}/{own}"
+        aside = self._aside("content", name)
+        self._put(aside, Stored("content", name, path, download.sha256, download.size, _now()))
+
+    def note(self, kind: Kind, name: str, error: FtSyncError) -> None:
+        """Record that the service refused an item, unless it is stored already."""
+        if isinstance(self.entry(kind, name), Stored):
+            return
+        self._append(Missing(kind, name, type(error).__name__, error.message, _now()))
+
+    def begin(self) -> None:
+        """Explain the archive, compact its manifest to a line per item, and clean up after a killed command."""
+        if self._root.size(README) is None:
+            self._replace(README, [EXPLANATION.encode()])
+        unread = (line + b"\n" for line, _ in self._unread.values())
+        self._replace(MANIFEST, (*unread, *(_line(entry) for entry in self._entries.values())))
+        left = {self._aside(stored.kind, stored.id): stored for stored in self._stored()}
+        for name in filter(PARTIAL_NAME.fullmatch, self._partial.names()):
+            stored = left.get(name)
+            if stored and self._where(stored) != stored.path:
+                with suppress(Unsafe):  # a link in its way: it stays readable where it is
+                    self._partial.move(name, self._root, stored.path)
+            elif "." in name:  # partial downloads are kept, to be resumed
+                self._partial.unlink(name)
+
+    def end(self) -> None:
+        """Write the checksums in the format of `sha256sum`."""
+        self._replace(SUMS, sorted(f"{stored.sha256}  {stored.path}\n".encode() for stored in self._stored()))
+
+    def _replace(self, name: str, lines: Iterable[bytes]) -> None:
+        """Replace a file of the archive at once."""
+        aside = f"{name}.new"
+        with self._partial.open(aside, "wb") as out:
+            out.writelines(lines)
             out.flush()
             os.fsync(out.fileno())
-        aside.replace(self.folder / MANIFEST)
-        for stored in self._stored():
-            if (path := self.path(stored)) != self.folder / stored.path:
-                self._rename(path, stored)
-        for path in (self.folder / PARTIAL).iterdir():
-            if path.suffix:  # partial downloads have no suffix and are kept, to be resumed
-                path.unlink()
+        self._partial.move(aside, self._root, name)
+
+    def _put(self, aside: str, stored: Stored) -> None:
+        with self._partial.open(aside, "ab") as written:
+            os.fsync(written.fileno())
+            if os.chmod in os.supports_fd:
+                os.chmod(written.fileno(), 0o600)  # noqa: PTH101 - the open file, whatever a source has made it
+        # Manifest first: if the process is killed before the move, `_where` finds the file in the partial folder.
+        self._append(stored)
+        self._partial.move(aside, self._root, stored.path)
+
+    def _append(self, entry: Entry) -> None:
+        line = _line(entry)
+        with self._lock:
+            with self._root.open(MANIFEST, "ab", buffering=0) as out:
+                end = out.tell()
+                try:
+                    while line:
+                        line = line[out.write(line) :]
+                except OSError:
+                    out.truncate(end)  # a partial line would corrupt the next one
+                    raise
+            self._know(entry)
 
 
 @contextmanager
@@ -366,84 +457,96 @@ def writing(folder: Path) -> Iterator[ArchiveWriter]:
     """Open an archive for writing, creating it in a new or empty folder.
 
     Raises:
-        ConfigError: The folder holds something else, cannot be written to, or another process is writing it.
-        BadData: The manifest cannot be read.
+        ConfigError: The folder is another user's, contains what no archive does, cannot be written to, or another
+            process is writing it.
+        DiskError: The disk is full, read-only or failing.
+        BadData: There is no line in the manifest that can be read.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not (folder / MANIFEST).exists() and any(path.name not in {LOCK, PARTIAL} for path in folder.iterdir()):
-            raise ConfigError(f"{folder} is not empty and no archive", hint="name a folder that is new or empty")
-        (folder / PARTIAL).mkdir(mode=0o700, exist_ok=True)
-        lock = FileLock(folder / LOCK, mode=0o600)
+        root = Folder.at(folder)
+        _require_archive(root)
+        lock = FileLock(root.path_of(LOCK), mode=0o600)
         lock.acquire(blocking=False)
     except Timeout:
         raise ConfigError(f"another process is writing {folder}", hint="wait for it, or name another folder") from None
     except OSError as error:
-        raise ConfigError(f"{folder} cannot be written to: {error.strerror}", hint="name another folder") from error
+        raise unusable(folder, error, hint="name another folder") from error
     try:
         with _on_disk(folder):
-            _private(folder / MANIFEST, "ab").close()
-            with _private(folder / README) as out:
-                out.write(EXPLANATION.encode())
-            archive = ArchiveWriter(folder)
-            archive._tidy()  # noqa: SLF001 - of this module
+            root.open(MANIFEST, "ab").close()
+            archive = ArchiveWriter(folder, root)
+            archive.begin()
         yield archive
         with _on_disk(folder):
-            archive.sum_up()
+            archive.end()
     finally:
         lock.release()
 
 
+def _require_archive(root: Folder) -> None:
+    """Refuse a folder that contains what no archive does, before anything in it is changed.
+
+    Raises:
+        ConfigError: The folder contains such a thing.
+    """
+    names = [name for name in root.names() if not OF_SYSTEMS.fullmatch(name)]
+    if MANIFEST not in names and {*names} - {LOCK, PARTIAL}:
+        raise ConfigError(f"{root.path} is not empty and no archive", hint="name a folder that is new or empty")
+    for name in names:
+        _require_part(root, name, is_known=name in PARTS, is_folder=PARTS.get(name, False))
+    if PARTIAL in names:
+        with root.folder(PARTIAL) as partial:
+            for name in partial.names():
+                if not OF_SYSTEMS.fullmatch(name):
+                    _require_part(partial, name, is_known=PARTIAL_NAME.fullmatch(name) is not None)
+
+
+def _require_part(folder: Folder, name: str, *, is_known: bool, is_folder: bool = False) -> None:
+    fault = folder.fault(name, is_folder=is_folder) if is_known else "no archive contains that"
+    if fault:
+        raise ConfigError(f"{folder.path / name}: {fault}", hint="move it elsewhere, or name another folder")
+
+
 @contextmanager
 def _on_disk(folder: Path) -> Iterator[None]:
-    """Translate `OSError` into `ConfigError`."""
+    """Translate `OSError` into `DiskError`."""
     try:
         yield
     except OSError as error:
-        raise unwritable(folder, error) from error
+        raise in_folder(folder, error) from error
 
 
-def unwritable(folder: Path, error: OSError) -> ConfigError:
-    """Return the error for a disk that is full or not writable."""
-    return ConfigError(
-        f"{folder} cannot be written to: {error.strerror}", hint="make room for it, then run the same command again"
-    )
+def _line(entry: Entry) -> bytes:
+    return json.dumps(asdict(entry)).encode() + b"\n"
 
 
-def _entry(line: bytes, where: str) -> Entry:
+def _entry(line: bytes) -> Entry:
+    """Parse a line of the manifest.
+
+    Raises:
+        ValueError: It is no entry, or not one that ftsync makes: none leads out of the folder.
+    """
     try:
-        fields = json.loads(line)
-        entry = Missing(**fields) if "error" in fields else Stored(**fields)
-        is_known = entry.kind in FOLDERS and (entry.error in REFUSED if isinstance(entry, Missing) else _is_ours(entry))
-    except (ValueError, TypeError) as error:
-        raise BadData(f"{where} cannot be read", hint=RESTORE) from error
-    if not is_known:
-        raise BadData(f"{where} speaks of what no archive holds", hint=RESTORE)
+        found = json.loads(line)
+        entry: Entry = Missing(**found) if "error" in found else Stored(**found)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError("cannot be read") from error
+    if not all(isinstance(value, str) for name, value in asdict(entry).items() if name != "bytes"):
+        raise ValueError("cannot be read")
+    if entry.kind not in FOLDERS or not (entry.error in REFUSED if isinstance(entry, Missing) else _is_ours(entry)):
+        raise ValueError("names what no archive contains")
     return entry
 
 
 def _is_ours(stored: Stored) -> bool:
-    """Whether the path is one that ftsync would choose: a foreign manifest must not lead out of the folder."""
-    path = PurePosixPath(stored.path)
-    return (
-        len(path.parts) == 3  # noqa: PLR2004 - jobs or files, the folder of one, and a name
-        and path.parts[0] == FOLDERS[stored.kind]
-        and not {"..", "."} & {*path.parts}
-        and "\\" not in stored.path
-    )
-
-
-def _is_whole(path: Path, stored: Stored) -> bool:
-    """Whether the file exists with exactly the size and SHA-256 of the entry."""
-    if not path.is_file() or path.stat().st_size != stored.bytes:
+    """Whether the path and the sum are such as ftsync makes."""
+    path = PATH.fullmatch(stored.path)
+    if path is None or DEVICES.match(path[2]) or DEVICES.match(path[3]):
         return False
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest() == stored.sha256
-
-
-def _private(path: Path, mode: str = "wb") -> IO[bytes]:
-    """Open a file for writing that only this user can read."""
-    return open(path, mode, opener=private)
+    is_named = path[3] == NAMES[stored.kind] if stored.kind in NAMES else path[3].casefold() != NAMES["file"]
+    is_summed = SUM.fullmatch(stored.sha256) is not None and type(stored.bytes) is int
+    return is_named and is_summed and path[1] == FOLDERS[stored.kind]
 
 
 def _hashed(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Brings an archive up to date with a source, fetching only what is missing or changed; writes to the archive alone.
+"""Brings an archive up to date with a source, fetching only what is missing or changed; checks what it lacks.
 
 As in a sync, one thread decides and workers fetch. A job that fails does not stop the others, and after an interruption
 the fetches in progress are completed.
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from itertools import product
 from typing import TYPE_CHECKING
 
 from ft_sync import events
-from ft_sync.archives import Missing, Stored, unwritable
-from ft_sync.errors import REFUSALS, FtSyncError, NotFound, NotOffered, Stopped, Unavailable, unexpected
+from ft_sync.archives import Missing, Stored
+from ft_sync.errors import REFUSALS, FtSyncError, NotFound, NotOffered, Stopped, Unavailable, in_folder, unexpected
 from ft_sync.interruption import in_order
 from ft_sync.models import Archived, ArchiveReport, Failed, File, Lost
 from ft_sync.once import Once
@@ -23,7 +22,7 @@ from ft_sync.workers import Workers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from ft_sync.archives import ArchiveWriter, Kind
+    from ft_sync.archives import Archive, ArchiveWriter, Kind, Problem
     from ft_sync.events import Observer
     from ft_sync.models import ArchiveOutcome, Checkpoint, Download, FileId, Job, JobEvent, JobId
     from ft_sync.planning import Selection
@@ -50,6 +49,50 @@ def archive(  # noqa: PLR0913, PLR0917 - who takes part
         return in_order(work.carry_through, work.interrupt)
 
 
+def check(archive: Archive, source: JobSource) -> Iterator[Problem]:
+    """Read a whole archive again and yield what is damaged, unknown or missing; `source` serves the archive's jobs."""
+    named = set()
+    for path, fault in archive.check():
+        named.add(path)
+        yield path, fault
+    for path, fault in _lacking(archive, source):
+        if path not in named:
+            named.add(path)
+            yield path, fault
+
+
+def _lacking(archive: Archive, source: JobSource) -> Iterator[Problem]:
+    """Yield what the service refused, jobs that cannot be read, and what jobs refer to but nobody has stored."""
+    for entry in archive.missing():
+        if entry.is_kept:
+            yield archive.place(entry.kind, entry.id), f"{_what(entry.kind)} refused by the service: {entry.message}"
+    for one in source.jobs():
+        if isinstance(one, Failed):
+            if archive.entry("job", one.job_id):  # and no line of the manifest
+                yield archive.place("job", one.job_id), one.error.message
+            continue
+        for kind, name in _parts(one):
+            if archive.entry(kind, name) is None:
+                yield archive.place(kind, name), f"{_what(kind)} never stored, but {one.id} refers to it"
+
+
+def _what(kind: Kind) -> str:
+    return "its content was" if kind == "content" else "was"
+
+
+def _files(job: Job) -> tuple[FileId, ...]:
+    return tuple(dict.fromkeys(filter(None, (*job.result_files, job.training_file, job.validation_file))))
+
+
+def _parts(job: Job) -> Iterator[tuple[Kind, str]]:
+    """Yield everything that belongs to a job."""
+    yield "events", job.id
+    yield "checkpoints", job.id
+    for file_id in _files(job):
+        yield "file", file_id
+        yield "content", file_id
+
+
 class _Work:
     """An archiving in progress: the collaborators and the outcomes so far."""
 
@@ -69,8 +112,9 @@ class _Work:
 
     def carry_through(self) -> ArchiveReport:
         chosen = selected(self.source, self.selection)
-        self.observe(events.Selected(len(chosen.jobs) + len(chosen.unreadable), "archive"))
-        for failed in chosen.unreadable:
+        unreadable = (*self.archive.unreadable, *chosen.unreadable)
+        self.observe(events.Selected(len(chosen.jobs) + len(unreadable), "archive"))
+        for failed in unreadable:
             self.settle(failed)
         try:
             for job in chosen.jobs:
@@ -83,7 +127,7 @@ class _Work:
             for outcome in self.workers.drain():
                 self.settle(outcome)
             raise KeyboardInterrupt from error
-        ids = [*(failed.job_id for failed in chosen.unreadable), *(job.id for job in chosen.jobs)]
+        ids = [*(failed.job_id for failed in unreadable), *(job.id for job in chosen.jobs)]
         return ArchiveReport(tuple(self.outcomes[job_id] for job_id in dict.fromkeys(ids)))
 
     def interrupt(self) -> bool:
@@ -99,22 +143,21 @@ class _Work:
 
     def bring(self, job: Job) -> ArchiveOutcome:
         """Archive a job and everything that belongs to it; a part that fails for now does not stop the others."""
-        files = dict.fromkeys(filter(None, (*job.result_files, job.training_file, job.validation_file)))
-        parts = [partial(self.bring_description, job), *(partial(self.bring_shared, file_id) for file_id in files)]
+        files = (partial(self.bring_shared, file_id) for file_id in _files(job))
         is_news = False
         failures: list[FtSyncError] = []
-        for part in parts:
+        for part in (partial(self.bring_description, job), *files):
             try:
                 is_news |= part()
             except FtSyncError as error:
                 failures.append(error)
             except OSError as error:
-                failures.append(unwritable(self.archive.folder, error))
+                failures.append(in_folder(self.archive.folder, error))
             except Exception as error:  # noqa: BLE001 - a bug met in one job must not cost the others
                 failures.append(unexpected(error))
         if failures:
             return Failed(job.id, failures[0])
-        return Archived(job.id, job.status, is_news, tuple(self.lost(job, files)))
+        return Archived(job.id, job.status, is_news, tuple(self.lost(job)))
 
     def bring_description(self, job: Job) -> bool:
         """Archive a job with its events and checkpoints; return whether anything was new."""
@@ -167,18 +210,15 @@ class _Work:
             case Missing(error=error):
                 return error not in {NotFound.__name__, NotOffered.__name__}
             case Stored() as stored:
-                return not self.archive.path(stored).is_file()
+                return not self.archive.is_there(stored)
             case _:
                 return True
 
-    def lost(self, job: Job, files: Iterable[FileId]) -> Iterator[Lost]:
+    def lost(self, job: Job) -> Iterator[Lost]:
         """Yield the parts of a job that the service refused."""
-        of_job: tuple[Kind, ...] = ("events", "checkpoints")
-        of_file: tuple[Kind, ...] = ("file", "content")
-        for kind, name in (*product(of_job, [job.id]), *((kind, name) for name in files for kind in of_file)):
+        for kind, name in _parts(job):
             if isinstance(entry := self.archive.entry(kind, name), Missing):
-                is_kept = kind not in of_job or entry.error != NotOffered.__name__
-                yield Lost(kind, name, entry.message, is_kept)
+                yield Lost(kind, name, entry.message, entry.is_kept)
 
 
 def _check_size(file: File, download: Download) -> None:

@@ -18,7 +18,7 @@
     │   ├── RunExists    the run that was to be created already exists
     │   └── BeingWritten another process on this machine writes the run right now
     ├── CoreEnded        wandb-core, the SDK's own process, has ended; W&B works again only after a restart of ftsync
-    ├── DiskError        no room for a file on this machine, or no permission
+    ├── DiskError        a file on this machine: no room for it, no permission, or a disk that fails
     └── Unexpected       a bug in ftsync that stopped one job; its cause is chained
 
 "Not found" and "could not ask" are different answers, so nothing ever turns an `Unavailable` into a `NotFound`.
@@ -107,7 +107,7 @@ class CoreEnded(FtSyncError):  # noqa: N818 - names what happened
 
 
 class DiskError(FtSyncError):
-    """A file could not be written on this machine: no space left, or no permission."""
+    """A file on this machine could not be written or read: no space left, no permission, or a disk that fails."""
 
 
 class Unexpected(FtSyncError):  # noqa: N818 - names what happened
@@ -117,6 +117,18 @@ class Unexpected(FtSyncError):  # noqa: N818 - names what happened
 def on_disk(cause: Exception) -> DiskError:
     """Return the error for a file that could not be written on this machine."""
     return DiskError(f"a file could not be written on this machine: {cause}", hint=ROOM)
+
+
+def in_folder(folder: object, cause: OSError, use: str = "written to") -> DiskError:
+    """Return the error for a file that could not be written, or read, in a folder that the user has named."""
+    return DiskError(f"{folder} cannot be {use}: {cause.strerror}", hint=ROOM_THERE)
+
+
+def unusable(folder: object, cause: OSError, *, hint: str, use: str = "written to") -> FtSyncError:
+    """Return the error for a folder that the user has named: its disk is full or fails, or it is the wrong one."""
+    if cause.errno in FAILING:
+        return in_folder(folder, cause, use)
+    return ConfigError(f"{folder} cannot be {use}: {cause.strerror}", hint=hint)
 
 
 def unexpected(cause: Exception) -> FtSyncError:
@@ -134,7 +146,12 @@ def unexpected(cause: Exception) -> FtSyncError:
 
 ROOM = "make room, or name other folders by TMPDIR and WANDB_DIR, then run the same command again"
 
-DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR})
+ROOM_THERE = "make room for it on a disk that can be written to, then run the same command again"
+
+FAILING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE})
+"""The errno values of a disk that is full, read-only or failing."""
+
+DISK = FAILING | {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR}
 """The errno values of an operating system that refuses to write a file."""
 
 REFUSALS = (NotFound, Forbidden, Refused)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from ft_sync.convert import could_not_be_had
@@ -72,16 +71,20 @@ class Detail:
 def standings(
     source: JobSource, sink: RunSink, rule: Rule, *, limit: int | None = None, shard: Shard = WHOLE
 ) -> Iterator[Standing | Failed]:
-    """Yield jobs newest first with the state of their runs, a page at a time.
+    """Yield jobs newest first with the state of their runs, a page at a time; at most `limit` jobs.
 
     A job that cannot be read is yielded as `Failed` at once, so it may come before jobs of the same page.
     """
     page: list[Job] = []
-    for job in islice(shard.part(source.jobs(limit=limit if shard == WHOLE else None)), limit):
+    found = 0
+    for job in shard.part(source.jobs(limit=limit if shard == WHOLE else None)):
         if isinstance(job, Failed):
             yield job
             continue
         page.append(job)
+        found += 1
+        if found == limit:
+            break
         if len(page) == JOBS_A_QUESTION:
             yield from _stand(page, sink, rule)
             page = []

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from ft_sync.errors import ConfigError
+from ft_sync.confined import opened
+from ft_sync.errors import ConfigError, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +59,7 @@ def _own(purpose: str) -> Path:
 
     Raises:
         ConfigError: The folder belongs to somebody else, others can enter it, or it cannot be created.
+        DiskError: The disk is full, read-only or failing.
     """
     owner = f"-{os.getuid()}" if os.name == "posix" else ""
     path = Path(tempfile.gettempdir()) / f"{PREFIX}{purpose}{owner}"
@@ -65,15 +67,15 @@ def _own(purpose: str) -> Path:
         path.mkdir(mode=0o700, exist_ok=True)
         is_ours = _is_private(path)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be made: {error.strerror}", hint=ELSEWHERE) from error
+        raise unusable(path, error, hint=ELSEWHERE, use="made") from error
     if not is_ours:
         raise ConfigError(f"{path} is not yours alone", hint=ELSEWHERE)
     return path
 
 
 def private(path: str, flags: int) -> int:
-    """Opener for `open` that creates files readable by this user alone, whatever the umask."""
-    return os.open(path, flags, 0o600)
+    """Opener for `open` that creates files readable by this user alone, and follows no link to another file."""
+    return opened(path, flags)
 
 
 def remove_leftovers() -> None:

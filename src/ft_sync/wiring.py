@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import openai
     import wandb as sdk
 
+    from ft_sync.archives import Archive
     from ft_sync.diagnosis import Account
     from ft_sync.events import Observer
     from ft_sync.ports import Clock, JobSource, ReportSink, RunSink
@@ -86,10 +87,7 @@ def source(
         ConfigError, NotLoggedIn: There is no such archive, or the environment lacks an address or a key.
     """
     if archive is not None:
-        from ft_sync.archives import Archive  # noqa: PLC0415 - for few commands
-        from ft_sync.sources.archive import ArchiveSource  # noqa: PLC0415 - as above
-
-        yield ArchiveSource(Archive(archive))
+        yield archived(archive)[1]
         return
     from ft_sync.sources import openai as adapter  # noqa: PLC0415 - 0.6 s that only commands which need it pay
     from ft_sync.sources import service  # noqa: PLC0415 - as above
@@ -102,6 +100,19 @@ def source(
         connection, asked = _client(_provider(settings, observe), adapter.TIMEOUT)
     with connection as opened:
         yield adapter.OpenAISource(opened, Pace(clock, observe, asked.name), asked)
+
+
+def archived(folder: Path) -> tuple[Archive, JobSource]:
+    """Open an archive, and the source of its jobs.
+
+    Raises:
+        ConfigError: There is no such archive.
+    """
+    from ft_sync.archives import Archive  # noqa: PLC0415 - for few commands
+    from ft_sync.sources.archive import ArchiveSource  # noqa: PLC0415 - as above
+
+    archive = Archive(folder)
+    return archive, ArchiveSource(archive)
 
 
 def _client(provider: Provider, timeout: float) -> tuple[openai.OpenAI, Service]:

@@ -167,7 +167,7 @@ def test_wandb_is_down(ftsync: Ftsync, backend: WandbBackend, monkeypatch: pytes
 def test_a_folder_that_cannot_be_written_to(ftsync: Ftsync) -> None:
     Path("wandb").write_text("in the way")
     said = ftsync("sync", "--offline", "--json")
-    assert_told(said, code=2, name="config", words="cannot write to", hint="--init dir=FOLDER")
+    assert_told(said, code=2, name="config", words="cannot be written to", hint="--init dir=FOLDER")
 
 
 @pytest.mark.parametrize(

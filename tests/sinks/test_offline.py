@@ -62,6 +62,6 @@ def test_a_run_file_that_is_no_run_file_is_a_run_that_cannot_be_read_and_not_an_
 
 def test_a_folder_that_cannot_be_written_to_is_refused_at_once(workspace: Path) -> None:
     (workspace / "file").touch()
-    with pytest.raises(ConfigError, match="cannot write") as raised:
+    with pytest.raises(ConfigError, match="cannot be written to") as raised:
         sink(workspace / "file")
     assert "--init dir=" in (raised.value.hint or "")

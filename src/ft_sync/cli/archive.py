@@ -60,11 +60,11 @@ def _carry_out(folder: Path, job_ids: list[str] | None, given: dict[str, Any], o
 
 
 def _check(folder: Path, output: Output) -> int:
-    from ft_sync.archives import Archive  # noqa: PLC0415 - as above
+    from ft_sync import api  # noqa: PLC0415 - as above
     from ft_sync.cli import documents  # noqa: PLC0415 - as above
 
     problems: list[Problem] = []
-    for problem in Archive(folder).check():
+    for problem in api.check_archive(folder):
         problems.append(problem)
         if output.jsonl:
             render.line("problem", documents.of_problem(problem))
@@ -79,7 +79,9 @@ def _check(folder: Path, output: Output) -> int:
     if output.tells:
         render.tell(f"{len(problems)} problems" if problems else "everything is as it was stored")
         if problems:
-            render.tell("  next: remove what is damaged or unknown, then the same command without --check")
+            render.tell(
+                "  next: remove what is damaged or unknown; without --check, what is missing is asked for again"
+            )
     return exits.INCOMPLETE if problems else exits.DONE
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from wandb.util import get_core_path
 
-from ft_sync.errors import ConfigError, SinkRejected
+from ft_sync.errors import ConfigError, SinkRejected, unusable
 from ft_sync.models import UNREADABLE, Destination, Origin, RunId, RunState
 from ft_sync.names import first_of, run_id
 from ft_sync.once import Once
@@ -162,7 +162,4 @@ def _require_writable(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ConfigError(
-            f"cannot write to {folder}: {error.strerror}",
-            hint="go to a writable folder or use --init dir=FOLDER",
-        ) from error
+        raise unusable(folder, error, hint="go to a writable folder or use --init dir=FOLDER") from error

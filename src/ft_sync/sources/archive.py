@@ -1,14 +1,18 @@
-"""An archive as a `JobSource`: serves again what the service once served, including its refusals; no network."""
+"""An archive as a `JobSource`: serves again what the service once served, including its refusals; no network.
+
+What cannot be read affects only itself, as with a service: a job is a `Failed`, and an event that is no JSON object is
+kept as an event.
+"""
 
 from __future__ import annotations
 
-import json
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
-from ft_sync.errors import NotFound
-from ft_sync.models import Download, JobId
-from ft_sync.sources.objects import checkpoint_from, event_from, file_from, job_from
+from ft_sync import redaction
+from ft_sync.errors import BadData, FtSyncError, NotFound
+from ft_sync.models import Download, Failed, JobId
+from ft_sync.sources.objects import checkpoint_from, entry_from, event_from, file_from, job_from, parse
 from ft_sync.spool import made
 
 if TYPE_CHECKING:
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ft_sync.archives import Archive, Kind
-    from ft_sync.models import Checkpoint, File, FileId, Job, JobEvent
+    from ft_sync.models import Checkpoint, File, FileId, Job, JobEvent, JsonObject
 
 
 class ArchiveSource:
@@ -25,9 +29,15 @@ class ArchiveSource:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
 
-    def jobs(self, *, limit: int | None = None) -> Iterator[Job]:
-        """Yield jobs newest first."""
-        jobs = [self.job(JobId(name)) for name in self._archive.entries("job")]
+    def jobs(self, *, limit: int | None = None) -> Iterator[Job | Failed]:
+        """Yield what cannot be read, whose age nobody knows, then jobs newest first; the limit is on those."""
+        yield from self._archive.unreadable
+        jobs: list[Job] = []
+        for name in self._archive.entries("job"):
+            try:
+                jobs.append(self.job(JobId(name)))
+            except FtSyncError as error:
+                yield Failed(JobId(name), error)
         yield from sorted(jobs, key=lambda job: job.newness, reverse=True)[:limit]
 
     def job(self, job_id: JobId) -> Job:
@@ -37,14 +47,17 @@ class ArchiveSource:
                 f"the archive {self._archive.folder} has no job {job_id}",
                 hint=f"`ftsync list --all --from-archive {self._archive.folder}` shows those that it has",
             )
-        return job_from(self._json("job", job_id))
+        job = job_from(self._object("job", job_id))
+        if job.id != job_id:
+            raise self._unreadable("job", job_id, f"is that of another job, {job.id}")
+        return job
 
     def events(self, job_id: JobId, *, after: str | None = None, limit: int | None = None) -> Collection[JobEvent]:
         """Return the events newer than `after`, oldest first, at most the `limit` newest."""
         lines = self._archive.lines("events", job_id)
 
         def events() -> Iterator[JobEvent]:
-            return map(event_from, map(json.loads, lines))
+            return map(event_from, map(_entry, lines))
 
         known = 0 if after is None else next((no for no, event in enumerate(events(), 1) if event.id == after), 0)
         begin = known if limit is None else max(known, len(lines) - limit)
@@ -52,22 +65,39 @@ class ArchiveSource:
 
     def checkpoints(self, job_id: JobId) -> tuple[Checkpoint, ...]:
         """Return the job's checkpoints, in the order of the service."""
-        return tuple(checkpoint_from(json.loads(line)) for line in self._archive.lines("checkpoints", job_id))
+        return tuple(map(checkpoint_from, map(_entry, self._archive.lines("checkpoints", job_id))))
 
     def file(self, file_id: FileId) -> File:
         """Return a file's description."""
-        return file_from(file_id, self._json("file", file_id))
+        return file_from(file_id, self._object("file", file_id))
 
     def content(self, file_id: FileId, *, limit: int) -> bytes | None:
         """Return a file's content; None if it is larger than `limit` bytes."""
         is_small = self._archive.stored("content", file_id).bytes <= limit
-        return self._archive.read("content", file_id) if is_small else None
+        return cast("bytes", redaction.redacted(self._archive.read("content", file_id))) if is_small else None
 
     def download(self, file_id: FileId, to: Path) -> Download:
         """Copy a file's content to `to`."""
         stored = self._archive.copy(file_id, to)
         return Download(to, stored.bytes, stored.sha256)
 
-    def _json(self, kind: Kind, name: str) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(self._archive.read(kind, name))
-        return content
+    def _object(self, kind: Kind, name: str) -> JsonObject:
+        try:
+            found = parse(self._archive.read(kind, name))
+        except ValueError as error:
+            raise self._unreadable(kind, name, "is no JSON") from error
+        if not isinstance(found, dict):
+            raise self._unreadable(kind, name, "is no JSON object")
+        return cast("JsonObject", redaction.redacted(found))
+
+    def _unreadable(self, kind: Kind, name: str, fault: str) -> BadData:
+        path = self._archive.folder / self._archive.place(kind, name)
+        return BadData(f"{path} {fault}", hint="restore it from a backup, or remove it and run `ftsync archive` again")
+
+
+def _entry(line: bytes) -> JsonObject:
+    try:
+        served = parse(line)
+    except ValueError:
+        served = line.decode(errors="replace").rstrip("\n")
+    return cast("JsonObject", redaction.redacted(entry_from(served)))

@@ -30,6 +30,9 @@ OPEN = (None, "auto", -1)
 """Values of a hyperparameter that the service has not chosen yet; Azure uses -1."""
 
 
+NO_OBJECT = "not an object"
+"""The key under which an entry of a list that is not a JSON object is wrapped."""
+
 DEEPEST = 100
 """Maximum nesting depth that is kept; deeper JSON could exceed Python's recursion limit here and in later readers."""
 
@@ -49,6 +52,11 @@ def parse(content: bytes) -> Any:  # noqa: ANN401 - JSON
         ValueError: The content is not JSON.
     """
     return json.loads(_shallow(content), parse_int=_whole)
+
+
+def entry_from(served: object) -> JsonObject:
+    """Return an entry of a list; one that is not an object is wrapped, so that it is kept."""
+    return served if isinstance(served, dict) else {NO_OBJECT: served}
 
 
 def job_from(raw: JsonObject) -> Job:
