@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import re
 import resource
 import signal
 import stat
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -14,9 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ft_sync.archives import MANIFEST, PARTIAL, Archive, ArchiveWriter, Stored, writing
-from ft_sync.errors import BadData, ConfigError, Forbidden, FtSyncError, NotFound, Refused, Unavailable
+from ft_sync.archives import MANIFEST, PARTIAL, Archive, ArchiveWriter, Kind, Stored, writing
+from ft_sync.confined import Folder
+from ft_sync.errors import BadData, ConfigError, DiskError, Forbidden, FtSyncError, NotFound, Refused, Unavailable
 from ft_sync.models import Download
+from ft_sync.scratch import private
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +107,7 @@ def test_a_command_killed_before_it_renames_leaves_the_new_readable_and_the_next
         raise KeyboardInterrupt
 
     with writing(folder) as archive, monkeypatch.context() as patch:
-        patch.setattr(type(folder), "replace", killed)
+        patch.setattr(Folder, "move", killed)
         with pytest.raises(KeyboardInterrupt):
             archive.store("job", "ftjob-1", [b'{"a": 1}'])
     assert (folder / "jobs/ftjob-1/job.json").read_bytes() == b"{}"
@@ -112,10 +118,66 @@ def test_a_command_killed_before_it_renames_leaves_the_new_readable_and_the_next
     assert (folder / "jobs/ftjob-1/job.json").read_bytes() == b'{"a": 1}'
 
 
-def test_a_manifest_that_is_none_is_named_with_its_line(folder: Path) -> None:
-    (folder / MANIFEST).write_bytes((folder / MANIFEST).read_bytes() + b"[1]\n")
-    with pytest.raises(BadData, match="line 5"):
-        Archive(folder)
+DAMAGED = {
+    "an array": b"[1]",
+    "null": b"null",
+    "a number": b"7",
+    "a text": b'"error"',
+    "an empty object": b"{}",
+    "no JSON": b"{",
+    "nested deeply": b'{"kind": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "nested deeply and unclosed": b"[" * 100_000,
+    "no UTF-8": b'{"kind": "job", "id": "\xff\xfe", "path": "jobs/a/job.json"}',
+    "a byte order mark of UTF-16": b"\xff\xfe{\x00",
+    "a huge integer": b'{"bytes": ' + b"9" * 10_000 + b"}",
+    "an id that is a list": b'{"kind": "job", "id": [], "error": "NotFound", "message": "", "time": ""}',
+    "an id that is a number": b'{"kind": "job", "id": 7, "error": "NotFound", "message": "", "time": ""}',
+    "a kind that is a list": b'{"kind": [], "id": "a", "error": "NotFound", "message": "", "time": ""}',
+    "a message that is null": b'{"kind": "job", "id": "a", "error": "NotFound", "message": null, "time": ""}',
+    "a field too many": b'{"kind": "job", "id": "a", "error": "NotFound", "message": "", "time": "", "x": 1}',
+}
+
+
+@pytest.mark.parametrize("line", DAMAGED.values(), ids=DAMAGED)
+def test_a_line_that_is_no_entry_is_named_and_costs_nothing_else(folder: Path, line: bytes) -> None:
+    manifest = (folder / MANIFEST).read_bytes().splitlines(keepends=True)
+    (folder / MANIFEST).write_bytes(b"".join([*manifest[:2], line, b"\n", *manifest[2:]]))
+    archive = Archive(folder)
+    assert (archive.read("job", "ftjob-1"), archive.read("content", "file-1")) == (b"{}", b"one\n")
+    (failed,) = archive.unreadable
+    assert failed.job_id == "line 3 of manifest.jsonl"
+    assert isinstance(failed.error, BadData)
+    ((path, fault),) = archive.check()
+    assert path == MANIFEST
+    assert fault.startswith("line 3 ")
+
+
+def test_a_line_that_is_no_entry_is_kept_by_whoever_writes(folder: Path) -> None:
+    (folder / MANIFEST).write_bytes(b'{"kind": "soul"}\n' + (folder / MANIFEST).read_bytes())
+    with writing(folder) as archive:
+        archive.store("job", "ftjob-2", [b"{}"])
+    assert b'{"kind": "soul"}\n' in (folder / MANIFEST).read_bytes()
+    assert set(Archive(folder).entries("job")) == {"ftjob-1", "ftjob-2"}
+
+
+@pytest.mark.parametrize("content", [b'{"audio_filepath": "a.wav", "text": "hello"}\n', b"\x00\xff\n\n", b"\n"])
+def test_a_manifest_without_any_entry_is_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / MANIFEST).write_bytes(content)
+    with pytest.raises(BadData, match="is no manifest of an archive"):
+        Archive(tmp_path)
+    with pytest.raises(BadData, match="is no manifest of an archive"), writing(tmp_path):
+        pass
+    assert (tmp_path / MANIFEST).read_bytes() == content
+    assert not (tmp_path / "README.md").exists()
+
+
+def test_two_items_cannot_have_one_folder(folder: Path) -> None:
+    entry = json.loads((folder / MANIFEST).read_text().splitlines()[0]) | {"id": "ftjob-2"}
+    with (folder / MANIFEST).open("a") as manifest:
+        manifest.write(json.dumps(entry) + "\n")
+    archive = Archive(folder)
+    assert set(archive.entries("job")) == {"ftjob-1"}
+    assert "another job" in archive.unreadable[0].error.message
 
 
 def test_a_line_for_which_there_is_no_room_spoils_no_other(folder: Path) -> None:
@@ -142,18 +204,42 @@ def test_a_line_for_which_there_is_no_room_spoils_no_other(folder: Path) -> None
         {"path": "files/../../secret"},
         {"path": "jobs/file-1/name"},
         {"path": "files\\..\\x/y"},
+        {"path": "files/../x"},
+        {"path": "files/.hidden/x"},
+        {"path": "files/file-1/.hidden"},
+        {"path": "files/file-1/x/y"},
+        {"path": "files/file-1/x\0"},
+        {"path": "files/file-1/x\n"},
+        {"path": "files/file-1/con"},
+        {"path": "files/file-1/file.json", "kind": "content"},
         {"path": 7},
         {"kind": "soul"},
         {"error": "Nonsense"},
+        {"sha256": "0"},
+        {"sha256": f"{64 * '0'}\n"},
+        {"sha256": f"{'0' * 64}  /etc/passwd"},
+        {"bytes": 1.5},
+        {"bytes": True},
+        {"bytes": float("nan")},
     ],
 )
 def test_a_manifest_cannot_lead_out_of_the_folder_nor_speak_of_the_unknown(
     folder: Path, fields: dict[str, object]
 ) -> None:
-    line = {"kind": "file", "id": "file-1", "path": "files/file-1/x", "sha256": "", "bytes": 1, "time": ""} | fields
-    (folder / MANIFEST).write_text(json.dumps(line) + "\n")
-    with pytest.raises(BadData, match="line 1"):
-        Archive(folder)
+    entry = {
+        "kind": "file",
+        "id": "file-2",
+        "path": "files/file-2/file.json",
+        "sha256": 64 * "0",
+        "bytes": 1,
+        "time": "",
+    }
+    (folder / MANIFEST).write_text(json.dumps(entry) + "\n" + json.dumps(entry | {"id": "file-3"} | fields) + "\n")
+    archive = Archive(folder)
+    assert set(archive.entries("file")) == {"file-2"}
+    assert archive.entries("content") == {}
+    (failed,) = archive.unreadable
+    assert failed.job_id == "line 2 of manifest.jsonl"
 
 
 def test_a_readme_of_the_users_own_is_not_overwritten(tmp_path: Path) -> None:
@@ -209,7 +295,7 @@ def test_what_is_damaged_is_named_and_not_given(folder: Path, tmp_path: Path, sp
 
 def test_a_check_names_files_that_nobody_stored(folder: Path) -> None:
     (folder / "files" / "stray").write_text("?")
-    (folder / PARTIAL / "beginning").write_text("?")
+    (folder / PARTIAL / "0123456789abcdef").write_text("the beginning of a download")
     assert list(Archive(folder).check()) == [("files/stray", "is not in the manifest")]
 
 
@@ -286,3 +372,196 @@ def test_hostile_names_stay_inside_and_apart(tmp_path: Path) -> None:
 @given(names=st.lists(st.text(max_size=40), unique=True, max_size=6))
 def test_any_names_stay_inside_and_apart(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     names_kept(tmp_path_factory.mktemp("any") / "a", names)
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A folder of the user's beside the archive, with two files."""
+    path = tmp_path / "outside"
+    path.mkdir()
+    for name in ("victim", "job.json"):
+        (path / name).write_bytes(b"mine")
+    return path
+
+
+def as_it_was(outside: Path) -> None:
+    assert {path.name: path.read_bytes() for path in outside.iterdir()} == {"victim": b"mine", "job.json": b"mine"}
+
+
+def fill(folder: Path) -> None:
+    """Bring an archive up to date."""
+    with writing(folder) as archive:
+        archive.store("job", "ftjob-1", [b"{}", b" "])
+        archive.store("job", "ftjob-2", [b"{}"])
+        adopt(archive, "file-1", b"two\n")
+        archive.note("content", "file-2", NotFound("gone"))
+
+
+TOP = [MANIFEST, "SHA256SUMS", "README.md", ".lock", PARTIAL, "jobs", "files"]
+
+
+@pytest.mark.parametrize("name", TOP)
+@pytest.mark.parametrize("kind", ["link to a file", "link to a folder", "dangling link", "hard link", "FIFO"])
+def test_a_prepared_archive_is_refused_and_nothing_outside_is_touched(
+    folder: Path, outside: Path, name: str, kind: str
+) -> None:
+    path = folder / name
+    path.rename(folder.parent / "away")
+    match kind:
+        case "link to a file":
+            path.symlink_to(outside / "victim")
+        case "link to a folder":
+            path.symlink_to("../outside")
+        case "dangling link":
+            path.symlink_to(outside / "new")
+        case "hard link":
+            path.hardlink_to(outside / "victim")
+        case _:
+            os.mkfifo(path)
+    with pytest.raises(ConfigError, match=re.escape(str(path))):
+        fill(folder)
+    as_it_was(outside)
+
+
+@pytest.mark.parametrize("name", ["README.md", PARTIAL, ".lock", "jobs", "files", "SHA256SUMS", MANIFEST])
+def test_a_prepared_folder_without_a_manifest_is_refused_as_well(tmp_path: Path, outside: Path, name: str) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / name).symlink_to(outside)
+    with pytest.raises(ConfigError):
+        fill(tmp_path / "new")
+    as_it_was(outside)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["0123456789abcdef", "0123456789abcdef.job", "manifest.jsonl.new", "SHA256SUMS.new"])
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_a_prepared_download_is_refused(folder: Path, outside: Path, name: str, link: str) -> None:
+    getattr(folder / PARTIAL / name, link)(outside / "victim")
+    with pytest.raises(ConfigError, match=name):
+        fill(folder)
+    as_it_was(outside)
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", ".bashrc", "0123456789abcdef.txt", "0123"])
+@pytest.mark.parametrize("where", [".", PARTIAL])
+def test_what_no_archive_contains_is_neither_written_beside_nor_removed(folder: Path, where: str, name: str) -> None:
+    (folder / where / name).write_text("mine")
+    with pytest.raises(ConfigError, match="no archive contains that"):
+        fill(folder)
+    assert (folder / where / name).read_text() == "mine"
+    assert Archive(folder).read("job", "ftjob-1") == b"{}"
+    assert [path for path, _ in Archive(folder).check()] == [(PurePosixPath(where) / name).as_posix()]
+
+
+def test_what_operating_systems_put_into_folders_changes_nothing(folder: Path) -> None:
+    strange = [folder / ".DS_Store", folder / PARTIAL / ".DS_Store", folder / "files" / "Thumbs.db", folder / "._jobs"]
+    for path in strange:
+        path.write_text("?")
+    (folder / "lost+found").mkdir()
+    fill(folder)
+    assert list(Archive(folder).check()) == []
+    assert all(path.read_text() == "?" for path in strange)
+
+
+def test_a_readme_that_the_user_has_changed_stays(folder: Path) -> None:
+    (folder / "README.md").write_text("ours, since 2026")
+    fill(folder)
+    assert (folder / "README.md").read_text() == "ours, since 2026"
+
+
+def test_a_folder_of_another_user_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    for use in (fill, Archive):
+        with pytest.raises(ConfigError, match="another user"):
+            use(folder)
+
+
+def test_an_archive_may_be_named_by_a_link_of_the_users_own(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    fill(tmp_path / "link")
+    assert Archive(tmp_path / "link").read("content", "file-1") == b"two\n"
+
+
+@pytest.mark.parametrize("path", ["jobs/ftjob-1", "jobs/ftjob-2", "files/file-1"])
+def test_the_folder_of_an_item_that_is_a_link_is_not_entered(folder: Path, outside: Path, path: str) -> None:
+    if (folder / path).exists():
+        (folder / path).rename(folder.parent / "away")
+    (folder / path).symlink_to(outside)
+    with pytest.raises(OSError, match="symbolic link"):
+        fill(folder)
+    as_it_was(outside)
+
+
+ITEMS: list[tuple[Kind, str, str]] = [
+    ("job", "ftjob-1", "jobs/ftjob-1/job.json"),
+    ("content", "file-1", "files/file-1/train.jsonl"),
+]
+
+
+@pytest.mark.parametrize("trap", ["symlink_to", "hardlink_to", "FIFO", "folder"])
+@pytest.mark.parametrize(("kind", "name", "path"), ITEMS)
+def test_a_stored_file_that_is_a_link_is_not_read_and_is_named(  # noqa: PLR0917 - two tables of cases
+    folder: Path, outside: Path, kind: Kind, name: str, path: str, trap: str
+) -> None:
+    right = (folder / path).read_bytes()
+    (folder / path).unlink()
+    match trap:
+        case "FIFO":
+            os.mkfifo(folder / path)
+        case "folder":
+            (folder / path).mkdir()
+        case _:
+            (outside / "victim").write_bytes(right)  # even what would be the right bytes
+            getattr(folder / path, trap)(outside / "victim")
+    archive = Archive(folder)
+    with pytest.raises(BadData, match=f"{path} cannot be read: it is a "):
+        archive.read(kind, name)
+    with pytest.raises(BadData, match=f"{path} cannot be read: it is a "):
+        archive.lines(kind, name)
+    ((found, fault),) = archive.check()
+    assert found == path
+    assert fault.startswith("cannot be read: it is a ")
+    assert not archive.is_there(archive.stored(kind, name))
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_what_is_stored_anew_takes_the_place_of_a_link(folder: Path, outside: Path, link: str) -> None:
+    for path in ("jobs/ftjob-1/job.json", "files/file-1/train.jsonl"):
+        (folder / path).unlink()
+        getattr(folder / path, link)(outside / "victim")
+    fill(folder)
+    as_it_was(outside)
+    assert (folder / "files/file-1/train.jsonl").read_bytes() == b"two\n"
+    assert list(Archive(folder).check()) == []
+
+
+@pytest.mark.parametrize("path", [".", PARTIAL, "jobs", "files"])
+def test_a_folder_that_is_exchanged_for_a_link_while_it_is_written_leads_nowhere(
+    folder: Path, outside: Path, path: str
+) -> None:
+    with suppress(OSError), writing(folder) as archive:
+        download = archive.partial("file-1")
+        (folder / path).rename(folder.parent / "away")
+        (folder / path).symlink_to(outside)
+        (outside / download.name).symlink_to("victim")
+        with open(download, "wb", opener=private) as out:
+            out.write(b"two\n")
+        archive.store("job", "ftjob-1", [b"new"])
+        archive.adopt("file-1", Download(download, 4, hashlib.sha256(b"two\n").hexdigest()), "victim")
+        archive.note("content", "file-9", NotFound("gone"))
+    (outside / download.name).unlink()
+    as_it_was(outside)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_a_disk_that_is_full_or_fails_is_no_wrong_argument(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    for name in ("mkdir", "fsync"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, fails)
+            with pytest.raises(DiskError, match="cannot be written to"):
+                fill(tmp_path / name)

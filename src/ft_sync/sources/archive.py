@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 from ft_sync import redaction
-from ft_sync.errors import BadData, FtSyncError, NotFound
+from ft_sync.errors import BadData, FtSyncError, NotFound, Refused
 from ft_sync.models import Download, Failed, JobId
 from ft_sync.sources.objects import checkpoint_from, entry_from, event_from, file_from, job_from, parse
 from ft_sync.spool import made
@@ -47,7 +47,10 @@ class ArchiveSource:
                 f"the archive {self._archive.folder} has no job {job_id}",
                 hint=f"`ftsync list --all --from-archive {self._archive.folder}` shows those that it has",
             )
-        job = job_from(self._object("job", job_id))
+        try:
+            job = job_from(self._object("job", job_id))
+        except Refused as error:
+            raise self._unreadable("job", job_id, f"cannot be read: {error.message}") from error
         if job.id != job_id:
             raise self._unreadable("job", job_id, f"is that of another job, {job.id}")
         return job
