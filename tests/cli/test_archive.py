@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from ft_sync.archives import MANIFEST, Archive, Stored
+from ft_sync.archives import MANIFEST, Archive, Stored, writing
 from ft_sync.sandbox import Sandbox, World, samples, serve
 from ft_sync.sources import pace
 from tests.truth import of_run
@@ -18,6 +21,7 @@ from tests.truth import of_run
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
+    from ft_sync.archives import Kind
     from tests.cli.conftest import Ftsync
     from tests.wandb_backend import WandbBackend
 
@@ -205,3 +209,201 @@ def test_whenever_it_is_killed_the_next_run_completes_the_archive(
         file.id: file.served for file in world.files(0.0)
     }
     assert list(archive.check()) == []
+
+
+@pytest.fixture
+def copy(ftsync: Ftsync) -> Path:
+    """An archive of all jobs, in the current folder."""
+    assert ftsync("archive", "copy").code == 0
+    return Path("copy")
+
+
+def a_dataset(world: World) -> tuple[str, str]:
+    """Return the id of a training file that one job alone uses, and the id of that job."""
+    uses = Counter(str(job.job["training_file"]) for job in world.jobs)
+    return next((file, job.id) for job in world.jobs if uses[file := str(job.job["training_file"])] == 1)
+
+
+def damage(copy: Path, job_id: str, how: str) -> str:
+    """Damage what the archive holds of a job; return the id under which a listing names that."""
+    path = copy / "jobs" / job_id / "job.json"
+    match how:
+        case "changed":
+            path.write_bytes(path.read_bytes() + b" ")
+        case "FIFO":
+            path.unlink()
+            os.mkfifo(path)
+        case "link":
+            path.rename("elsewhere")
+            path.symlink_to(Path("elsewhere").absolute())
+        case "deep" | "no UTF-8" | "null":
+            with writing(copy) as archive:
+                content = {"deep": b"[" * 100_000, "no UTF-8": b'{"id": "\xff"}', "null": b"null"}[how]
+                archive.store("job", job_id, [content])
+        case "line":
+            lines = (copy / MANIFEST).read_bytes().split(b"\n")
+            number = next(no for no, line in enumerate(lines) if b'"job"' in line and job_id.encode() in line)
+            lines[number] = b'{"kind": "job", "id": ["\xff"], "bytes": ' + b"9" * 9_999 + b"}"
+            (copy / MANIFEST).write_bytes(b"\n".join(lines))
+            return f"line {number + 1} of {MANIFEST}"
+    return job_id
+
+
+@pytest.mark.parametrize("how", ["changed", "FIFO", "link", "deep", "no UTF-8", "null", "line"])
+def test_one_damaged_job_of_many_is_named_and_costs_no_other(
+    ftsync: Ftsync, world: World, copy: Path, how: str
+) -> None:
+    victim, *others = (job.id for job in world.jobs)
+    name = damage(copy, victim, how)
+    listed = ftsync("list", "--all", "--offline", "--from-archive", "copy")
+    assert (listed.code, [row[0] for row in listed.rows]) == (3, others)
+    assert listed.err.startswith(f"{name}: ")
+    document = ftsync("status", "--offline", "--from-archive", "copy", "--json").json
+    assert (document["exit_code"], document["jobs"]) == (3, len(others))
+    assert [one["job_id"] for one in document["failed"]] == [name]
+    document = ftsync("status", victim, others[0], "--offline", "--from-archive", "copy", "--json").json
+    assert (document["exit_code"], [job["job_id"] for job in document["jobs"]]) == (3, others[:1])
+    checked = ftsync("archive", "copy", "--check")
+    assert checked.code == 3
+    assert any(row[0] in {MANIFEST, f"jobs/{victim}/job.json"} for row in checked.rows)
+    assert all("Traceback" not in said.err and "bug" not in said.err for said in (listed, checked))
+
+
+def test_jobs_beside_damaged_ones_are_synced_and_verified(ftsync: Ftsync, world: World, copy: Path) -> None:
+    jobs = [job.id for job in world.jobs if job.job["status"] == "succeeded"]
+    with writing(copy) as archive:
+        archive.store("events", jobs[3], [b'{"id": "e"}\nnull\n\xff\n' + b"[" * 10_000 + b"\n"])
+    named = {damage(copy, job_id, how) for job_id, how in zip(jobs, ("changed", "FIFO", "line"), strict=False)}
+    document = ftsync("sync", "--from-archive", "copy", "--json").json
+    outcomes = {one["job_id"]: one["outcome"] for one in document["outcomes"]}
+    assert document["exit_code"] == 3
+    assert {job_id for job_id, outcome in outcomes.items() if outcome == "failed"} == named
+    assert {job_id for job_id, outcome in outcomes.items() if outcome == "synced"} == set(jobs[3:])
+    document = ftsync("verify", "--from-archive", "copy", "--json").json
+    verdicts = {one["job_id"]: one["verdict"] for one in document["verdicts"]}
+    assert document["exit_code"] == 3
+    assert {job_id for job_id, verdict in verdicts.items() if verdict == "unreadable"} == named
+    assert {verdicts[job_id] for job_id in jobs[3:]} == {"identical"}
+
+
+def test_an_archive_with_a_damaged_line_is_brought_up_to_date_and_the_line_named(
+    ftsync: Ftsync, world: World, copy: Path
+) -> None:
+    victim = world.jobs[0].id
+    name = damage(copy, victim, "line")
+    said = ftsync("archive", "copy")
+    assert said.code == 3
+    assert [row[:2] for row in said.rows] == [["archived", victim], ["failed", name]]
+    assert victim in Archive(copy).entries("job")
+
+
+def test_a_check_names_what_the_service_refused_and_agrees_with_the_archiving(
+    ftsync: Ftsync, world: World, sandbox: Sandbox
+) -> None:
+    training, _ = a_dataset(world)
+    job = world.jobs[1].id
+    sandbox.fail(f"{training}/content", status=404)
+    sandbox.fail(f"{job}/events", status=403)
+    assert ftsync("archive", "copy").code == 3
+    said = ftsync("archive", "copy", "--check")
+    assert said.code == 3
+    assert {row[0] for row in said.rows} == {f"jobs/{job}/events.jsonl", f"files/{training}/"}
+    assert all("refused by the service" in row[1] for row in said.rows)
+    problems = ftsync("archive", "copy", "--check", "--json").json
+    assert (problems["exit_code"], len(problems["problems"])) == (3, 2)
+
+
+@pytest.mark.parametrize("kind", ["content", "file", "events", "checkpoints"])
+def test_a_check_names_what_was_never_stored(ftsync: Ftsync, world: World, copy: Path, kind: str) -> None:
+    training, job = a_dataset(world)
+    name, path = {
+        "content": (training, f"files/{training}/"),
+        "file": (training, f"files/{training}/file.json"),
+        "events": (job, f"jobs/{job}/events.jsonl"),
+        "checkpoints": (job, f"jobs/{job}/checkpoints.jsonl"),
+    }[kind]
+    stored = Archive(copy).stored(cast("Kind", kind), name)
+    (copy / stored.path).unlink()
+    lines = (copy / MANIFEST).read_text().splitlines(keepends=True)
+    (copy / MANIFEST).write_text("".join(line for line in lines if json.loads(line)["path"] != stored.path))
+    said = ftsync("archive", "copy", "--check")
+    assert (said.code, [row[0] for row in said.rows]) == (3, [path])
+    assert f"never stored, but {job} refers to it" in said.rows[0][1]
+    assert ftsync("archive", "copy").code == 0
+    assert ftsync("archive", "copy", "--check").code == 0
+
+
+def test_what_a_service_keeps_of_no_job_is_not_missing(
+    world: World, ftsync: Ftsync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(world, dialect="litellm") as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        assert ftsync("archive", "copy", "--last", "2").code == 0
+    said = ftsync("archive", "copy", "--check")
+    assert (said.code, said.rows) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("path", "to"),
+    [(".partial", "docs"), ("README.md", ".bashrc"), ("jobs", "docs"), ("files", "docs"), (".lock", ".bashrc")],
+)
+def test_a_prepared_folder_is_refused_as_a_wrong_argument(
+    ftsync: Ftsync, workspace: Path, sandbox: Sandbox, path: str, to: str
+) -> None:
+    (workspace / "docs").mkdir()
+    (workspace / "docs" / "thesis.txt").write_text("mine")
+    (workspace / ".bashrc").write_text("mine")
+    (workspace / "copy").mkdir()
+    (workspace / "copy" / path).symlink_to(f"../{to}")
+    (workspace / "copy" / MANIFEST).touch()
+    said = ftsync("archive", "copy")
+    assert said.code == 2
+    assert f"copy/{path}: it is a symbolic link" in said.err
+    assert sandbox.count("/content") == 0
+    assert (workspace / ".bashrc").read_text() == "mine"
+    assert {file.name: file.read_text() for file in (workspace / "docs").iterdir()} == {"thesis.txt": "mine"}
+
+
+@pytest.mark.parametrize("path", ["copy", "copy/.partial", "copy/files"])
+def test_folders_that_are_exchanged_during_a_download_lead_nowhere(
+    ftsync: Ftsync, workspace: Path, world: World, sandbox: Sandbox, path: str
+) -> None:
+    training, _ = a_dataset(world)
+    mine = workspace / "mine"
+    mine.mkdir()
+
+    def exchange(_: object) -> bool:
+        (workspace / path).rename(workspace / "away")
+        (workspace / path).symlink_to(mine)
+        return True
+
+    sandbox.fail(f"{training}/content", when=exchange, times=1, delay=0.0)
+    ftsync("archive", "copy", "--concurrency", "1")
+    assert (workspace / "away").is_dir()
+    assert list(mine.iterdir()) == []
+
+
+FULL = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+from ft_sync.cli import main
+main(["archive", "copy", "--json"])
+"""
+
+
+@pytest.mark.parametrize("limit", [200, 20_000])
+def test_a_disk_without_room_is_incomplete_and_the_next_run_completes_it(
+    ftsync: Ftsync, world: World, limit: int
+) -> None:
+    done = subprocess.run([sys.executable, "-c", FULL, str(limit)], capture_output=True, check=False)
+    document = json.loads(done.stdout)
+    errors = (
+        [document["error"]] if "error" in document else [one["error"] for one in document["outcomes"] if one["error"]]
+    )
+    assert done.returncode == 3
+    assert {error["code"] for error in errors} == {"disk"}
+    assert all("copy cannot be written to: File too large" in error["message"] for error in errors)
+    assert ftsync("archive", "copy").code == 0
+    assert set(Archive(Path("copy")).entries("job")) == {job.id for job in world.jobs}
+    assert ftsync("archive", "copy", "--check").code == 0
