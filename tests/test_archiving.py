@@ -13,7 +13,19 @@ from ft_sync import events
 from ft_sync.archives import Archive, writing
 from ft_sync.archiving import archive
 from ft_sync.errors import AuthError, DiskError, Forbidden, NotFound, NotOffered, Refused, Unavailable
-from ft_sync.models import NO_CHECKPOINTS, NO_EVENTS, Archived, ArchiveReport, Failed, File, FileId, Job, JobId, Lost
+from ft_sync.models import (
+    NO_CHECKPOINTS,
+    NO_EVENTS,
+    Archived,
+    ArchiveReport,
+    Download,
+    Failed,
+    File,
+    FileId,
+    Job,
+    JobId,
+    Lost,
+)
 from ft_sync.planning import Selection
 from tests.builders import event, job
 from tests.fakes import EXAMPLE, FakeClock, FakeSource
@@ -244,3 +256,42 @@ def test_an_interruption_brings_what_has_begun_to_its_end_and_nothing_new(folder
     assert 1 <= len(Archive(folder).entries("job")) < 20
     assert list(Archive(folder).check()) == []
     assert len(run(source, folder).archived) == 20
+
+
+@pytest.mark.parametrize("path", ["jobs/ftjob-1", "files/file-train"])
+def test_a_link_in_the_way_of_one_job_stops_no_other(folder: Path, tmp_path: Path, path: str) -> None:
+    (tmp_path / "mine").mkdir()
+    with writing(folder):
+        pass
+    (folder / path).parent.mkdir()
+    (folder / path).symlink_to(tmp_path / "mine")
+    source = FakeSource([one(), job("ftjob-2", training_file=None, result_files=())])
+    (failed,) = run(source, folder).failed
+    assert failed.job_id == "ftjob-1"
+    assert "it is a symbolic link" in failed.error.message
+    assert set(Archive(folder).entries("job")) >= {"ftjob-2"}
+    assert list((tmp_path / "mine").iterdir()) == []
+    (folder / path).unlink()
+    assert run(source, folder).failed == ()
+
+
+@pytest.mark.parametrize("trap", ["symlink_to", "hardlink_to", "mkfifo"])
+def test_a_download_that_is_exchanged_for_something_else_meanwhile_is_not_stored(
+    folder: Path, tmp_path: Path, trap: str
+) -> None:
+    (tmp_path / "mine").write_bytes(EXAMPLE)
+
+    class Exchanging(FakeSource):
+        def download(self, file_id: FileId, to: Path) -> Download:
+            done = super().download(file_id, to)
+            to.unlink()
+            if trap == "mkfifo":
+                os.mkfifo(to)
+            else:
+                getattr(to, trap)(tmp_path / "mine")
+            return done
+
+    source = Exchanging([one(), job("ftjob-2", training_file=None, result_files=())])
+    assert [failed.job_id for failed in run(source, folder).failed] == ["ftjob-1"]
+    assert (tmp_path / "mine").read_bytes() == EXAMPLE
+    assert "ftjob-2" in Archive(folder).entries("job")
