@@ -51,7 +51,7 @@ NAMES: dict[Kind, str] = {
 }
 REFUSED: dict[str, type[FtSyncError]] = {error.__name__: error for error in (*REFUSALS, NotOffered)}
 MANIFEST = "manifest.jsonl"
-RESTORE = "restore the manifest from a backup"
+RESTORE = "restore the manifest from a backup, or name another folder"
 SUMS = "SHA256SUMS"
 README = "README.md"
 LOCK = ".lock"
@@ -168,7 +168,7 @@ class Archive:
         except FileNotFoundError:
             raise ConfigError(f"{folder} is no archive", hint=f"`ftsync archive {folder}` makes one") from None
         except OSError as error:
-            raise unusable(place, error, use="read", hint="name the folder of an archive") from error
+            raise unusable(place, error, use="read", hint="name an archive of your own") from error
         # Ignore an incomplete last line, left by a killed command: that item is fetched again.
         lines = manifest.split(b"\n")[:-1]
         for number, line in enumerate(lines, 1):
@@ -489,12 +489,15 @@ def _require_archive(root: Folder) -> None:
 
     Raises:
         ConfigError: The folder contains such a thing.
+        BadData: Its manifest is none of an archive.
     """
     names = [name for name in root.names() if not OF_SYSTEMS.fullmatch(name)]
     if MANIFEST not in names and {*names} - {LOCK, PARTIAL}:
         raise ConfigError(f"{root.path} is not empty and no archive", hint="name a folder that is new or empty")
     for name in names:
         _require_part(root, name, is_known=name in PARTS, is_folder=PARTS.get(name, False))
+    if MANIFEST in names and LOCK not in names:
+        Archive(root.path, root)  # so that no lock is made beside another program's manifest
     if PARTIAL in names:
         with root.folder(PARTIAL) as partial:
             for name in partial.names():

@@ -41,7 +41,8 @@ class JobSource(Protocol):
     def jobs(self, *, limit: int | None = None) -> Iterator[Job | Failed]:
         """Yield jobs newest first, fetching pages lazily; at most `limit` jobs.
 
-        A job that cannot be read is yielded as a `Failed`, with its position in the listing as its id.
+        A job that cannot be read is yielded as a `Failed`, with its id, or else its position in the listing. If its
+        place among the others is unknown, it comes before them and is not counted.
         """
 
     def job(self, job_id: JobId) -> Job:

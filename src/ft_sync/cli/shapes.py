@@ -182,7 +182,7 @@ class ArchiveReport(TypedDict):
 
 
 class Problem(TypedDict):
-    """A path of an archive that is missing, damaged or unknown."""
+    """A path of an archive that is missing, damaged or unknown; a folder, if a file's own name is not known."""
 
     path: str
     problem: Annotated[str, Field(description="What is wrong with it.")]
