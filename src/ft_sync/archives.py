@@ -506,7 +506,12 @@ def _require_archive(root: Folder) -> None:
 
 
 def _require_part(folder: Folder, name: str, *, is_known: bool, is_folder: bool = False) -> None:
-    fault = folder.fault(name, is_folder=is_folder) if is_known else "no archive contains that"
+    fault: str | None = "no archive contains that"
+    if is_known:
+        try:
+            fault = folder.fault(name, is_folder=is_folder)
+        except FileNotFoundError:  # another process is writing; the lock will tell
+            return
     if fault:
         raise ConfigError(f"{folder.path / name}: {fault}", hint="move it elsewhere, or name another folder")
 

@@ -73,7 +73,7 @@ def _lacking(archive: Archive, source: JobSource) -> Iterator[Problem]:
             continue
         for kind, name in _parts(one):
             if archive.entry(kind, name) is None:
-                yield archive.place(kind, name), f"{_what(kind)} never stored, but {one.id} refers to it"
+                yield archive.place(kind, name), f"{_what(kind)} never stored, but belongs to {one.id}"
 
 
 def _what(kind: Kind) -> str:

@@ -328,7 +328,7 @@ def test_a_check_names_what_was_never_stored(ftsync: Ftsync, world: World, copy:
     (copy / MANIFEST).write_text("".join(line for line in lines if json.loads(line)["path"] != stored.path))
     said = ftsync("archive", "copy", "--check")
     assert (said.code, [row[0] for row in said.rows]) == (3, [path])
-    assert f"never stored, but {job} refers to it" in said.rows[0][1]
+    assert f"never stored, but belongs to {job}" in said.rows[0][1]
     assert ftsync("archive", "copy").code == 0
     assert ftsync("archive", "copy", "--check").code == 0
 
