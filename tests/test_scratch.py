@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ft_sync import scratch
-from ft_sync.errors import ConfigError
+from ft_sync.confined import Unsafe
+from ft_sync.errors import ConfigError, DiskError, FtSyncError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 WORKER = """
 import sys
@@ -165,3 +167,27 @@ def test_a_folder_that_others_can_write_to_is_not_taken() -> None:
     scratch.locks().chmod(0o777)
     with pytest.raises(ConfigError, match="not yours alone"):
         scratch.locks()
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.ENOSPC, DiskError), (errno.EROFS, DiskError), (errno.EACCES, ConfigError)]
+)
+def test_a_full_disk_is_not_called_a_wrong_setting(
+    monkeypatch: pytest.MonkeyPatch, number: int, kind: type[FtSyncError]
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "mkdir", fails)
+    with pytest.raises(kind, match="cannot be made"):
+        scratch.locks()
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_a_private_file_is_never_another_one_by_a_link(temporary: Path, link: str) -> None:
+    (temporary / "mine").write_text("mine")
+    getattr(temporary / "link", link)(temporary / "mine")
+    for mode in ("w", "a"):
+        with pytest.raises(Unsafe), open(temporary / "link", mode, encoding="utf-8", opener=scratch.private):
+            pass
+    assert (temporary / "mine").read_text() == "mine"

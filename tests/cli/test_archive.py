@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -370,18 +371,22 @@ def test_folders_that_are_exchanged_during_a_download_lead_nowhere(
     ftsync: Ftsync, workspace: Path, world: World, sandbox: Sandbox, path: str
 ) -> None:
     training, _ = a_dataset(world)
+    download = hashlib.sha256(training.encode()).hexdigest()[:16]
     mine = workspace / "mine"
-    mine.mkdir()
+    for folder in (mine, mine / ".partial", mine / training):
+        folder.mkdir()
+        (folder / download).write_text("mine")
 
     def exchange(_: object) -> bool:
         (workspace / path).rename(workspace / "away")
         (workspace / path).symlink_to(mine)
         return True
 
-    sandbox.fail(f"{training}/content", when=exchange, times=1, delay=0.0)
+    sandbox.fail(f"{training}/content", when=exchange, times=1, delay=0.01)
     ftsync("archive", "copy", "--concurrency", "1")
     assert (workspace / "away").is_dir()
-    assert list(mine.iterdir()) == []
+    files = {file.relative_to(mine).as_posix(): file.read_text() for file in mine.rglob("*") if file.is_file()}
+    assert files == dict.fromkeys([download, f".partial/{download}", f"{training}/{download}"], "mine")
 
 
 FULL = """
