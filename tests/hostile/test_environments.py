@@ -272,7 +272,7 @@ def test_a_run_that_the_server_opens_elsewhere_is_removed_before_anything_is_wri
 def state_of_the_sdk() -> dict[str, object]:
     """What ftsync changes while it works."""
     return {
-        "environment": dict(os.environ),
+        "environment": {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
         "singleton": wandb_setup._singleton,
         "credentials": authenticate._session_auth,
         "terminal": (term._silent, term._show_info, term._show_warnings, term._show_errors, term._logger),
