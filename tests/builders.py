@@ -166,7 +166,9 @@ def held_run(of: RunRecord, run_id: str = "ftjob-1", *, inputs: Sequence[Trainin
     model = None
     if of.model_metadata is not None:
         content = model_content(of.model_metadata, run_id, inputs)
-        model = HeldModel(("latest", of.job_id), json.loads(json.dumps(content)), is_newest=True)
+        file = digest_of(json.dumps(content).encode())
+        aliases = ("latest", of.job_id)
+        model = HeldModel(aliases, json.loads(json.dumps(content)), is_newest=True, listed=file, stored=file)
     mark = {"version": "1", "digest": of.digest, "rows": len(of.rows), "time": "2026-01-01T00:00:00+00:00"}
     rows = DATASET.summary.rows
     fields: dict[str, Any] = {
@@ -191,6 +193,7 @@ def held_dataset(file: TrainingFile, **changes: Any) -> HeldDataset:
         "aliases": ("latest", file.id),
         "files": {"data.jsonl": DATASET.content, f"{file.split}_data.table.json": DATASET.table},
         "table_rows": DATASET.summary.rows,
+        "listed": {"data.jsonl": DATASET.content, f"{file.split}_data.table.json": DATASET.table},
     }
     return HeldDataset(f"{file.split}-{file.id}", **(fields | changes))
 

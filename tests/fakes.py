@@ -227,7 +227,8 @@ class FakeSink:
         self.datasets: dict[tuple[str, FileId], DatasetSummary] = {}
         self.descriptions: dict[FileId, TrainingFile] = {}
         self.forgets_datasets = False
-        self.renewed: list[FileId] = []
+        self.renewed_files: list[FileId] = []
+        self.rewritten: Collection[RunId] = ()
         self.unreadable: dict[str, Exception] = {}
         self.spoiled: dict[str, dict[str, Any]] = {}
         self.deleted: list[RunId] = []
@@ -292,11 +293,16 @@ class FakeSink:
     def described(self, file: TrainingFile) -> TrainingFile | None:
         return self.descriptions.get(file.id)
 
-    def renew(self, file: TrainingFile) -> None:
-        self.renewed.append(file.id)
+    def renew(self, file: TrainingFile, rewritten: Collection[RunId]) -> None:
+        self.rewritten = rewritten
+        self.renewed_files.append(file.id)
         self.datasets.pop((file.split, file.id), None)
 
-    def read_back(self, run: RunState) -> HeldRun:
+    def renewed(self, file: TrainingFile) -> tuple[str, ...]:
+        return (f"told of {file.id}",) if file.id in self.renewed_files else ()
+
+    def read_back(self, run: RunState, *, content: bool = True) -> HeldRun:
+        del content
         self.happens(f"read back {run.run_id}")
         if error := self.unreadable.get(run.run_id):
             raise error

@@ -64,7 +64,7 @@ def test_what_is_gone_was_found_as_nothing() -> None:
 
 def test_a_nested_key_too_many_is_a_difference_in_a_run_of_ours_and_none_in_one_that_was_added_to() -> None:
     run = held(config={**held().config, "hyperparameters": {"n_epochs": 3, "theirs": 1}})
-    assert items(run) == ["config.hyperparameters"]
+    assert differences(expected(), run) == (Difference("config.hyperparameters.theirs", None, 1),)
     assert items(run, expected(is_native=True)) == []
 
 
@@ -118,7 +118,7 @@ def test_the_mark_must_be_of_this_job_and_these_rows() -> None:
     ("changes", "item"),
     [
         ({"files": {}}, "train dataset: file"),
-        ({"table_rows": None}, "train dataset: table rows"),
+        ({"table_rows": 7}, "train dataset: rows of train_data.table.json"),
         ({"aliases": ("latest",)}, "train dataset: alias"),
         ({"type": "dataset"}, "train dataset: type"),
     ],
@@ -136,7 +136,7 @@ def test_of_two_versions_the_one_that_is_called_after_the_file_counts() -> None:
 
 def test_a_dataset_that_the_source_does_not_give_any_more_is_there_and_not_compared() -> None:
     gone = replace(expected(), datasets=((TRAIN, None),))
-    assert items(held(datasets=(held_dataset(TRAIN, files={}, table_rows=0),)), gone) == []
+    assert items(held(datasets=(held_dataset(TRAIN, table_rows=0),)), gone) == []
     assert items(held(datasets=()), gone) == ["train dataset: artifact"]
 
 

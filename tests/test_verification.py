@@ -144,7 +144,7 @@ def test_a_dataset_that_differs_is_brought_again() -> None:
     setting = Setting(1)
     setting.sink.spoiled["ftjob-1"] = {"summary": {}, "datasets": ()}
     assert setting.repair().is_identical
-    assert setting.sink.renewed == ["file-train"]
+    assert setting.sink.renewed_files == ["file-train"]
 
 
 @pytest.mark.parametrize("refusal", [NotFound("it is gone"), Forbidden("no")])

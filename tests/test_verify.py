@@ -59,7 +59,6 @@ def test_a_job_that_was_synced_is_identical(run: Run) -> None:
 
 def test_what_users_add_is_no_difference(run: Run) -> None:
     run.tags.append("mine")
-    run.raw_config["mine"] = {"value": 1}
     run.summary["mine"] = 1
     run.notes = f"{run.notes or ''}\n\nmine"
     run.display_name = "my best run"
@@ -107,7 +106,7 @@ def test_a_run_of_wandbs_own_logger_differs_until_it_is_repaired(
     with wandb.init(project=project, id=job.id, job_type="fine-tune", reinit="create_new") as theirs:
         theirs.log({"train_loss": 0.5}, step=1)
         theirs.summary["status"] = "succeeded"
-    assert "mark" in items()
+    assert items() == ["run"]
     assert isinstance(verdict(repair=True), Identical)
     assert [run.display_name for run in backend.runs(project)] == [job.id]
 
@@ -219,5 +218,5 @@ def test_datasets_that_were_not_to_be_logged_are_not_missed(job: SampleJob) -> N
 def test_a_table_is_expected_to_be_as_long_as_asked_for(job: SampleJob) -> None:
     assert ft_sync.sync(table_rows=10).synced
     assert ft_sync.verify(table_rows=10).is_identical
-    assert "train dataset: table rows" in items()
+    assert "train dataset: rows of train_data.table.json" in items()
     assert job

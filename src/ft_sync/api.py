@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -223,6 +224,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
     entity: str | None = None,
     *,
     repair: bool = False,
+    content: bool = True,
     include_unsuccessful: bool = False,
     log_datasets: bool | None = None,
     model_artifact_name: str | None = None,
@@ -246,6 +248,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
         project: `OpenAI-Fine-Tune` unless configured.
         entity: The account's default unless configured.
         repair: Rewrite runs that are missing or differ, then verify them again.
+        content: Read the stored bytes of training and validation files and of their tables in W&B, too.
         include_unsuccessful: Failed and cancelled jobs should be in W&B, too.
         log_datasets: Training and validation files should be in W&B (the default).
         model_artifact_name: As for `sync`.
@@ -258,7 +261,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
         provider: As for `sync`.
         from_archive: Take the jobs from this archive instead of from OpenAI.
         observer: Called with each event of `ft_sync.events`, from any thread, but by one at a time.
-        **kwargs_wandb_init: Further arguments of `wandb.init`, for runs that are written again.
+        **kwargs_wandb_init: Further arguments of `wandb.init`, as for `sync`: the `config` should be in the runs.
 
     Returns:
         The verdict on every selected job. A job that cannot be read is a verdict, not an exception.
@@ -290,7 +293,11 @@ def verify(  # noqa: PLR0913 - one argument for each flag
             hint="upload the runs with `wandb sync`, then run `FTSYNC_MODE=online ftsync verify`",
         )
     rule = Rule(include_unsuccessful=include_unsuccessful, on_native=settings.on_native)
-    request = asking.request(settings, fine_tune_job_id, num_fine_tunes, rule, link=(), link_alias=())
+    request = replace(
+        asking.request(settings, fine_tune_job_id, num_fine_tunes, rule, link=(), link_alias=()),
+        content=content,
+        config=kwargs_wandb_init.get("config") or {},
+    )
     observe, clock = engine.one_at_a_time(observer or _ignore), wiring.SystemClock()
     with _connected(settings, openai_client, kwargs_wandb_init, from_archive, clock=clock, observe=observe) as (
         source,

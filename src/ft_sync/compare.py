@@ -1,7 +1,7 @@
 """Compares what a run in W&B holds with what it should hold, item by item; pure.
 
-What users add to a run is not a difference: tags, config and summary keys, notes, aliases, a name, a job type. But
-everything that ftsync wrote must still be there unchanged.
+What users add to a run is not a difference: tags, summary keys, notes, aliases, a name, a job type. But everything that
+ftsync wrote must still be there unchanged, and the config says of a job what the service says, no more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ft_sync.convert import STATUS_KEYS, model_content
 from ft_sync.models import Skipped
-from ft_sync.names import CHECKPOINTS, DATASET_TYPES, EVENTS, alias, dataset_name, table_file, table_key
+from ft_sync.names import (
+    CHECKPOINTS,
+    DATASET_TYPES,
+    EVENTS,
+    MODEL_FILE,
+    alias,
+    dataset_name,
+    table_file,
+    table_key,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -27,27 +36,50 @@ LATEST = "model alias latest"
 ROWS_NAMED = 5
 """Maximum number of differing rows that are listed one by one."""
 
+NO_BYTES = "no bytes: the storage does not have the file that W&B lists"
+"""What is found of a file whose bytes are gone, or never came."""
+
+BY_WANDB_LOGGER = "was written by wandb's WandbLogger; `ftsync resync` rewrites it"
+
+COUNTS = frozenset({"n_train", "n_valid"})
+"""The keys that datasets add to a run's config."""
+
+Stored: TypeAlias = "Digest | str"
+"""The digest of stored bytes; or why there are none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """A file's size in bytes and its MD5 in base64, as W&B describes files."""
+    """A file's size in bytes and its MD5 in base64, as W&B describes files.
+
+    Without an MD5, the file was too large to be read to its end, and has at least `size` bytes.
+    """
 
     size: int
     md5: str
 
     def __str__(self) -> str:
-        return f"{self.size} bytes, MD5 {self.md5}"
+        return f"{self.size} bytes, MD5 {self.md5}" if self.md5 else f"{self.size} bytes or more"
 
 
 @dataclass(frozen=True, slots=True)
 class HeldDataset:
-    """A version of a dataset artifact; `table_rows` is counted in the table file, None if that cannot be read."""
+    """A version of a dataset artifact.
+
+    Attributes:
+        files: What is stored, by path.
+        table_rows: Number of rows in the stored table; None if that cannot be read.
+        listed: What W&B says that it holds, by path.
+        was_read: The stored bytes were read; otherwise `files` are what W&B says.
+    """
 
     name: str
     type: str
     aliases: tuple[str, ...]
-    files: Mapping[str, Digest]
+    files: Mapping[str, Stored]
     table_rows: int | None
+    listed: Mapping[str, Digest] = field(default_factory=dict)
+    was_read: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +87,17 @@ class HeldModel:
     """A version of the model artifact.
 
     Attributes:
-        content: The content of `model_metadata.json`; empty if it cannot be read.
+        content: The content of `model_metadata.json`; None if it cannot be read.
         is_newest: This is the model of the newest job among all models in W&B.
+        listed: What W&B says of that file; None if it does not list it.
+        stored: What is stored of it.
     """
 
     aliases: tuple[str, ...]
-    content: JsonObject
+    content: JsonObject | None
     is_newest: bool
+    listed: Digest | None = None
+    stored: Stored | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +105,7 @@ class HeldRun:
     """What a run in W&B holds, read back.
 
     Attributes:
-        files: Digests of the files that ftsync saved in the run, by path.
+        files: What is stored of the files that ftsync saved in the run, by path.
         log: The lines of the console log; None if this W&B server is too old to return it.
         datasets: The dataset artifacts among the run's inputs.
         model: The model artifact among the run's outputs.
@@ -82,7 +118,7 @@ class HeldRun:
     tags: tuple[str, ...] = ()
     notes: str = ""
     rows: tuple[MetricRow, ...] = ()
-    files: Mapping[str, Digest] = field(default_factory=dict)
+    files: Mapping[str, Stored] = field(default_factory=dict)
     log: tuple[str, ...] | None = ()
     datasets: tuple[HeldDataset, ...] = ()
     model: HeldModel | None = None
@@ -110,12 +146,16 @@ class Expected:
         datasets: The run's inputs; None for a file that W&B holds but the source no longer gives.
         digests: Digests of the record's files, by path.
         is_native: The run was logged by OpenAI's own integration and only enriched by ftsync.
+        is_callers: The run is a caller's own, to which ftsync added the job.
+        given: The config that the user gives to every run; a value of None stands for any.
     """
 
     record: RunRecord
     datasets: tuple[tuple[TrainingFile, Dataset | None], ...]
     digests: Mapping[str, Digest]
     is_native: bool = False
+    is_callers: bool = False
+    given: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +184,8 @@ class Differs:
     Attributes:
         lost: What the run holds and the source no longer gives, see `lost`.
         stale: Training and validation files whose artifacts in W&B differ from the files.
+        beyond_repair: Items that only W&B holds, damaged.
+        reason: Why the run differs as a whole; None if the differences are to be read one by one.
     """
 
     job_id: JobId
@@ -153,6 +195,13 @@ class Differs:
     notes: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     stale: tuple[TrainingFile, ...] = ()
+    beyond_repair: tuple[str, ...] = ()
+    reason: str | None = None
+
+    @property
+    def is_repairable(self) -> bool:
+        """Whether writing the job again makes something better and nothing worse."""
+        return not self.lost and any(one.item not in self.beyond_repair for one in self.differences)
 
     @property
     def is_to_be_written(self) -> bool:
@@ -208,8 +257,24 @@ def stale(expected: Expected, held: HeldRun) -> tuple[TrainingFile, ...]:
     return tuple(
         file
         for file, dataset in expected.datasets
-        if any(wanted != found for _, wanted, found in _dataset(file, dataset, held))
+        if dataset and any(wanted != found for _, wanted, found in _dataset(file, dataset, held))
     )
+
+
+def beyond_repair(expected: Expected, held: HeldRun) -> tuple[str, ...]:
+    """Name the files that are damaged in W&B and that the source no longer gives."""
+    return tuple(
+        item
+        for file, dataset in expected.datasets
+        if dataset is None and (artifact := held.dataset(file))
+        for item, wanted, found in _damage(file, artifact)
+        if wanted != found
+    )
+
+
+def unread(held: HeldRun) -> bool:
+    """Whether the stored bytes of the run's datasets were left unread."""
+    return any(not dataset.was_read for dataset in held.datasets)
 
 
 def lost(expected: Expected, held: HeldRun) -> tuple[str, ...]:
@@ -221,12 +286,14 @@ def lost(expected: Expected, held: HeldRun) -> tuple[str, ...]:
     record = expected.record
     # The same bytes may have another name: a file is called `content` if its description could not be fetched.
     given = set(expected.digests.values())
-    gone = sorted(path for path in held.files.keys() - expected.digests.keys() if held.files[path] not in given)
+    gone = sorted(
+        path for path in held.files.keys() - expected.digests.keys() if held.files[path] not in {*given, NO_BYTES}
+    )
     other = {path for path, digest in held.files.items() if expected.digests.get(path, digest) != digest}
     if EVENTS in other and not expected.is_native and (fewer := len(held.log or ()) - len(record.log)) > 0:
         gone.append(f"{fewer} events")
     if CHECKPOINTS in other and held.model:
-        fewer = len(held.model.content.get("checkpoints") or ()) - len(_checkpoints(record))
+        fewer = len((held.model.content or {}).get("checkpoints") or ()) - len(_checkpoints(record))
         gone += [f"{fewer} checkpoints"] if fewer > 0 else []
     if held.model and record.model_metadata is None:
         gone.append("the model")
@@ -246,10 +313,7 @@ def _items(expected: Expected, held: HeldRun) -> Iterator[tuple[str, Any, Any]]:
         yield f"tag {tag}", tag, tag if tag in held.tags else None
     for note in filter(None, (record.failure, *record.notes)):
         yield "notes", note, note if note in held.notes else held.notes or None
-    for key, value in record.config.items():
-        found = held.config.get(key)
-        # An enriched run keeps the keys that it already had, at any depth.
-        yield f"config.{key}", value, _common(value, found) if is_native else found
+    yield from _config(expected, held)
     for key, value in record.summary.items():
         if not is_native or key in STATUS_KEYS:  # other keys may be the native integration's own
             yield f"summary.{key}", value, held.summary.get(key)
@@ -264,11 +328,27 @@ def _items(expected: Expected, held: HeldRun) -> Iterator[tuple[str, Any, Any]]:
     yield from _model(expected, held)
 
 
-def _common(value: Any, found: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return `found` without the keys that `value` does not have, at any depth."""
-    if not (isinstance(value, dict) and isinstance(found, dict)):
-        return found
-    return {key: _common(value[key], below) for key, below in found.items() if key in value}
+def _config(expected: Expected, held: HeldRun) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the keys of the config, also those that the job does not have.
+
+    A run that others wrote first keeps the keys that it already had, at any depth.
+    """
+    wanted = {**expected.given, **expected.record.config}
+    found = {key: value for key, value in held.config.items() if key not in COUNTS}
+    for key in [key for key, value in wanted.items() if value is None]:
+        wanted[key] = found.get(key)
+    yield from _keys("config", wanted, found, with_others=not (expected.is_native or expected.is_callers))
+
+
+def _keys(
+    item: str, wanted: Mapping[str, Any], found: Mapping[str, Any], *, with_others: bool
+) -> Iterator[tuple[str, Any, Any]]:
+    for key in dict.fromkeys((*wanted, *sorted(found)) if with_others else wanted):
+        value, there = wanted.get(key), found.get(key)
+        if isinstance(value, dict) and isinstance(there, dict):
+            yield from _keys(f"{item}.{key}", value, there, with_others=with_others)
+        else:
+            yield f"{item}.{key}", value, there
 
 
 def _mark(expected: Expected, held: HeldRun) -> Iterator[tuple[str, Any, Any]]:
@@ -339,17 +419,31 @@ def _dataset(file: TrainingFile, dataset: Dataset | None, held: HeldRun) -> Iter
     named = alias(file.id)
     yield f"{what}: alias", named, named if named in artifact.aliases else ", ".join(artifact.aliases) or None
     if dataset is None:
+        yield from _damage(file, artifact)
         return
     table = table_file(file.split)
-    files = [digest for name, digest in artifact.files.items() if name != table]
-    yield f"{what}: file", [dataset.content], files
-    yield f"{what}: table rows", dataset.summary.rows, artifact.table_rows
-    if dataset.summary.rows == artifact.table_rows:
-        yield f"{what}: table", dataset.table, artifact.files.get(table)
+    files = {name: stored for name, stored in artifact.files.items() if name != table}
+    if len(files) == 1:
+        ((name, stored),) = files.items()
+        yield f"{what}: file {name}", dataset.content, stored
+    else:
+        yield f"{what}: file", [dataset.content], list(files.values())
+    if artifact.table_rows in {None, dataset.summary.rows}:
+        yield f"{what}: file {table}", dataset.table, artifact.files.get(table)
+    else:
+        yield f"{what}: rows of {table}", dataset.summary.rows, artifact.table_rows
     yield f"config.n_{file.split}", dataset.summary.examples, held.config.get(f"n_{file.split}")
     shown = held.summary.get(table_key(file.split))
     rows = shown.get("nrows") if isinstance(shown, dict) else None
     yield f"summary.{table_key(file.split)}", dataset.summary.rows, rows
+
+
+def _damage(file: TrainingFile, artifact: HeldDataset) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the files of an artifact as they were uploaded and as they are stored."""
+    if not artifact.listed:
+        yield f"{file.split} dataset: file", "a file", None
+    for name in dict.fromkeys((*artifact.listed, *artifact.files)):
+        yield f"{file.split} dataset: file {name}", artifact.listed.get(name), artifact.files.get(name)
 
 
 def _model(expected: Expected, held: HeldRun) -> Iterator[tuple[str, Any, Any]]:
@@ -357,9 +451,13 @@ def _model(expected: Expected, held: HeldRun) -> Iterator[tuple[str, Any, Any]]:
     if record.model_metadata is None or model is None:
         yield "model artifact", record.model_metadata and "is there", model and "is there"
         return
-    content = model_content(record.model_metadata, held.run_id, [file for file, _ in expected.datasets])
-    for key in dict.fromkeys((*content, *model.content)):
-        yield f"model_metadata.json: {key}", content.get(key), model.content.get(key)
+    if model.content is None:
+        yield MODEL_FILE, "a JSON object", str(model.stored) if model.stored else None
+    else:
+        yield MODEL_FILE, model.listed, model.stored
+        content = model_content(record.model_metadata, held.run_id, [file for file, _ in expected.datasets])
+        for key in dict.fromkeys((*content, *model.content)):
+            yield f"{MODEL_FILE}: {key}", content.get(key), model.content.get(key)
     named = alias(record.job_id)
     yield f"model alias {named}", named, named if named in model.aliases else None
     if model.is_newest:

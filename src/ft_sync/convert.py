@@ -81,8 +81,8 @@ def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -
     gone = {**snapshot.missing, **missing}
     return RunRecord(
         job_id=job.id,
-        config=portable(_config(snapshot) | ({"missing_files": gone} if gone else {})),
-        summary=portable(metrics | _summary(job)),  # the job's own values win over a metric called "status"
+        config=storable(_config(snapshot) | ({"missing_files": gone} if gone else {})),
+        summary=storable(metrics | _summary(job)),  # the job's own values win over a metric called "status"
         tags=tuple(filter(None, map(_tag, ("openai", job.base_model, job.method)))),
         rows=rows,
         model_metadata=portable(model) if model else None,
@@ -185,9 +185,8 @@ def _config(snapshot: JobSnapshot) -> dict[str, Any]:
         word = "training" if file.split == "train" else "validation"
         config[f"{word}_file_name"] = file.filename
         config[f"{word}_file_bytes"] = file.size
-    # Empty values inside these are the user's own, so they are kept.
-    meant = {"grader": _grader(job.raw), "metadata": dict(job.metadata) or None}
-    return _known(config) | _known(meant, unknown=(None,))
+    # Empty values inside these are the user's own, so they are kept, as far as W&B stores them.
+    return _known(config) | {"grader": _grader(job.raw), "metadata": dict(job.metadata)}
 
 
 def _summary(job: Job) -> dict[str, Any]:
@@ -272,6 +271,11 @@ def _known(values: Mapping[str, Any], unknown: Sequence[object] = (None, "", [],
         return [known(entry) for entry in value] if isinstance(value, list) else value
 
     return {key: value for key, below in values.items() if (value := known(below)) not in unknown}
+
+
+def storable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config or a summary as W&B stores it: without nulls and empty objects, at any depth (wandb 0.31.0)."""
+    return _known(portable(values), unknown=(None, {}))
 
 
 def portable(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ft_sync.plan import Rule, plan
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from ft_sync.models import JsonObject
     from ft_sync.ports import JobSource, RunSink
 
 
@@ -79,6 +80,8 @@ class Request:
         concurrency: Jobs written at the same time, while as many others are read.
         keep_replaced: Mark replaced runs instead of deleting them.
         table_rows: Maximum number of examples in a dataset's table; repeated from the sink because `verify` needs it.
+        content: Read the stored bytes of datasets when runs are verified.
+        config: The config that the user gives to every run; repeated from the sink because `verify` needs it.
         links: Registry collections, as `REGISTRY/COLLECTION`, to link the model artifacts to.
     """
 
@@ -89,6 +92,8 @@ class Request:
     log_datasets: bool = True
     table_rows: int = TABLE_ROWS
     keep_replaced: bool = False
+    content: bool = True
+    config: JsonObject = field(default_factory=dict)
     links: tuple[str, ...] = ()
     link_aliases: tuple[str, ...] = ()
 

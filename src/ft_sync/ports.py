@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         JobId,
         MetricRow,
         RunFile,
+        RunId,
         RunRecord,
         RunState,
         TrainingFile,
@@ -132,11 +133,25 @@ class RunSink(Protocol):
     def described(self, file: TrainingFile) -> TrainingFile | None:
         """Return the file with the description stored when it was uploaded; None if W&B does not hold the file."""
 
-    def renew(self, file: TrainingFile) -> None:
-        """Make the next run that uses the file upload it again, whatever W&B already holds of it."""
+    def renew(self, file: TrainingFile, rewritten: Collection[RunId]) -> None:
+        """Make the next run that uses the file upload it again, whatever W&B already holds of it.
 
-    def read_back(self, run: RunState) -> HeldRun:
-        """Read back everything that a run holds.
+        What W&B holds of it, damaged, is deleted then, and other runs that used that use the new upload.
+
+        Args:
+            file: The training or validation file.
+            rewritten: Runs that are about to be replaced, so that it does not matter what they use.
+        """
+
+    def renewed(self, file: TrainingFile) -> tuple[str, ...]:
+        """Say what became of other runs when a renewed file was uploaded again."""
+
+    def read_back(self, run: RunState, *, content: bool = True) -> HeldRun:
+        """Read back everything that a run holds, down to the stored bytes.
+
+        Args:
+            run: The run.
+            content: Read the bytes of datasets, too; otherwise take W&B's word for them.
 
         Raises:
             ConfigError: The sink is offline, so there is no server to ask.

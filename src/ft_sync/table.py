@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ft_sync.scratch import private
 
@@ -49,13 +50,15 @@ def write_table(path: Path, columns: Mapping[str, type], rows: Iterable[Sequence
         out.write("], " + json.dumps(tail)[1:])
 
 
-def count_rows(path: Path) -> int | None:
+def count_rows(content: IO[bytes]) -> int | None:
     """Count the rows in a table file, whatever its `nrows` says; None if the file is not a table."""
+    text = io.TextIOWrapper(content, encoding="utf-8")
     try:
-        with path.open(encoding="utf-8") as file:
-            return sum(1 for _ in _rows(file))
-    except ValueError:  # not JSON, or not text at all
+        return sum(1 for _ in _rows(text))
+    except (ValueError, RecursionError):  # not JSON, not text at all, or nested too deeply
         return None
+    finally:
+        text.detach()
 
 
 def _rows(file: TextIO) -> Iterator[object]:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+import json
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ft_sync import convert, datasets, engine, scratch
 from ft_sync.compare import (
+    BY_WANDB_LOGGER,
     Dataset,
+    Difference,
     Differs,
     Digest,
     Expected,
@@ -24,18 +27,22 @@ from ft_sync.compare import (
     Unreadable,
     Verdict,
     Verification,
+    beyond_repair,
     differences,
     lost,
     stale,
+    unread,
 )
 from ft_sync.errors import REFUSALS, FtSyncError, Unavailable, unexpected
 from ft_sync.events import Selected, Verified
 from ft_sync.follow import Patience
 from ft_sync.interruption import in_order
 from ft_sync.models import Create, Failed, Origin, Replace, RunState, Skip, Skipped
+from ft_sync.names import first_of, run_id
 from ft_sync.once import Once
 from ft_sync.plan import current
 from ft_sync.planning import Selection, preview
+from ft_sync.redaction import redacted
 from ft_sync.snapshot import snapshot
 from ft_sync.table import write_table
 from ft_sync.workers import Workers
@@ -46,7 +53,7 @@ if TYPE_CHECKING:
 
     from ft_sync.compare import HeldRun
     from ft_sync.events import Observer
-    from ft_sync.models import FileId, Job, JobId, Plan, TrainingFile
+    from ft_sync.models import FileId, Job, JobId, JsonObject, Plan, TrainingFile
     from ft_sync.planning import Request
     from ft_sync.ports import Clock, JobSource, RunSink
 
@@ -83,9 +90,11 @@ def repair(  # noqa: PLR0913, PLR0917 - who takes part
 
     A run that holds data which the source no longer gives is left alone: rewriting would lose that data for good.
     """
-    broken = [one for one in found.verdicts if isinstance(one, Missing) or (isinstance(one, Differs) and not one.lost)]
-    for file in (file for one in broken if isinstance(one, Differs) for file in one.stale):
-        sink.renew(file)
+    differing = [one for one in found.verdicts if isinstance(one, Differs) and one.is_repairable]
+    broken = [one for one in found.verdicts if isinstance(one, Missing) or one in differing]
+    rewritten = frozenset() if request.keep_replaced else frozenset(one.run_id for one in differing)
+    for file in (file for one in differing for file in one.stale):
+        sink.renew(file, rewritten)
 
     def synced(chosen: Sequence[Verdict], *, overwrite: bool) -> tuple[Failed, ...]:
         again = _again(request, chosen, overwrite=overwrite)
@@ -98,9 +107,11 @@ def repair(  # noqa: PLR0913, PLR0917 - who takes part
     failures = {one.job_id: f"it could not be repaired: {one.error.message}" for one in failed}
     verdicts = {one.job_id: _left_alone(one) for one in found.verdicts}
     if broken:
+        notes = {one.job_id: [note for file in one.stale for note in sink.renewed(file)] for one in differing}
         for verdict in verify(source, sink, clock, _again(request, broken, overwrite=True), observe).verdicts:
-            note = failures.get(verdict.job_id)
-            verdicts[verdict.job_id] = _noted(verdict, note) if note else verdict
+            failure = failures.get(verdict.job_id)
+            said = [*notes.get(verdict.job_id, ()), *([failure] if failure else [])]
+            verdicts[verdict.job_id] = _noted(verdict, *said)
     return Verification(tuple(verdicts.values()))
 
 
@@ -128,6 +139,7 @@ class _Work:
     ) -> None:
         self.source, self.sink, self.request, self.observe = source, sink, request, observe
         self.workers, self.files = workers, files
+        self.given = _given(request.config)
         self.verdicts: dict[JobId, Verdict] = {}
 
     def carry_through(self) -> Verification:
@@ -155,7 +167,7 @@ class _Work:
         """Read both sides of a job and compare them."""
         side: Literal["source", "W&B"] = "W&B"
         try:
-            held = self.sink.read_back(run)
+            held = self.sink.read_back(run, content=self.request.content)
             side = "source"
             return self.judge(job, run, held)
         except FtSyncError as error:
@@ -169,15 +181,37 @@ class _Work:
         compared, missing, gone = self.datasets(files, held)
         record = convert.record(known, missing)
         digests = {file.path: _digest(file.chunks) for file in record.files}
-        expected = Expected(record, compared, digests, is_native=run.origin is Origin.NATIVE)
+        expected = Expected(
+            record,
+            compared,
+            digests,
+            is_native=run.origin is Origin.NATIVE,
+            is_callers=first_of(run.run_id) != run_id(job.id),
+            given=self.given,
+        )
         notes = tuple(f"{file}: the source does not give it any more, so it was not compared" for file in gone)
-        found = differences(expected, held)
+        if unread(held):
+            notes = (*notes, "the bytes of the datasets were not read")
+        found, reason = differences(expected, held), None
         if not found:
             return Identical(job.id, run.run_id, run.url, notes)
+        if run.origin is Origin.WANDB_LOGGER:
+            reason = BY_WANDB_LOGGER
+            found = (Difference("run", None, reason),)
         more = lost(expected, held)
         if more:
             notes = (*notes, f"W&B holds what the source does not give any more: {', '.join(more)}")
-        return Differs(job.id, run.run_id, found, run.url, notes, more, stale(expected, held))
+        return Differs(
+            job.id,
+            run.run_id,
+            found,
+            run.url,
+            notes,
+            more,
+            stale(expected, held),
+            beyond_repair(expected, held),
+            reason,
+        )
 
     def datasets(
         self, files: tuple[TrainingFile, ...], held: HeldRun
@@ -252,13 +286,26 @@ def _left_alone(verdict: Verdict) -> Verdict:
     """Return the verdict, with a note if the run is not rewritten because that would lose data."""
     if isinstance(verdict, Differs) and verdict.lost:
         return _noted(verdict, "left alone: written again, its run would lose that")
+    if isinstance(verdict, Differs) and not verdict.is_repairable:
+        return _noted(verdict, "left alone: the source does not give the damaged files any more")
     return verdict
 
 
-def _noted(verdict: Verdict, note: str) -> Verdict:
+def _noted(verdict: Verdict, *notes: str) -> Verdict:
     if isinstance(verdict, Unreadable | Skipped):
         return verdict
-    return replace(verdict, notes=(*verdict.notes, note))
+    return replace(verdict, notes=(*verdict.notes, *notes))
+
+
+def _given(config: JsonObject) -> JsonObject:
+    """Return the config that the user gives to every run as W&B stores it; None for what is no JSON."""
+    plain: dict[str, object] = {}
+    for key, value in redacted(dict(config)).items():
+        try:
+            plain |= convert.storable({key: json.loads(json.dumps(value))})
+        except (TypeError, ValueError):
+            plain[key] = None
+    return plain
 
 
 def _digest(chunks: Iterable[bytes]) -> Digest:

@@ -13,13 +13,11 @@ from tests.wandb_backend.store import (
     EVENTS,
     HISTORY,
     Artifact,
-    Blob,
     Collection,
     Project,
     Run,
     Store,
     View,
-    b64md5,
     iso,
 )
 
@@ -244,12 +242,12 @@ FILE: Fields = {
     "displayName": lambda blob, _: blob.name,
     "url": lambda blob, call: file_url(call, blob.owner, blob.name),
     "directUrl": lambda blob, call: file_url(call, blob.owner, blob.name),
-    "sizeBytes": lambda blob, _: len(blob.data),
+    "sizeBytes": lambda blob, _: blob.size,
     "storagePath": lambda blob, _: blob.name,
     "mimetype": lambda blob, _: mimetypes.guess_type(blob.name)[0],
     "updatedAt": lambda blob, _: iso(blob.updated_at),
-    "digest": lambda blob, _: b64md5(blob.data),
-    "md5": lambda blob, _: b64md5(blob.data),
+    "digest": lambda blob, _: blob.md5,
+    "md5": lambda blob, _: blob.md5,
 }
 
 
@@ -349,12 +347,7 @@ def _committed(artifacts: list[Artifact]) -> list[Artifact]:
 
 def _artifact_files(artifact: Artifact, call: Call) -> Json:
     names = call["names"]
-    blobs = [
-        Blob(name, data, artifact, artifact.updated_at)
-        for name, data in artifact.files.items()
-        if not names or name in names
-    ]
-    return connection(blobs, call)
+    return connection([blob for name, blob in artifact.blobs.items() if not names or name in names], call)
 
 
 def _aliases_in(collection: Collection, artifact: Artifact) -> list[Json]:
@@ -397,9 +390,7 @@ ARTIFACT: Fields = {
         "file": {"__typename": "File", "directUrl": manifest_url(call, artifact)},
     },
     "files": _artifact_files,
-    "filesByManifestEntries": lambda artifact, _: connection(
-        [Blob(name, data, artifact) for name, data in artifact.files.items()]
-    ),
+    "filesByManifestEntries": lambda artifact, _: connection(list(artifact.blobs.values())),
     "usedBy": lambda artifact, call: connection(artifact.used_by, call),
     "createdBy": lambda artifact, _: artifact.created_by,
     "artifactMemberships": lambda artifact, _: connection(

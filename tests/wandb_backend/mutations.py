@@ -146,6 +146,7 @@ def _create_artifact_files(_: object, call: Call) -> Json:
     for spec in call.input["artifactFiles"]:
         artifact = _artifact(call.store, spec["artifactID"])
         held = artifact.collection.blobs.get(spec["md5"])
+        artifact.announced[spec["name"]] = spec["md5"]
         files.append(
             {
                 "__typename": "File",

@@ -62,6 +62,7 @@ class Failure:
     headers: dict[str, str]
     drop: bool
     lost: bool
+    cut: bool
     delay: float
     times: int | None
     after: int
@@ -99,6 +100,7 @@ class WandbBackend:
         self.unknown_fields: set[str] = set()
         self.errors: list[Exception] = []
         self._failures: list[Failure] = []
+        self._lies: list[Callable[[Request], bytes | None]] = []
         # asyncio sets TCP_NODELAY only where the protocol is named; without it each answer comes 40 ms late.
         self._socket = socket.socket(proto=socket.IPPROTO_TCP)
         self._socket.bind(("127.0.0.1", 0))
@@ -192,6 +194,7 @@ class WandbBackend:
         headers: dict[str, str] | None = None,
         drop: bool = False,
         lost: bool = False,
+        cut: bool = False,
         delay: float = 0.0,
         times: int | None = None,
         after: int = 0,
@@ -206,18 +209,29 @@ class WandbBackend:
             headers: Of that answer; it is JSON unless they say otherwise.
             drop: Whether to close the connection without an answer.
             lost: Whether to do what is asked for all the same, and then close the connection without an answer.
+            cut: Whether to close the connection in the middle of the answer's body.
             delay: Seconds to wait first.
             times: After how many failures it works again; never, if None.
             after: How many requests work before the first failure.
             when: Which of the requests to fail; all, if None.
         """
-        failure = Failure(operation, status, body, headers or {}, drop, lost, delay, times, after, when)
+        failure = Failure(operation, status, body, headers or {}, drop, lost, cut, delay, times, after, when)
         self._failures.append(failure)
         return failure
 
     def heal(self, failure: Failure | None = None) -> None:
-        """End one failure, or all of them."""
+        """End one failure, or all of them and all lies."""
         self._failures = [one for one in self._failures if failure is not None and one is not failure]
+        self._lies = [] if failure is None else self._lies
+
+    def lie(self, of: str, stored: Callable[[bytes], bytes | None]) -> None:
+        """Store something else than what is uploaded, and answer all the same that it was taken.
+
+        Args:
+            of: How the paths of the files end.
+            stored: What becomes of the bytes; None for nothing.
+        """
+        self._lies.append(lambda request: stored(request.body) if request.path.endswith(of) else request.body)
 
     # HTTP
 
@@ -233,9 +247,7 @@ class WandbBackend:
             with self.store.lock:
                 self._answer(request, http.headers.get("authorization", ""))
         if failure and (failure.drop or failure.lost):
-            receive.__self__.transport.abort()  # type: ignore[attr-defined]  # uvicorn's own cycle object
-            while (await receive())["type"] != "http.disconnect":
-                pass
+            await self._abort(receive)
             return
         if failure and failure.status:
             headers = {"content-type": "application/json"} | failure.headers
@@ -243,7 +255,20 @@ class WandbBackend:
         else:
             with self.store.lock:
                 answer = self._answer(request, http.headers.get("authorization", ""))
+        if failure and failure.cut:
+            start = {"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers}
+            await send(start)
+            half = bytes(answer.body)[: len(answer.body) // 2]
+            await send({"type": "http.response.body", "body": half, "more_body": True})
+            await asyncio.sleep(0.05)  # so that the half is on its way
+            await self._abort(receive)
+            return
         await answer(scope, receive, send)
+
+    async def _abort(self, receive: Receive) -> None:
+        receive.__self__.transport.abort()  # type: ignore[attr-defined]  # uvicorn's own cycle object
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
     async def _take_time(self, seconds: float) -> None:
         """Sleep, but not past the end of the server, which would have to cancel the request."""
@@ -297,32 +322,43 @@ class WandbBackend:
         if owner is None:
             raise Refused("no such file", 404)
         if request.method == "PUT":
-            return self._put(owner, kind, name, request.body)
+            return self._put(owner, kind, name, request)
         if kind == "manifest" and isinstance(owner, Artifact):
             return JSONResponse(owner.manifest)
         held = owner.files.get(name)
-        if held is None:
+        data = held.data if isinstance(held, Blob) else held
+        if data is None:
             raise Refused("no such file", 404)
-        return _bytes(held.data if isinstance(held, Blob) else held)
+        return _bytes(data)
 
-    def _put(self, owner: Run | Artifact, kind: str, name: str, data: bytes) -> Response:
+    def _put(self, owner: Run | Artifact, kind: str, name: str, request: Request) -> Response:
+        data, md5 = request.body, b64md5(request.body)
+        stored = self._stores(request)
         if isinstance(owner, Run):
-            owner.files[name] = Blob(name, data, owner)
+            owner.files[name] = Blob(name, stored, owner, size=len(data), md5=md5)
         elif kind == "manifest":
             owner.manifest = json.loads(data)
         else:
-            owner.collection.blobs.setdefault(b64md5(data), Blob(name, data, owner))
-        return Response(headers={"ETag": b64md5(data)})
+            blob = Blob(name, stored, owner, size=len(data), md5=md5)
+            owner.collection.blobs.setdefault(owner.announced.get(name, md5), blob)
+        return Response(headers={"ETag": md5})
+
+    def _stores(self, request: Request) -> bytes | None:
+        """What the storage makes of an upload, which it has answered with 200."""
+        data: bytes | None = request.body
+        for lie in self._lies:
+            data = lie(request) if data == request.body else data
+        return data
 
     def _artifact_by_digest(self, request: Request) -> Response:
         """Where the SDK turns when a signed address has failed."""
         _, _, _, entity, project, collection, *_, digest, _ = request.path.split("/")
         held = self.store.project(entity, project)
         blobs = held.collections[collection].blobs if held else {}
-        key = base64.b64encode(bytes.fromhex(digest)).decode()
-        if key not in blobs:
+        held = blobs.get(base64.b64encode(bytes.fromhex(digest)).decode())
+        if held is None or held.data is None:
             raise Refused("no such file", 404)
-        return _bytes(blobs[key].data)
+        return _bytes(held.data)
 
 
 def _described(method: str, path: str, body: bytes) -> Request:

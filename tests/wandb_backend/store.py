@@ -52,13 +52,23 @@ def _global_id(*parts: object) -> str:
 
 @dataclass(frozen=True)
 class Blob:
-    """The bytes of one file, as uploaded; `owner` is the artifact or run that brought them."""
+    """The bytes of one file as the storage holds them, None for none; `owner` is the artifact or run that brought them.
+
+    `size` and `md5` are what is said of the file: the storage may hold something else.
+    """
 
     typename: ClassVar[str] = "File"
     name: str
-    data: bytes
+    data: bytes | None
     owner: Run | Artifact
     updated_at: datetime = field(default_factory=now)
+    size: int = -1
+    md5: str = ""
+
+    def __post_init__(self) -> None:
+        if self.size < 0:
+            object.__setattr__(self, "size", len(self.data or b""))
+            object.__setattr__(self, "md5", b64md5(self.data or b""))
 
     @property
     def id(self) -> str:
@@ -232,6 +242,7 @@ class Artifact:
     used_by: list[Run] = field(default_factory=list, repr=False)
     links: list[Collection] = field(default_factory=list, repr=False)
     manifest: dict[str, Any] = field(default_factory=dict, repr=False)
+    announced: dict[str, str] = field(default_factory=dict, repr=False)
     state: Literal["PENDING", "COMMITTED", "DELETED"] = "PENDING"
     created_at: datetime = field(default_factory=now)
     updated_at: datetime = field(default_factory=now)
@@ -264,11 +275,19 @@ class Artifact:
 
     @property
     def files(self) -> dict[str, bytes]:
-        return {
-            name: self.collection.blobs[entry["digest"]].data
-            for name, entry in self.entries.items()
-            if not entry.get("ref")
-        }
+        """The bytes that the storage holds; a file without any is left out."""
+        return {name: blob.data for name, blob in self.blobs.items() if blob.data is not None}
+
+    @property
+    def blobs(self) -> dict[str, Blob]:
+        """The files by path, with the sizes and digests that the manifest says."""
+        found = {}
+        for name, entry in self.entries.items():
+            if not entry.get("ref"):
+                held = self.collection.blobs.get(entry["digest"])
+                data, brought = (held.data, held.updated_at) if held else (None, self.updated_at)
+                found[name] = Blob(name, data, self, brought, entry.get("size", 0), entry["digest"])
+        return found
 
     def commit(self) -> None:
         if self.state == "COMMITTED":
@@ -384,6 +403,12 @@ class Store:
         for collection in (artifact.collection, *artifact.links):
             collection.remove(artifact)
         artifact.state = "DELETED"
+        # What no version refers to any more goes, so that a later upload of the same bytes is asked for again. Assumed:
+        # where the server reuses a file, only W&B's own code says.
+        digests = {entry["digest"] for one in artifact.collection.versions.values() for entry in one.entries.values()}
+        digests |= {digest for one in artifact.collection.pending for digest in one.announced.values()}
+        blobs = artifact.collection.blobs
+        artifact.collection.blobs = {digest: blob for digest, blob in blobs.items() if digest in digests}
         for run in (*artifact.used_by, *([artifact.created_by] if artifact.created_by else [])):
             run.used = [one for one in run.used if one is not artifact]
             run.logged = [one for one in run.logged if one is not artifact]

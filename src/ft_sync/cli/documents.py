@@ -260,8 +260,8 @@ def _verdict(verdict: Verdict) -> shapes.Verdict:
     match verdict:
         case Identical(_, run_id, url, notes):
             return {**nothing, "run_id": run_id, "url": url, "notes": list(notes)}
-        case Differs(_, run_id, found, url, notes, lost):
-            known: shapes.Verdict = {**nothing, "run_id": run_id, "url": url, "notes": list(notes)}
+        case Differs(_, run_id, found, url, notes, lost, reason=reason):
+            known: shapes.Verdict = {**nothing, "run_id": run_id, "url": url, "notes": list(notes), "reason": reason}
             differences = [_difference(one) for one in found]
             return {**known, "verdict": "differs", "differences": differences, "lost": list(lost)}
         case Missing(_, reason, notes):

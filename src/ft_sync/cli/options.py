@@ -83,6 +83,13 @@ IncludeUnsuccessful = Annotated[
     bool, typer.Option("--include-unsuccessful", help="Bring failed and cancelled jobs, too, as failed runs.")
 ]
 Repair = Annotated[bool, typer.Option("--repair", help="Write again what is missing or differs, and verify that anew.")]
+Content = Annotated[
+    bool,
+    typer.Option(
+        "--content/--no-content",
+        help="Read the stored bytes of training and validation files and their tables, or take W&B's word for them.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and why; write nothing.")]
 Wait = Annotated[
     bool | None,

@@ -116,7 +116,7 @@ class Verdict(TypedDict):
     differences: list[Difference]
     lost: Annotated[list[str], Field(description="What W&B holds and the service does not give any more.")]
     side: Annotated[Literal["source", "W&B"] | None, Field(description="The side that could not be read.")]
-    reason: Annotated[str | None, Field(description="Why; null for a run that was compared.")]
+    reason: Annotated[str | None, Field(description="Why; null for a run that was compared item by item.")]
     notes: Notes
     error: Annotated[Error | None, Field(description="Of what could not be read.")]
 

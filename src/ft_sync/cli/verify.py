@@ -32,6 +32,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
     project: options.Project = None,
     entity: options.Entity = None,
     repair: options.Repair = False,
+    content: options.Content = True,
     include_unsuccessful: options.IncludeUnsuccessful = False,
     on_native: options.OnNative = None,
     keep_replaced: options.KeepReplaced = None,
@@ -50,9 +51,9 @@ def verify(  # noqa: PLR0913 - one argument for each flag
 ) -> None:
     """Compare what W&B holds with what OpenAI says.
 
-    Item by item, as read back from W&B: rows, config, summary, files, console log, datasets, tables, model. Flags that
-    sync has, too, say what was asked of it. In a pipe, tab separated: verdict, job, item, expected, found. With -q:
-    the ids of the jobs that are not identical.
+    Item by item, as read back from W&B: rows, config, summary, console log, and the stored bytes of files, datasets,
+    tables and model. Flags that sync has, too, say what was asked of it. In a pipe, tab separated: verdict, job, item,
+    expected, found. With -q: the ids of the jobs that are not identical.
     """
     if job and last is not None:
         raise ConfigError("--job and --last exclude each other", hint="give one of them")
@@ -65,6 +66,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
         "project": project,
         "entity": entity,
         "repair": repair,
+        "content": content,
         "include_unsuccessful": include_unsuccessful,
         "on_native": on_native,
         "keep_replaced": keep_replaced,
@@ -146,9 +148,12 @@ def _shown(value: object) -> str | None:
 def _summarize(verification: "Verification", *, repair: bool) -> None:
     from ft_sync.compare import Unreadable  # noqa: PLC0415 - as above
 
+    noted: dict[str, list[str]] = {}
     for verdict in verification.verdicts:
         for note in getattr(verdict, "notes", ()):
-            render.tell(f"{verdict.job_id}: note: {note}")
+            noted.setdefault(note, []).append(verdict.job_id)
+    for note, jobs in noted.items():
+        render.tell(f"{jobs[0] if len(jobs) == 1 else f'{len(jobs)} jobs'}: note: {note}")
     counts = verification.counts
     render.tell(", ".join(f"{number} {kind}" for kind, number in counts.items()) or "nothing to verify")
     if not repair and (counts.get("differs") or counts.get("missing")):

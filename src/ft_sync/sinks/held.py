@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any
 
-from ft_sync import scratch
 from ft_sync.compare import Digest, HeldDataset, HeldModel, HeldRun
-from ft_sync.errors import BadData
+from ft_sync.errors import SinkRejected
 from ft_sync.models import MetricRow, RunId
 from ft_sync.names import DATASET_TYPES, FOLDER, MODEL_FILE
-from ft_sync.sinks.wandb import SDK_ERRORS, http_status
+from ft_sync.once import Once
+from ft_sync.sinks.storage import Storage
+from ft_sync.sinks.wandb import SDK_ERRORS, http_status, translate
 from ft_sync.table import count_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
 
     import wandb
     from wandb.apis.public import Run
     from wandb.apis.public.files import File
 
-    from ft_sync.once import Once
-
-    Content = tuple[Mapping[str, Digest], int | None]
+    from ft_sync.compare import Stored
+    from ft_sync.models import JsonObject
 
 A_PAGE = 100
 """Files or artifacts per request."""
@@ -36,19 +34,51 @@ ROWS_A_PAGE = 1_000
 NO_SUCH_QUESTION = frozenset({400, 404, 422})
 """HTTP statuses with which an older server refuses a query that it does not know."""
 
+LARGEST_MODEL = 2**26
+"""Bytes of the largest `model_metadata.json` that is read into memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The files of an artifact.
+
+    Attributes:
+        listed: What W&B lists: what the client said of the files when it uploaded them.
+        stored: What is stored.
+        rows: Number of rows in the stored table; None without one that can be read.
+        model: Content of the stored `model_metadata.json`; None without one that can be read.
+    """
+
+    listed: Mapping[str, Digest] = field(default_factory=dict)
+    stored: Mapping[str, Stored] = field(default_factory=dict)
+    rows: int | None = None
+    model: JsonObject | None = None
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether all files are stored as W&B lists them."""
+        return bool(self.listed) and self.stored == self.listed
+
 
 class Reader:
-    """Reads runs; `contents` caches dataset contents by artifact id, as jobs share versions and those never change."""
+    """Reads runs down to the stored bytes, those of each version of an artifact once, as jobs share versions."""
 
-    def __init__(self, model: str, contents: Once[str, Content]) -> None:
+    def __init__(self, model: str) -> None:
         self._model = model
-        self._contents = contents
+        self._storage = Storage()
+        self._contents: Once[str, Content] = Once()
 
-    def read(self, run: Run, newest_model: Callable[[str], str | None]) -> HeldRun:
-        """Return what the run holds; `newest_model` maps an artifact type to the id of the newest job's model."""
-        logged = [one for one in run.logged_artifacts(A_PAGE) if collection(one) == self._model]
+    def read(self, run: Run, newest_model: Callable[[str], str | None], *, content: bool = True) -> HeldRun:
+        """Return what the run holds.
+
+        Args:
+            run: The run.
+            newest_model: Maps an artifact type to the id of the newest job's model.
+            content: Read the stored bytes of datasets, too; otherwise take W&B's word for them.
+        """
+        logged = [one for one in _committed(run.logged_artifacts(A_PAGE)) if collection(one) == self._model]
         model = max(logged, key=lambda one: (bool(one.aliases), _version(one)), default=None)
-        types = set(DATASET_TYPES.values())
+        used = [one for one in _committed(run.used_artifacts(A_PAGE)) if one.type in DATASET_TYPES.values()]
         return HeldRun(
             run_id=RunId(run.id),
             state=run.state,
@@ -57,17 +87,58 @@ class Reader:
             tags=tuple(run.tags or ()),
             notes=run.notes or "",
             rows=history(run),
-            files=dict(_digests(run_files(run))),
+            files={file.name: self._storage.digest(file) for file in run_files(run)},
             log=console_log(run),
-            datasets=tuple(self._dataset(one) for one in run.used_artifacts(A_PAGE) if one.type in types),
-            model=HeldModel(tuple(model.aliases), _content(model), model.id == newest_model(model.type))
-            if model
-            else None,
+            datasets=tuple(self._dataset(one, read=content) for one in used),
+            model=self._held_model(model, is_newest=model.id == newest_model(model.type)) if model else None,
         )
 
-    def _dataset(self, artifact: wandb.Artifact) -> HeldDataset:
-        files, rows = self._contents.get(str(artifact.id), lambda: _dataset_content(artifact))
-        return HeldDataset(collection(artifact), artifact.type, tuple(artifact.aliases), files, rows)
+    def content(self, artifact: wandb.Artifact) -> Content:
+        """Return the files of an artifact's version, reading their stored bytes once."""
+        return self._contents.get(str(artifact.id), lambda: self._read(artifact))
+
+    def is_in_the_way(self, version: wandb.Artifact, draft: wandb.Artifact) -> bool:
+        """Whether W&B would reuse the version or one of its files for the draft, without holding its bytes."""
+        wanted = {str(path): str(entry.digest) for path, entry in draft.manifest.entries.items()}
+        content = self.content(version)
+        stored = {name: one.md5 for name, one in content.stored.items() if isinstance(one, Digest)}
+        if version.digest == draft.digest:
+            return stored != wanted
+        return any(one.md5 in wanted.values() and stored.get(name) != one.md5 for name, one in content.listed.items())
+
+    def _dataset(self, artifact: wandb.Artifact, *, read: bool) -> HeldDataset:
+        if read:
+            content = self.content(artifact)
+        else:
+            listed = dict(_listed(_files(artifact)))
+            content = Content(listed, listed)
+        return HeldDataset(
+            collection(artifact),
+            artifact.type,
+            tuple(artifact.aliases),
+            content.stored,
+            content.rows,
+            listed=content.listed,
+            was_read=read,
+        )
+
+    def _held_model(self, artifact: wandb.Artifact, *, is_newest: bool) -> HeldModel:
+        content = self.content(artifact)
+        listed, stored = content.listed.get(MODEL_FILE), content.stored.get(MODEL_FILE)
+        return HeldModel(tuple(artifact.aliases), content.model, is_newest, listed, stored)
+
+    def _read(self, artifact: wandb.Artifact) -> Content:
+        files = _files(artifact)
+        stored: dict[str, Stored] = {}
+        rows = model = None
+        for file in files:
+            if file.name.endswith(".table.json"):
+                stored[file.name], rows = self._storage.parsed(file, count_rows)
+            elif file.name == MODEL_FILE:
+                stored[file.name], model = self._storage.parsed(file, _json_object)
+            else:
+                stored[file.name] = self._storage.digest(file)
+        return Content(dict(_listed(files)), stored, rows, model)
 
 
 def history(run: Run) -> tuple[MetricRow, ...]:
@@ -84,7 +155,9 @@ def history(run: Run) -> tuple[MetricRow, ...]:
 
 def _row(held: Mapping[str, Any]) -> MetricRow:
     metrics = {key: value for key, value in held.items() if key not in {"_step", "_timestamp", "_runtime"}}
-    return MetricRow(held["_step"], metrics, held.get("_timestamp"))
+    step = held.get("_step")
+    # Every row has a step; one that lost it is still to be compared, and no row of a job is at this one.
+    return MetricRow(step if isinstance(step, int) else -1, metrics, held.get("_timestamp"))
 
 
 def console_log(run: Run) -> tuple[str, ...] | None:
@@ -97,47 +170,34 @@ def console_log(run: Run) -> tuple[str, ...] | None:
         raise
 
 
-def _dataset_content(artifact: wandb.Artifact) -> Content:
-    """Return the digests of an artifact's files and the number of rows in its table, None without one."""
-    files = list(artifact.files(per_page=A_PAGE))
-    rows = None
+def _committed(artifacts: Iterable[wandb.Artifact]) -> Iterator[wandb.Artifact]:
+    """Yield the artifacts that still exist: W&B may go on listing those that were deleted."""
+    return (one for one in artifacts if one.state == "COMMITTED")
+
+
+def _files(artifact: wandb.Artifact) -> list[File]:
+    """Return the files of an artifact; none if W&B answers that it cannot list them, as when their list is lost."""
+    try:
+        return list(artifact.files(per_page=A_PAGE))
+    except SDK_ERRORS as error:
+        if isinstance(translate(error, "the files of an artifact"), SinkRejected):
+            return []
+        raise
+    except (ValueError, AttributeError):  # of the SDK, for an answer in which the files or the artifact are missing
+        return []
+
+
+def _listed(files: Iterable[File]) -> Iterator[tuple[str, Digest]]:
     for file in files:
-        if file.name.endswith(".table.json"):
-            with scratch.folder() as folder:
-                rows = count_rows(_downloaded(file, folder))
-    return dict(_digests(files)), rows
+        yield file.name, Digest(file.size, file.md5 or "")
 
 
-def _content(model: wandb.Artifact) -> dict[str, Any]:
-    """Return the content of `model_metadata.json`; empty if it cannot be read."""
-    for file in model.files([MODEL_FILE]):
-        with scratch.folder() as folder:
-            try:
-                content = json.loads(_downloaded(file, folder).read_bytes())
-            except ValueError:
-                continue
-            return content if isinstance(content, dict) else {}
-    return {}
-
-
-def _digests(files: Iterable[File]) -> Iterator[tuple[str, Digest]]:
-    for file in files:
-        yield file.name, Digest(file.size, file.md5 or _md5(file))
-
-
-def _md5(file: File) -> str:
-    """Download a file whose MD5 W&B does not know, and compute it."""
-    with scratch.folder() as folder, _downloaded(file, folder).open("rb") as content:
-        digest = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).digest()
-    return base64.b64encode(digest).decode()
-
-
-def _downloaded(file: File, folder: Path) -> Path:
-    path = folder / str(file.name)
-    if not path.resolve().is_relative_to(folder.resolve()):  # the SDK would write outside the folder
-        raise BadData(f"a file in W&B is named {file.name!r}", hint="delete the run or artifact that holds it")
-    file.download(str(folder)).close()
-    return path
+def _json_object(content: IO[bytes]) -> JsonObject | None:
+    try:
+        parsed = json.loads(content.read(LARGEST_MODEL))
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None
 
 
 def run_files(run: Run) -> Iterable[File]:

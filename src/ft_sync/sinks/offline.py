@@ -70,11 +70,17 @@ class OfflineSink:
     def described(self, file: TrainingFile) -> None:
         """Return None: without a server, no description is stored."""
 
-    def renew(self, file: TrainingFile) -> None:
+    def renew(self, file: TrainingFile, rewritten: Collection[RunId]) -> None:
         """Do nothing: an offline run always contains its files."""
 
-    def read_back(self, run: RunState) -> HeldRun:
+    def renewed(self, file: TrainingFile) -> tuple[str, ...]:
+        """Return nothing: no other run is affected."""
+        del file
+        return ()
+
+    def read_back(self, run: RunState, *, content: bool = True) -> HeldRun:
         """Refuse: W&B does not hold the run before it is uploaded."""
+        del content
         raise ConfigError(
             f"{run.run_id} is an offline run: W&B does not hold it yet",
             hint="upload it with `wandb sync`, then run `FTSYNC_MODE=online ftsync verify`",

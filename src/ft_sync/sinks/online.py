@@ -21,7 +21,7 @@ from ft_sync.sinks.apis import Apis
 from ft_sync.sinks.gate import Gate
 from ft_sync.sinks.held import A_PAGE, Reader, collection, console_log, history, run_files
 from ft_sync.sinks.locks import forget_lock, is_being_written
-from ft_sync.sinks.run import Held, described, filterable, notes_of, opened, summary_of
+from ft_sync.sinks.run import Held, described, filterable, notes_of, opened, reference, summary_of
 from ft_sync.sinks.sdk import create_run, delete_run, remove_folder, unread_run
 from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, RunOptions, elsewhere, mark_from, translated
 
@@ -72,7 +72,9 @@ class OnlineSink:
         self._held: Once[str, Held] = Once()
         self._found: Once[str, Held | None] = Once()
         self._has_moved_latest = False
-        self._reader = Reader(self._model, Once())
+        self._reader = Reader(self._model)
+        self._renewing: dict[str, Collection[RunId]] = {}
+        self._renewed: dict[str, list[str]] = defaultdict(list)
         self._newest: Once[str, wandb.Artifact | None] = Once()
         self._gate = Gate(time.monotonic)
 
@@ -141,19 +143,74 @@ class OnlineSink:
         artifact = self._artifact(f"{dataset_name(file)}:{alias(file.id)}")
         return described(file, artifact.metadata.get("file")) if artifact else None
 
-    def renew(self, file: TrainingFile) -> None:
-        """Make the next run that uses the file upload it again, whatever W&B already holds of it."""
+    def renew(self, file: TrainingFile, rewritten: Collection[RunId]) -> None:
+        """Make the next run that uses the file upload it again, whatever W&B already holds of it.
+
+        W&B takes no bytes of which it has been told before: it reuses the version, or the file of a version, that it
+        was told of. So damaged versions are deleted right before the upload, and other runs that used one of them are
+        made to use the new version afterwards, except those in `rewritten`.
+        """
         name = dataset_name(file)
+        self._renewing[name] = rewritten
         self._held.forget(name)
         self._found.forget(name)
         self._found.get(name, lambda: None)
 
-    def read_back(self, run: RunState) -> HeldRun:
-        """Read back everything that a run holds, with about ten requests."""
+    def renewed(self, file: TrainingFile) -> tuple[str, ...]:
+        """Say what became of other runs when a renewed file was uploaded again."""
+        return tuple(self._renewed[dataset_name(file)])
+
+    @contextmanager
+    def _replacing(self, draft: wandb.Artifact) -> Iterator[None]:
+        """Delete the damaged versions that W&B would reuse for the draft, and let their users use what is uploaded."""
+        name = draft.name
+        rewritten = self._renewing.pop(name, None)
+        if rewritten is None:
+            yield
+            return
+        with self._apis.lent() as api, translated(f"the damaged versions of {name}"):
+            path = f"{self._path}/{name}"
+            has_versions = api.artifact_collection_exists(path, draft.type)
+            versions = list(api.artifacts(draft.type, path, per_page=A_PAGE)) if has_versions else []
+            damaged = [one for one in versions if self._reader.is_in_the_way(one, draft)]
+            users = {run.id: (run.path, one) for one in damaged for run in one.used_by() if run.id not in rewritten}
+            aliases = {named for one in damaged for named in one.aliases}
+            for one in damaged:
+                one.delete(delete_aliases=True)
+        yield
+        if damaged:
+            with self._apis.lent():
+                self._hand_over(name, users.values(), aliases)
+
+    def _hand_over(
+        self, name: str, users: Iterable[tuple[list[str], wandb.Artifact]], aliases: Collection[str]
+    ) -> None:
+        """Give the aliases and the users of deleted versions to the version that has replaced them."""
+        with translated(f"the artifact {name}"):
+            there = self._apis.get().artifact(f"{self._path}/{name}:latest")
+            if lacking := sorted(set(aliases) - set(there.aliases)):
+                there.aliases.extend(lacking)
+                there.save()
+        for path, deleted in users:
+            try:
+                with translated(f"the run {path[-1]}"):
+                    run = self._apis.get().run("/".join(path))
+                    remove_folder(run)
+                    run.use_artifact(there)
+                    if moved := _moved_tables(run.summary_metrics, reference(deleted), reference(there)):
+                        run.summary.update(moved)
+            except FtSyncError as error:
+                what = f"does not use the new one: {error.message}"
+            else:
+                what = "uses the new one now"
+            self._renewed[name].append(f"the run {path[-1]} used the damaged {name}, and {what}")
+
+    def read_back(self, run: RunState, *, content: bool = True) -> HeldRun:
+        """Read back everything that a run holds, with about ten requests and a download for each of its files."""
         api = self._apis.get()
         api.flush()  # otherwise the API object may answer from its cache
         with self._gate.passing(), translated(f"what the run {run.run_id} holds"):
-            return self._reader.read(self._run(run.run_id), self._newest_model)
+            return self._reader.read(self._run(run.run_id), self._newest_model, content=content)
 
     @contextmanager
     def open(self, plan: Write, record: RunRecord) -> Iterator[WandbRun]:
@@ -166,6 +223,7 @@ class OnlineSink:
         """
         with self._gate.passing():
             with self._opened(plan, record) as run:
+                run.replacing = self._replacing
                 yield run
             try:
                 missing = self._missing_files(plan.run_id, run.saved)
@@ -192,6 +250,10 @@ class OnlineSink:
                     "summary": dict(there.summary_metrics),
                     "log": console_log(there) or (),
                 }
+                # The run keeps its id, so its model's file would be the same, and W&B would reuse the damaged one.
+                for one in there.logged_artifacts(A_PAGE):
+                    if one.type == self._options.model_artifact_type and not self._reader.content(one).is_sound:
+                        one.delete(delete_aliases=True)
         return opened(
             plan,
             record,
@@ -400,6 +462,17 @@ class OnlineSink:
             for run in runs if project_exists(runs) else ():
                 remove_folder(run)
                 yield run
+
+
+def _moved_tables(summary: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+    """Return the references to tables in an artifact of a run's summary, with a new artifact in place of the old."""
+    shown = {key: summary[key] for key in TABLES if isinstance(summary.get(key), dict)}
+    paths = {key: str(table.get("artifact_path")) for key, table in shown.items()}
+    return {
+        key: {**table, "artifact_path": new + paths[key].removeprefix(old)}
+        for key, table in shown.items()
+        if paths[key].startswith(f"{old}/")
+    }
 
 
 def not_taken(run_id: RunId, files: Collection[str]) -> SinkRejected:

@@ -6,7 +6,7 @@ import base64
 import json
 import shutil
 from collections import Counter
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -40,6 +40,7 @@ from ft_sync.table import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from ft_sync.models import Download, JsonObject, MetricRow, RunFile, RunId, RunRecord, Split, TrainingFile, Write
     from ft_sync.once import Once
@@ -117,6 +118,7 @@ class WandbRun:
         upload: When saved files are uploaded: immediately or when the run is closed.
         saved: Paths of the files saved in the run.
         lines: Lines that the run's console log already has.
+        replacing: Entered around the upload of a dataset, with its draft; see `OnlineSink.renew`.
     """
 
     step_metric: ClassVar[str | None] = None
@@ -129,6 +131,7 @@ class WandbRun:
     left_alone: frozenset[str] = frozenset()
     saved: set[str] = field(default_factory=set)
     lines: Collection[str] = ()
+    replacing: Callable[[wandb.Artifact], AbstractContextManager[object]] = nullcontext
     _defined: set[str] = field(default_factory=set)
     _models: list[wandb.Artifact] = field(default_factory=list)
 
@@ -283,7 +286,8 @@ class WandbRun:
             artifact.manifest.add_entry(entry(path if is_online else self._kept(path, file, name), name))
         aliases = ["latest", alias(file.id)]
         if is_online:
-            artifact = self.run.use_artifact(artifact, aliases=aliases)
+            with self.replacing(artifact):
+                artifact = self.run.use_artifact(artifact, aliases=aliases)
         else:
             # `use_artifact` raises an error offline. Online it calls `_log_artifact` as here; when the offline run is
             # uploaded, the artifact becomes its input.
@@ -307,7 +311,7 @@ class WandbRun:
         # It is set in the summary, since a history entry would take over the time of the last row.
         self.run.summary[table_key(split)] = {
             "_type": "table-file",
-            "artifact_path": f"{_reference(held.artifact)}/{table_file(split)}",
+            "artifact_path": f"{reference(held.artifact)}/{table_file(split)}",
             "ncols": len(datasets.COLUMNS[held.summary.format]),
             "nrows": held.summary.rows,
         }
@@ -507,7 +511,8 @@ def filterable(content: Mapping[str, Any]) -> dict[str, Any]:
     return kept | ({"checkpoints": models} if models else {})
 
 
-def _reference(artifact: wandb.Artifact) -> str:
+def reference(artifact: wandb.Artifact) -> str:
+    """Return the URL by which tables in a run's summary refer to the artifact."""
     if artifact.is_draft():  # offline; the server resolves this id after the upload
         return f"wandb-client-artifact://{artifact._client_id}"  # noqa: SLF001 - the SDK's own tables use this reference
     assert artifact.id is not None
