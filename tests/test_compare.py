@@ -151,7 +151,7 @@ def test_latest_is_missed_at_the_newest_model_alone() -> None:
 def test_the_content_of_a_model_is_compared_key_by_key() -> None:
     model = held().model
     assert model is not None
-    content = {**model.content, "run_id": "another", "mine": 1}
+    content = {**(model.content or {}), "run_id": "another", "mine": 1}
     assert items(held(model=replace(model, content=content))) == [
         "model_metadata.json: run_id",
         "model_metadata.json: mine",

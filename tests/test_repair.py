@@ -154,7 +154,7 @@ SPOILT: list[tuple[Spoil, list[str]]] = [
     (an_input_gone, ["train dataset: artifact"]),
     (a_row_of_the_table_gone, ["train dataset: rows of train_data.table.json"]),
     (a_cell_of_the_table, ["train dataset: file train_data.table.json"]),
-    (a_byte_of_the_training_file, ["train dataset: file"]),
+    (a_byte_of_the_training_file, ["train dataset: file workshop-letters.jsonl"]),
     (the_model_gone, ["model artifact"]),
     (an_alias_gone, ["model alias JOB"]),
     (the_run_gone, ["missing"]),

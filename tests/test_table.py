@@ -55,6 +55,9 @@ def as_wandb_stores(columns: Mapping[str, type], rows: list[tuple[Any, ...]]) ->
     return Path(entry.local_path).read_bytes()
 
 
+DEEP = b'{"data": ' + b"[" * 10**5
+
+
 def rows_in(path: Path) -> int | None:
     with path.open("rb") as content:
         return count_rows(content)
@@ -109,7 +112,7 @@ def test_rows_of_a_table_written_otherwise_are_counted_too(tmp_path: Path) -> No
     assert rows_in(path) == 3
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b'{"data": [[1], [2]', b'{"data": [[1], x]}', b"\xff\xfe", b'{"data": ' + b"[" * 10**5])
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"data": [[1], [2]', b'{"data": [[1], x]}', b"\xff\xfe", DEEP])
 def test_what_is_no_table_has_no_number_of_rows(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "t.table.json"
     path.write_bytes(content)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ft_sync.compare import NO_BYTES
 from ft_sync.errors import AuthError, ConfigError
 from ft_sync.models import Download, JobId, MetricRow, RunFile
 from ft_sync.sinks.offline import OfflineSink
@@ -16,12 +18,13 @@ from ft_sync.sinks.wandb import RunOptions
 from tests.builders import DATASET, digest_of, job, record, training_file
 from tests.fakes import EXAMPLE, complete_run
 from tests.sinks.test_contract import step
+from tests.wandb_backend.store import HISTORY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ft_sync.compare import HeldRun
-    from tests.wandb_backend import Run, WandbBackend
+    from tests.wandb_backend import Artifact, Run, WandbBackend
 
 TRAIN = training_file()
 ROWS = (MetricRow(1, {"train_loss": 0.123456789012345}, 1.5), MetricRow(10**12, {"train_loss": 1e-300}, 2.5))
@@ -105,13 +108,83 @@ def test_the_model_comes_back_with_its_content_its_aliases_and_its_place(run: Ru
     }
 
 
-def test_a_model_whose_file_cannot_be_read_holds_nothing(run: Run, sink: OnlineSink) -> None:
+def test_a_model_whose_file_cannot_be_read_has_no_content(run: Run, sink: OnlineSink) -> None:
     (artifact,) = run.logged
     (blob,) = artifact.collection.blobs.values()
     artifact.collection.blobs = dict.fromkeys(artifact.collection.blobs, type(blob)(blob.name, b"{", artifact))
     model = read(sink).model
     assert model is not None
-    assert model.content == {}
+    assert model.content is None
+    assert model.stored == digest_of(b"{")
+
+
+def altered(artifact: Artifact, path: str, **changes: object) -> None:
+    """Store something else of a file than what was uploaded."""
+    digest = artifact.entries[path]["digest"]
+    artifact.collection.blobs[digest] = replace(artifact.collection.blobs[digest], **changes)  # type: ignore[arg-type]
+
+
+def test_files_come_back_as_they_are_stored_and_not_as_they_are_listed(run: Run, sink: OnlineSink) -> None:
+    altered(run.used[0], "train.jsonl", data=b"{}")
+    altered(run.used[0], "train_data.table.json", is_stored=False)
+    altered(run.logged[0], "model_metadata.json", is_stored=False)
+    run.files["fine_tuning/job.json"] = replace(run.files["fine_tuning/job.json"], data=b"[]")
+    held = read(sink)
+    (dataset,) = held.datasets
+    assert dataset.files == {"train.jsonl": digest_of(b"{}"), "train_data.table.json": NO_BYTES}
+    assert dataset.listed == {"train.jsonl": DATASET.content, "train_data.table.json": DATASET.table}
+    assert dataset.table_rows is None
+    assert held.files == {"fine_tuning/job.json": digest_of(b"[]")}
+    assert held.model is not None
+    assert (held.model.content, held.model.stored) == (None, NO_BYTES)
+
+
+def test_without_content_a_dataset_is_as_listed_and_the_rest_is_as_stored(
+    run: Run, sink: OnlineSink, backend: WandbBackend
+) -> None:
+    altered(run.used[0], "train.jsonl", data=b"{}")
+    run.files["fine_tuning/job.json"] = replace(run.files["fine_tuning/job.json"], data=b"[]")
+    ((state,),) = sink.states([JobId("ftjob-1")]).values()
+    backend.requests.clear()
+    held = sink.read_back(state, content=False)
+    (dataset,) = held.datasets
+    assert (dataset.files, dataset.was_read) == (dataset.listed, False)
+    assert held.files == {"fine_tuning/job.json": digest_of(b"[]")}
+    assert backend.count("download") == 2
+
+
+def test_an_artifact_that_was_deleted_is_not_held_although_wb_goes_on_listing_it(run: Run, sink: OnlineSink) -> None:
+    run.used[0].state = "DELETED"
+    assert read(sink).datasets == ()
+
+
+@pytest.mark.parametrize(
+    "fault", [{"status": 404}, {"body": '{"errors": [{"message": "no manifest"}]}', "status": 200}]
+)
+def test_an_artifact_whose_files_wb_cannot_list_holds_none(
+    run: Run, sink: OnlineSink, backend: WandbBackend, fault: dict[str, Any]
+) -> None:
+    backend.fail("ArtifactMembershipFiles", **fault)
+    held = read(sink)
+    assert [dict(dataset.files) for dataset in held.datasets] == [{}]
+    assert held.model is not None
+    assert held.model.content is None
+    assert run.id
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_artifact_that_could_not_be_asked_for_is_not_taken_for_an_empty_one(
+    run: Run, sink: OnlineSink, backend: WandbBackend, status: int
+) -> None:
+    backend.fail("ArtifactMembershipFiles", status=status)
+    with pytest.raises(AuthError):
+        read(sink)
+    assert run.id
+
+
+def test_a_row_that_has_lost_its_step_is_a_row_of_no_step(run: Run, sink: OnlineSink) -> None:
+    run.streams[HISTORY][0] = '{"train_loss": 1}'
+    assert [row.step for row in read(sink).rows] == [-1, 10**12]
 
 
 def test_steps_that_lie_far_apart_cost_no_more_requests(run: Run, sink: OnlineSink, backend: WandbBackend) -> None:
@@ -127,7 +200,9 @@ def test_a_run_costs_about_ten_requests(run: Run, sink: OnlineSink, backend: Wan
     read(sink)
     asked = [request.operation for request in backend.requests]
     # The dataset is known by now, and two of each run are for the version of the server.
-    assert len([operation for operation in asked if operation not in {"ServerFeaturesQuery", "Runs"}]) <= 11, asked
+    known = {"ServerFeaturesQuery", "Runs"}
+    assert asked.count("download") == 1
+    assert len([operation for operation in asked if operation not in known]) <= 11, asked
     assert run.id
 
 

@@ -325,21 +325,20 @@ class WandbBackend:
             return self._put(owner, kind, name, request)
         if kind == "manifest" and isinstance(owner, Artifact):
             return JSONResponse(owner.manifest)
-        held = owner.files.get(name)
-        data = held.data if isinstance(held, Blob) else held
-        if data is None:
+        held = (owner.files if isinstance(owner, Run) else owner.blobs).get(name)
+        if held is None or not held.is_stored:
             raise Refused("no such file", 404)
-        return _bytes(data)
+        return _bytes(held.data)
 
     def _put(self, owner: Run | Artifact, kind: str, name: str, request: Request) -> Response:
         data, md5 = request.body, b64md5(request.body)
         stored = self._stores(request)
+        blob = Blob(name, stored or b"", owner, size=len(data), md5=md5, is_stored=stored is not None)
         if isinstance(owner, Run):
-            owner.files[name] = Blob(name, stored, owner, size=len(data), md5=md5)
+            owner.files[name] = blob
         elif kind == "manifest":
             owner.manifest = json.loads(data)
         else:
-            blob = Blob(name, stored, owner, size=len(data), md5=md5)
             owner.collection.blobs.setdefault(owner.announced.get(name, md5), blob)
         return Response(headers={"ETag": md5})
 
@@ -355,10 +354,10 @@ class WandbBackend:
         _, _, _, entity, project, collection, *_, digest, _ = request.path.split("/")
         held = self.store.project(entity, project)
         blobs = held.collections[collection].blobs if held else {}
-        held = blobs.get(base64.b64encode(bytes.fromhex(digest)).decode())
-        if held is None or held.data is None:
+        blob = blobs.get(base64.b64encode(bytes.fromhex(digest)).decode())
+        if blob is None or not blob.is_stored:
             raise Refused("no such file", 404)
-        return _bytes(held.data)
+        return _bytes(blob.data)
 
 
 def _described(method: str, path: str, body: bytes) -> Request:

@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -52,23 +52,24 @@ def _global_id(*parts: object) -> str:
 
 @dataclass(frozen=True)
 class Blob:
-    """The bytes of one file as the storage holds them, None for none; `owner` is the artifact or run that brought them.
+    """The bytes of one file as the storage holds them; `owner` is the artifact or run that brought them.
 
-    `size` and `md5` are what is said of the file: the storage may hold something else.
+    `size` and `md5` are what is said of the file: the storage may hold something else, or nothing at all.
     """
 
     typename: ClassVar[str] = "File"
     name: str
-    data: bytes | None
+    data: bytes
     owner: Run | Artifact
     updated_at: datetime = field(default_factory=now)
     size: int = -1
     md5: str = ""
+    is_stored: bool = True
 
     def __post_init__(self) -> None:
         if self.size < 0:
-            object.__setattr__(self, "size", len(self.data or b""))
-            object.__setattr__(self, "md5", b64md5(self.data or b""))
+            object.__setattr__(self, "size", len(self.data))
+            object.__setattr__(self, "md5", b64md5(self.data))
 
     @property
     def id(self) -> str:
@@ -276,7 +277,7 @@ class Artifact:
     @property
     def files(self) -> dict[str, bytes]:
         """The bytes that the storage holds; a file without any is left out."""
-        return {name: blob.data for name, blob in self.blobs.items() if blob.data is not None}
+        return {name: blob.data for name, blob in self.blobs.items() if blob.is_stored}
 
     @property
     def blobs(self) -> dict[str, Blob]:
@@ -285,8 +286,8 @@ class Artifact:
         for name, entry in self.entries.items():
             if not entry.get("ref"):
                 held = self.collection.blobs.get(entry["digest"])
-                data, brought = (held.data, held.updated_at) if held else (None, self.updated_at)
-                found[name] = Blob(name, data, self, brought, entry.get("size", 0), entry["digest"])
+                said = {"owner": self, "size": entry.get("size", 0), "md5": entry["digest"]}
+                found[name] = replace(held or Blob(name, b"", self, is_stored=False), name=name, **said)
         return found
 
     def commit(self) -> None:

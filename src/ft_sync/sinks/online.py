@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import wandb
@@ -63,6 +63,19 @@ _Answer = TypeVar("_Answer")
 _Rank: TypeAlias = tuple[bool, float, str]
 
 
+@dataclass(slots=True)
+class _Orphans:
+    """What deleted versions of a dataset leave behind.
+
+    Attributes:
+        aliases: Their aliases.
+        users: Runs that used one of them, by path, each with the URL by which tables in its summary refer to it.
+    """
+
+    aliases: set[str] = field(default_factory=set)
+    users: dict[tuple[str, ...], str] = field(default_factory=dict)
+
+
 class OnlineSink:
     """A `RunSink` on the server that the wandb SDK is logged in to."""
 
@@ -74,6 +87,7 @@ class OnlineSink:
         self._has_moved_latest = False
         self._reader = Reader(self._model)
         self._renewing: dict[str, Collection[RunId]] = {}
+        self._orphans: dict[str, _Orphans] = defaultdict(_Orphans)
         self._renewed: dict[str, list[str]] = defaultdict(list)
         self._newest: Once[str, wandb.Artifact | None] = Once()
         self._gate = Gate(time.monotonic)
@@ -158,46 +172,51 @@ class OnlineSink:
 
     def renewed(self, file: TrainingFile) -> tuple[str, ...]:
         """Say what became of other runs when a renewed file was uploaded again."""
-        return tuple(self._renewed[dataset_name(file)])
+        name = dataset_name(file)
+        what = f"used the damaged {name}, which was deleted before its upload failed"
+        left = (f"the run {path[-1]} {what}" for path in self._orphans[name].users)
+        return (*self._renewed[name], *left)
 
     @contextmanager
     def _replacing(self, draft: wandb.Artifact) -> Iterator[None]:
         """Delete the damaged versions that W&B would reuse for the draft, and let their users use what is uploaded."""
         name = draft.name
-        rewritten = self._renewing.pop(name, None)
+        rewritten = self._renewing.get(name)
         if rewritten is None:
             yield
             return
+        orphans = self._orphans[name]  # also those of an upload that failed
         with self._apis.lent() as api, translated(f"the damaged versions of {name}"):
             path = f"{self._path}/{name}"
             has_versions = api.artifact_collection_exists(path, draft.type)
             versions = list(api.artifacts(draft.type, path, per_page=A_PAGE)) if has_versions else []
             damaged = [one for one in versions if self._reader.is_in_the_way(one, draft)]
-            users = {run.id: (run.path, one) for one in damaged for run in one.used_by() if run.id not in rewritten}
-            aliases = {named for one in damaged for named in one.aliases}
             for one in damaged:
+                used_by = {tuple(run.path): reference(one) for run in one.used_by() if run.id not in rewritten}
+                aliases = one.aliases
                 one.delete(delete_aliases=True)
+                orphans.users |= used_by
+                orphans.aliases |= set(aliases)
         yield
-        if damaged:
+        del self._renewing[name], self._orphans[name]
+        if orphans.aliases or orphans.users:
             with self._apis.lent():
-                self._hand_over(name, users.values(), aliases)
+                self._hand_over(name, orphans)
 
-    def _hand_over(
-        self, name: str, users: Iterable[tuple[list[str], wandb.Artifact]], aliases: Collection[str]
-    ) -> None:
+    def _hand_over(self, name: str, orphans: _Orphans) -> None:
         """Give the aliases and the users of deleted versions to the version that has replaced them."""
         with translated(f"the artifact {name}"):
             there = self._apis.get().artifact(f"{self._path}/{name}:latest")
-            if lacking := sorted(set(aliases) - set(there.aliases)):
+            if lacking := sorted(orphans.aliases - set(there.aliases)):
                 there.aliases.extend(lacking)
                 there.save()
-        for path, deleted in users:
+        for path, deleted in orphans.users.items():
             try:
                 with translated(f"the run {path[-1]}"):
                     run = self._apis.get().run("/".join(path))
                     remove_folder(run)
                     run.use_artifact(there)
-                    if moved := _moved_tables(run.summary_metrics, reference(deleted), reference(there)):
+                    if moved := _moved_tables(run.summary_metrics, deleted, reference(there)):
                         run.summary.update(moved)
             except FtSyncError as error:
                 what = f"does not use the new one: {error.message}"
