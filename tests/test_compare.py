@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ft_sync.compare import ROWS_NAMED, Difference, Expected, differences, lost, stale
+from ft_sync.compare import (
+    NO_BYTES,
+    ROWS_NAMED,
+    Difference,
+    Digest,
+    Expected,
+    beyond_repair,
+    differences,
+    lost,
+    stale,
+)
 from ft_sync.models import MetricRow, RunFile
 from tests.builders import DATASET, digest_of, held_dataset, held_run, record, training_file
 
@@ -66,6 +76,80 @@ def test_a_nested_key_too_many_is_a_difference_in_a_run_of_ours_and_none_in_one_
     run = held(config={**held().config, "hyperparameters": {"n_epochs": 3, "theirs": 1}})
     assert differences(expected(), run) == (Difference("config.hyperparameters.theirs", None, 1),)
     assert items(run, expected(is_native=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "difference"),
+    [
+        ({"seed2": 7}, Difference("config.seed2", None, 7)),
+        ({"_theirs": 1}, Difference("config._theirs", None, 1)),
+        ({"hyperparameters": {"n_epochs": 4}}, Difference("config.hyperparameters.n_epochs", 3, 4)),
+        ({"hyperparameters": {}}, Difference("config.hyperparameters.n_epochs", 3, None)),
+        ({"hyperparameters": "gone"}, Difference("config.hyperparameters", {"n_epochs": 3}, "gone")),
+        ({"n_train": DATASET.summary.examples + 1}, Difference("config.n_train", 1, 2)),
+    ],
+)
+def test_a_config_that_says_something_else_of_the_job_differs(config: dict[str, Any], difference: Difference) -> None:
+    assert differences(expected(), held(config={**held().config, **config})) == (difference,)
+
+
+def test_a_config_key_of_a_dataset_is_none_too_many_although_the_dataset_is_not_asked_for() -> None:
+    run = held(config={**held().config, "n_valid": 3})
+    assert items(run) == []
+
+
+def test_the_config_that_the_user_gives_to_every_run_is_expected() -> None:
+    given = replace(expected(), given={"team": {"name": "a"}, "any": None, "model": "theirs"})
+    config = {**held().config, "team": {"name": "a"}, "any": "<object>"}
+    assert items(held(config=config), given) == []
+    assert items(held(config={**config, "team": {"name": "b", "size": 3}}), given) == [
+        "config.team.name",
+        "config.team.size",
+    ]
+    assert items(held(), given) == ["config.team"]
+
+
+def test_files_that_are_not_stored_are_named_with_what_was_found() -> None:
+    files = {"data.jsonl": NO_BYTES, "train_data.table.json": Digest(2, "other")}
+    run = held(datasets=(held_dataset(TRAIN, files=files, table_rows=None),))
+    assert differences(expected(), run) == (
+        Difference("train dataset: file data.jsonl", DATASET.content, NO_BYTES),
+        Difference("train dataset: file train_data.table.json", DATASET.table, Digest(2, "other")),
+    )
+    assert stale(expected(), run) == (TRAIN,)
+
+
+def test_a_model_that_cannot_be_read_is_one_difference() -> None:
+    model = held().model
+    assert model is not None
+    for stored, found in ((NO_BYTES, NO_BYTES), (Digest(1, "m"), "1 bytes, MD5 m"), (None, None)):
+        run = held(model=replace(model, content=None, stored=stored))
+        assert differences(expected(), run) == (Difference("model_metadata.json", "a JSON object", found),)
+
+
+def test_a_model_whose_bytes_say_the_same_otherwise_differs() -> None:
+    model = held().model
+    assert model is not None
+    assert items(held(model=replace(model, stored=Digest(1, "other")))) == ["model_metadata.json"]
+
+
+def test_a_damaged_file_that_the_source_does_not_give_any_more_is_beyond_repair() -> None:
+    gone = replace(expected(), datasets=((TRAIN, None),))
+    run = held(datasets=(held_dataset(TRAIN, files={"data.jsonl": DATASET.content}),))
+    assert items(run, gone) == ["train dataset: file train_data.table.json"]
+    assert beyond_repair(gone, run) == ("train dataset: file train_data.table.json",)
+    assert stale(gone, run) == ()
+    assert beyond_repair(expected(), run) == ()
+
+
+def test_a_dataset_without_any_file_is_damaged_too() -> None:
+    gone = replace(expected(), datasets=((TRAIN, None),))
+    assert items(held(datasets=(held_dataset(TRAIN, files={}, listed={}),)), gone) == ["train dataset: file"]
+
+
+def test_a_file_without_bytes_is_nothing_that_could_be_lost() -> None:
+    files = {**held().files, FILES[2].path: NO_BYTES}
+    assert lost(expected(without="result_files"), held(files=files)) == ()
 
 
 def test_the_first_rows_that_differ_are_named_and_the_others_counted() -> None:

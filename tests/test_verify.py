@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import wandb
 
 import ft_sync
-from ft_sync.compare import Differs, Identical, Missing, Unreadable, Verdict
+from ft_sync.compare import Difference, Differs, Identical, Missing, Unreadable, Verdict
 from ft_sync.errors import ConfigError, SinkRejected
 from ft_sync.models import Skipped
 from ft_sync.sandbox import Sandbox, World, samples
@@ -67,6 +69,55 @@ def test_what_users_add_is_no_difference(run: Run) -> None:
     assert isinstance(verdict(), Identical)
 
 
+def test_a_config_key_that_the_job_does_not_have_is_named_and_repaired(run: Run) -> None:
+    run.raw_config["seed2"] = {"value": 7}
+    run.raw_config["hyperparameters"]["value"]["theirs"] = {"deep": 1}
+    found = verdict()
+    assert isinstance(found, Differs)
+    assert found.differences == (
+        Difference("config.hyperparameters.theirs", None, {"deep": 1}),
+        Difference("config.seed2", None, 7),
+    )
+    assert isinstance(verdict(repair=True), Identical)
+
+
+def test_the_config_of_ones_own_is_expected_by_who_gives_it(job: SampleJob) -> None:
+    config = {
+        "team": "bikes",
+        "plan": {"a": None, "b": {}, "c": [1, None]},
+        "empty": {},
+        "when": datetime(2026, 1, 2, tzinfo=UTC),
+    }
+    assert ft_sync.sync(config=config).synced
+    assert ft_sync.verify(config=config).is_identical
+    assert items() == ["config.plan", "config.team", "config.when"]
+    assert not ft_sync.verify(config={**config, "team": "cars"}).is_identical
+    assert ft_sync.verify(config=config, repair=True).is_identical
+    assert job
+
+
+METADATA: list[dict[str, Any]] = [
+    {"a": None},
+    {"a": {}},
+    {"a": {"b": None, "c": {"d": {}}}},
+    {"a": [None, {}, {"b": None}], "c": "", "d": []},
+    {"a": float("nan"), "b": 2**70, "c": -(2**63), "d": 1e400, "e": "\ud800", "f": -0.0, "g": 5e-324},
+]
+
+
+@pytest.mark.parametrize("metadata", METADATA, ids=str)
+def test_a_value_that_wb_does_not_store_is_no_difference(
+    world: World, backend: WandbBackend, project: str, metadata: dict[str, Any]
+) -> None:
+    (one,) = samples.many(1)
+    world.add(replace(one, job=one.job | {"metadata": metadata}))
+    assert ft_sync.sync().synced
+    assert isinstance(verdict(repair=True), Identical)
+    (run,) = backend.runs(project)
+    assert run.id == one.id
+    assert json.loads(run.files["fine_tuning/job.json"].data)["metadata"].keys() == metadata.keys()
+
+
 def test_a_run_that_was_cut_off_and_gone_on_with_is_identical(
     job: SampleJob, backend: WandbBackend, project: str
 ) -> None:
@@ -106,7 +157,10 @@ def test_a_run_of_wandbs_own_logger_differs_until_it_is_repaired(
     with wandb.init(project=project, id=job.id, job_type="fine-tune", reinit="create_new") as theirs:
         theirs.log({"train_loss": 0.5}, step=1)
         theirs.summary["status"] = "succeeded"
-    assert items() == ["run"]
+    found = verdict()
+    assert isinstance(found, Differs)
+    assert found.reason == "was written by wandb's WandbLogger; `ftsync resync` rewrites it"
+    assert found.differences == (Difference("run", None, found.reason),)
     assert isinstance(verdict(repair=True), Identical)
     assert [run.display_name for run in backend.runs(project)] == [job.id]
 

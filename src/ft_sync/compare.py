@@ -146,7 +146,6 @@ class Expected:
         datasets: The run's inputs; None for a file that W&B holds but the source no longer gives.
         digests: Digests of the record's files, by path.
         is_native: The run was logged by OpenAI's own integration and only enriched by ftsync.
-        is_callers: The run is a caller's own, to which ftsync added the job.
         given: The config that the user gives to every run; a value of None stands for any.
     """
 
@@ -154,7 +153,6 @@ class Expected:
     datasets: tuple[tuple[TrainingFile, Dataset | None], ...]
     digests: Mapping[str, Digest]
     is_native: bool = False
-    is_callers: bool = False
     given: JsonObject = field(default_factory=dict)
 
 
@@ -337,7 +335,7 @@ def _config(expected: Expected, held: HeldRun) -> Iterator[tuple[str, Any, Any]]
     found = {key: value for key, value in held.config.items() if key not in COUNTS}
     for key in [key for key, value in wanted.items() if value is None]:
         wanted[key] = found.get(key)
-    yield from _keys("config", wanted, found, with_others=not (expected.is_native or expected.is_callers))
+    yield from _keys("config", wanted, found, with_others=not expected.is_native)
 
 
 def _keys(

@@ -38,7 +38,6 @@ from ft_sync.events import Selected, Verified
 from ft_sync.follow import Patience
 from ft_sync.interruption import in_order
 from ft_sync.models import Create, Failed, Origin, Replace, RunState, Skip, Skipped
-from ft_sync.names import first_of, run_id
 from ft_sync.once import Once
 from ft_sync.plan import current
 from ft_sync.planning import Selection, preview
@@ -186,7 +185,6 @@ class _Work:
             compared,
             digests,
             is_native=run.origin is Origin.NATIVE,
-            is_callers=first_of(run.run_id) != run_id(job.id),
             given=self.given,
         )
         notes = tuple(f"{file}: the source does not give it any more, so it was not compared" for file in gone)

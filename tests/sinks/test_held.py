@@ -158,9 +158,7 @@ def test_an_artifact_that_was_deleted_is_not_held_although_wb_goes_on_listing_it
     assert read(sink).datasets == ()
 
 
-@pytest.mark.parametrize(
-    "fault", [{"status": 404}, {"body": '{"errors": [{"message": "no manifest"}]}', "status": 200}]
-)
+@pytest.mark.parametrize("fault", [{"status": 404}, {"status": 200, "body": '{"data": {"project": null}}'}])
 def test_an_artifact_whose_files_wb_cannot_list_holds_none(
     run: Run, sink: OnlineSink, backend: WandbBackend, fault: dict[str, Any]
 ) -> None:
