@@ -229,6 +229,7 @@ class FakeSink:
         self.forgets_datasets = False
         self.renewed_files: list[FileId] = []
         self.rewritten: Collection[RunId] = ()
+        self.contents: list[bool] = []
         self.unreadable: dict[str, Exception] = {}
         self.spoiled: dict[str, dict[str, Any]] = {}
         self.deleted: list[RunId] = []
@@ -302,7 +303,7 @@ class FakeSink:
         return (f"told of {file.id}",) if file.id in self.renewed_files else ()
 
     def read_back(self, run: RunState, *, content: bool = True) -> HeldRun:
-        del content
+        self.contents.append(content)
         self.happens(f"read back {run.run_id}")
         if error := self.unreadable.get(run.run_id):
             raise error

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ft_sync.compare import Differs, Identical, Missing, Unreadable, Verification
+from ft_sync.compare import NO_BYTES, Differs, Identical, Missing, Unreadable, Verification
 from ft_sync.errors import Forbidden, NotFound, Unavailable, Unexpected
 from ft_sync.events import Event, Selected, Verified
 from ft_sync.models import FileId, JobId, JobStatus, MetricRow, Origin, RunId, RunState, Skipped
 from ft_sync.planning import Request, Selection
 from ft_sync.verification import repair, verify
-from tests.builders import at, job, training_file
+from tests.builders import at, held_dataset, job, training_file
 from tests.fakes import FakeClock, FakeSink, FakeSource, complete_run
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Setting:
         self.heard: list[Event] = []
         self.repair()
         self.sink.did.clear()
+        self.sink.contents.clear()
         self.source.asked.clear()
         self.heard.clear()
 
@@ -143,8 +144,45 @@ def test_what_the_source_has_lost_is_left_alone_and_said() -> None:
 def test_a_dataset_that_differs_is_brought_again() -> None:
     setting = Setting(1)
     setting.sink.spoiled["ftjob-1"] = {"summary": {}, "datasets": ()}
-    assert setting.repair().is_identical
+    repaired = setting.repair()
+    assert repaired.is_identical
     assert setting.sink.renewed_files == ["file-train"]
+    assert setting.sink.rewritten == {"ftjob-1"}
+    assert [one.notes for one in repaired.verdicts if isinstance(one, Identical)] == [("told of file-train",)]
+
+
+def test_runs_that_are_kept_are_among_those_that_get_a_renewed_file() -> None:
+    setting = Setting(1)
+    setting.request = replace(setting.request, keep_replaced=True)
+    setting.sink.spoiled["ftjob-1"] = {"datasets": ()}
+    setting.repair()
+    assert setting.sink.rewritten == frozenset()
+
+
+def test_a_damaged_file_that_the_source_does_not_give_any_more_costs_no_rewrite() -> None:
+    setting = Setting(1)
+    setting.source.broken["file-train"] = NotFound("it is gone")
+    damaged = held_dataset(training_file(), files={"data.jsonl": NO_BYTES})
+    setting.sink.spoiled["ftjob-1"] = {"datasets": (damaged,)}
+    (verdict,) = setting.repair().verdicts
+    assert isinstance(verdict, Differs)
+    assert verdict.notes[-1] == "left alone: the source does not give the damaged files any more"
+    assert (setting.sink.did, setting.sink.renewed_files) == ([], [])
+    # Another difference is repaired all the same, and the damage stays named.
+    setting.sink.spoiled["ftjob-1"] |= {"tags": ()}
+    setting.sink.spoiled["ftjob-1-r2"] = {"datasets": (damaged,)}
+    (verdict,) = setting.repair().verdicts
+    assert isinstance(verdict, Differs)
+    assert verdict.run_id == "ftjob-1-r2"
+    assert [one.item for one in verdict.differences] == list(verdict.beyond_repair)
+
+
+def test_the_bytes_of_datasets_are_read_unless_they_are_not_asked_for() -> None:
+    setting = Setting(1)
+    setting.verify()
+    setting.request = replace(setting.request, content=False)
+    setting.verify()
+    assert setting.sink.contents == [True, False]
 
 
 @pytest.mark.parametrize("refusal", [NotFound("it is gone"), Forbidden("no")])

@@ -224,3 +224,67 @@ def test_a_damaged_file_that_the_source_does_not_give_any_more_is_named_and_left
         assert list(wrong(said)[job.id]) == [f"train dataset: file {TRAIN}"]
         assert "left alone: the source does not give the damaged files any more" in said.err
         assert [run.id for run in backend.runs(project)] == [job.id]
+
+
+def damaged(ftsync: Ftsync, backend: WandbBackend, project: str) -> Artifact:
+    """A dataset whose table is damaged, which another run uses, too."""
+    backend.lie(TABLE, LIES["half"])
+    assert ftsync("sync").code == 0
+    backend.heal()
+    artifact = dataset(backend.runs(project)[0])
+    with wandb.init(project=project, id="my-eval", reinit="create_new") as mine:
+        mine.use_artifact(f"{artifact.collection.name}:latest")
+    return artifact
+
+
+def test_a_damaged_version_that_may_not_be_deleted_stays_and_is_not_taken_for_repaired(
+    ftsync: Ftsync, ids: list[str], backend: WandbBackend, project: str
+) -> None:
+    artifact = damaged(ftsync, backend, project)
+    backend.fail("DeleteArtifact", status=403)
+    said = ftsync("verify", "--repair")
+    assert said.code == 3
+    assert set(wrong(said)) == set(ids)
+    assert f"the damaged versions of {artifact.collection.name}" in said.err
+    assert artifact.version is not None
+    backend.heal()
+    assert ftsync("verify", "--repair").code == 0
+    assert artifact.state == "DELETED"
+
+
+def test_what_used_a_deleted_version_uses_the_new_one_although_the_first_upload_failed(
+    ftsync: Ftsync, ids: list[str], backend: WandbBackend, project: str
+) -> None:
+    artifact = damaged(ftsync, backend, project)
+    refused = backend.fail("CommitArtifact", status=400, times=1, when=lambda _: artifact.state == "DELETED")
+    said = ftsync("verify", "--repair")
+    assert refused.hits == 1
+    assert f"the run my-eval used the damaged {artifact.collection.name}, and uses the new one now" in said.err
+    assert ftsync("verify", "--repair").code == 0
+    assert ids
+    (new,) = {dataset(run) for run in backend.runs(project)}
+    assert new is not artifact
+
+
+def test_a_repair_whose_uploads_fail_says_what_other_runs_have_lost(
+    ftsync: Ftsync, ids: list[str], backend: WandbBackend, project: str
+) -> None:
+    artifact = damaged(ftsync, backend, project)
+    name = artifact.collection.name
+    backend.fail("CommitArtifact", status=400)
+    said = ftsync("verify", "--repair", "--job", ids[0])
+    assert said.code == 3
+    for lost in ("my-eval", ids[1]):
+        assert f"the run {lost} used the damaged {name}, which was deleted before its upload failed" in said.err
+    backend.heal()
+    assert ftsync("verify", "--repair").code == 0
+
+
+def test_runs_that_are_kept_get_the_new_version_too(
+    ftsync: Ftsync, ids: list[str], backend: WandbBackend, project: str
+) -> None:
+    damaged(ftsync, backend, project)
+    assert ftsync("verify", "--repair", "--keep-replaced").code == 0
+    runs = backend.runs(project)
+    assert len(runs) == len(ids) * 2 + 1
+    assert len({dataset(run) for run in runs}) == 1

@@ -4,6 +4,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import wandb
 
 from ft_sync.sandbox import Sandbox, World, samples
 
@@ -90,6 +91,30 @@ def test_no_ids_on_stdin_means_no_jobs(ftsync: Ftsync, sandbox: Sandbox, monkeyp
     said = ftsync("verify", "--job", "-")
     assert (said.code, said.out) == (0, "")
     assert sandbox.requests == []
+
+
+def test_a_run_of_wandbs_own_logger_is_told_in_one_line(ftsync: Ftsync, world: World, project: str) -> None:
+    world.add(*samples.many(1))
+    (job,) = world.jobs
+    with wandb.init(project=project, id=job.id, job_type="fine-tune", reinit="create_new") as theirs:
+        theirs.log({"train_loss": 0.5})
+    reason = "was written by wandb's WandbLogger; `ftsync resync` rewrites it"
+    said = ftsync("verify")
+    assert said.rows == [["differs", job.id, "run", "-", reason]]
+    assert said.code == 3
+    (verdict,) = ftsync("verify", "--json").json["verdicts"]
+    assert (verdict["verdict"], verdict["reason"]) == ("differs", reason)
+    assert verdict["differences"] == [{"item": "run", "expected": None, "found": reason}]
+    assert ftsync("resync").code == 0
+    assert ftsync("verify").code == 0
+
+
+def test_a_config_of_ones_own_is_expected_where_it_is_given(ftsync: Ftsync, world: World) -> None:
+    world.add(*samples.many(1))
+    given = ("--init", 'config={"seed2": 7}')
+    assert ftsync("sync", *given).code == 0
+    assert ftsync("verify", *given).code == 0
+    assert ftsync("verify").rows == [["differs", world.jobs[0].id, "config.seed2", "-", "7"]]
 
 
 def test_a_long_value_is_shortened_but_not_in_the_document(

@@ -103,7 +103,7 @@ class Difference(TypedDict):
 
     item: Annotated[str, Field(description="What it is of the run.")]
     expected: Annotated[Any, Field(description="As the service says; null for what should not be there.")]
-    found: Annotated[Any, Field(description="As W&B holds it; null for what is not there.")]
+    found: Annotated[Any, Field(description="As W&B holds it, files as stored; null for what is not there.")]
 
 
 class Verdict(TypedDict):

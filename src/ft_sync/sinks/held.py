@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any
 
 from ft_sync.compare import Digest, HeldDataset, HeldModel, HeldRun
@@ -11,7 +12,6 @@ from ft_sync.errors import SinkRejected
 from ft_sync.models import MetricRow, RunId
 from ft_sync.names import DATASET_TYPES, FOLDER, MODEL_FILE
 from ft_sync.once import Once
-from ft_sync.sinks.storage import Storage
 from ft_sync.sinks.wandb import SDK_ERRORS, http_status, translate
 from ft_sync.table import count_rows
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ft_sync.compare import Stored
     from ft_sync.models import JsonObject
+    from ft_sync.sinks.storage import Storage
 
 A_PAGE = 100
 """Files or artifacts per request."""
@@ -65,8 +66,13 @@ class Reader:
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._storage = Storage()
         self._contents: Once[str, Content] = Once()
+
+    @cached_property
+    def _storage(self) -> Storage:
+        from ft_sync.sinks.storage import Storage  # noqa: PLC0415 - `requests` is slow to import, and few need it
+
+        return Storage()
 
     def read(self, run: Run, newest_model: Callable[[str], str | None], *, content: bool = True) -> HeldRun:
         """Return what the run holds.

@@ -271,7 +271,7 @@ class OnlineSink:
                 }
                 # The run keeps its id, so its model's file would be the same, and W&B would reuse the damaged one.
                 for one in there.logged_artifacts(A_PAGE):
-                    if one.type == self._options.model_artifact_type and not self._reader.content(one).is_sound:
+                    if collection(one) in self._models and not self._reader.content(one).is_sound:
                         one.delete(delete_aliases=True)
         return opened(
             plan,
@@ -363,7 +363,7 @@ class OnlineSink:
         """Move `latest` to the newest job's model artifact, unless it points to a newer one; succeeded jobs first."""
         best = max((job.status == SUCCEEDED, *job.newness) for job in jobs)
         with translated("the alias `latest`"):
-            for model in (self._model, *map(artifact_name, self._options.model_artifact_copies)):
+            for model in self._models:
                 self._point_latest(model, best)
         self._has_moved_latest = False
 
@@ -418,6 +418,10 @@ class OnlineSink:
     @property
     def _model(self) -> str:
         return artifact_name(self._options.model_artifact_name)
+
+    @property
+    def _models(self) -> tuple[str, ...]:
+        return (self._model, *map(artifact_name, self._options.model_artifact_copies))
 
     def _find(self, file: TrainingFile) -> Held | None:
         """Return the dataset of a training or validation file; None unless it is as this ftsync would write it."""
