@@ -404,6 +404,35 @@ def test_the_same_content_is_the_same_version_and_takes_the_aliases(backend: Wan
     assert (held.files, held.metadata) == ({"train.jsonl": b"1"}, {"rows": 1})
 
 
+def test_of_bytes_that_were_told_of_before_nothing_is_uploaded_until_all_versions_with_them_are_deleted(
+    backend: WandbBackend, project: str
+) -> None:
+    def log(*names: str) -> None:
+        with start(project, "run") as run:
+            artifact = wandb.Artifact("data", type="dataset")
+            for name in names:
+                with artifact.new_file(name, "w") as file:
+                    file.write(name)
+            run.log_artifact(artifact).wait()
+
+    backend.lie("a.txt", lambda _: None)
+    log("a.txt", "b.txt")
+    log("a.txt", "c.txt")
+    backend.heal()
+    log("a.txt", "d.txt")
+    newest = backend.artifact(f"{project}/data")
+    assert newest is not None
+    assert newest.files == {"d.txt": b"d.txt"}
+    listed = {file.name: file.size for file in wandb.Api().artifact(f"{project}/data:latest").files()}
+    assert listed == {"a.txt": 5, "d.txt": 5}
+    for version in wandb.Api().artifacts("dataset", f"{project}/data"):
+        version.delete(delete_aliases=True)
+    log("a.txt", "d.txt")
+    newest = backend.artifact(f"{project}/data")
+    assert newest is not None
+    assert newest.files == {"a.txt": b"a.txt", "d.txt": b"d.txt"}
+
+
 def test_latest_moves_to_a_new_version(backend: WandbBackend, project: str) -> None:
     with start(project, "one") as run:
         for text in "12":

@@ -174,6 +174,16 @@ def test_no_storage_gets_a_key_not_even_one_that_a_netrc_has_for_its_host(
     assert bucket.asked == [("/here", None), ("/there", None)]
 
 
+def test_the_sdks_proxy_and_headers_count_for_the_storage_too(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = listed("http://storage.invalid/a")
+    wandb.teardown()
+    monkeypatch.setenv("WANDB_HTTP_PROXY", bucket.url)
+    monkeypatch.setenv("WANDB_X_EXTRA_HTTP_HEADERS", '{"Authorization": "of the gateway"}')
+    bucket.answer("http://storage.invalid/a", CONTENT)
+    assert Storage().digest(file) == digest_of(CONTENT)
+    assert bucket.asked == [("http://storage.invalid/a", "of the gateway")]
+
+
 def test_a_file_that_the_storage_refuses_is_asked_for_at_wb(bucket: Bucket, project: str) -> None:
     with wandb.init(project=project, reinit="create_new") as run:
         run.save(__file__, base_path=Path(__file__).parent, policy="end")

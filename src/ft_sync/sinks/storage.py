@@ -106,7 +106,10 @@ class _Session(requests.Session):
         for scheme in ("https://", "http://"):
             self.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
         self.auth = lambda request: request
-        self.headers.update({"Accept-Encoding": "identity", **(wandb.setup().settings.x_extra_http_headers or {})})
+        settings = wandb.setup().settings
+        self.headers.update({"Accept-Encoding": "identity", **(settings.x_extra_http_headers or {})})
+        proxies = {"http": settings.http_proxy, "https": settings.https_proxy}
+        self.proxies.update({scheme: proxy for scheme, proxy in proxies.items() if proxy})
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
