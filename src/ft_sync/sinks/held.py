@@ -67,6 +67,7 @@ class Reader:
     def __init__(self, model: str) -> None:
         self._model = model
         self._contents: Once[str, Content] = Once()
+        self._lists: Once[str, Mapping[str, Digest]] = Once()
 
     @cached_property
     def _storage(self) -> Storage:
@@ -116,7 +117,7 @@ class Reader:
         if read:
             content = self.content(artifact)
         else:
-            listed = dict(_listed(_files(artifact)))
+            listed = self._lists.get(str(artifact.id), lambda: dict(_listed(_files(artifact))))
             content = Content(listed, listed)
         return HeldDataset(
             collection(artifact),
