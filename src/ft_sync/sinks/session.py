@@ -243,7 +243,8 @@ class _Session:
 
     def close(self) -> None:
         """End the core."""
-        self._setup.close()
+        with _kept("WANDB_SERVICE"):  # the SDK would remove the address of the caller's core
+            self._setup.close()
 
     def _replace(self) -> None:
         stack = self._replaced
@@ -307,6 +308,17 @@ def _replaced(owner: Any, name: str, value: object) -> Iterator[None]:  # noqa: 
 
 
 _NOTHING = object()
+
+
+@contextmanager
+def _kept(name: str) -> Iterator[None]:
+    """After this context, a variable of the environment is what it was before."""
+    had = os.environ.get(name)
+    try:
+        yield
+    finally:
+        if had is not None:
+            os.environ[name] = had
 
 
 @contextmanager
