@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,6 @@ from ft_sync.sandbox import samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from ft_sync.sandbox import World
     from tests.cli.conftest import Ftsync
@@ -282,6 +282,7 @@ def state_of_the_sdk() -> dict[str, object]:
         "cache": vars(artifact_instance_cache).keys(),
         "threads": {thread.name for thread in threading.enumerate() if "wandb" in thread.name.lower()},
         "settings": wandb.Settings.to_proto,
+        "links": {path.name: path.readlink() for path in Path("wandb").glob("*") if path.is_symlink()},
     }
 
 
@@ -300,6 +301,7 @@ def test_the_users_own_runs_are_as_without_ftsync_before_between_and_after_two_s
     ft_sync.WandbLogger.sync(num_fine_tunes=1, project=project)
     assert state_of_the_sdk() == before
     train(2)
+    before["links"] = state_of_the_sdk()["links"]
     ft_sync.WandbLogger.sync(num_fine_tunes=2, project=project)
     assert state_of_the_sdk() == before
     train(3)

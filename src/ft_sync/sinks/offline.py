@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,8 +165,7 @@ def _require_writable(folder: Path) -> None:
     # Otherwise wandb would silently fall back to a temporary folder, where nobody looks for runs.
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".ftsync-probe"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise unusable(folder, error, hint="go to a writable folder or use --init dir=FOLDER") from error

@@ -76,6 +76,8 @@ LEAN: Mapping[str, object] = {
     "x_disable_stats": True,
     "x_disable_machine_info": True,
     "x_save_requirements": False,
+    # The links `latest-run` and `debug.log` lead to the caller's own newest run.
+    "symlink": False,
     "init_timeout": PATIENCE,
     # If these retries ran out, the SDK would silently drop the rest of the history. There are so many of them that
     # closing the run gives up first, with an error.
