@@ -1,25 +1,31 @@
-"""What counts as a key, and in which ways it may be written."""
+"""What counts as a key, in which ways it may be written, and that nothing else changes."""
 
 from __future__ import annotations
 
 import base64
 import json
+import time
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ft_sync import redaction
 from ft_sync.errors import FtSyncError
-from ft_sync.redaction import redact, redacted
+from ft_sync.redaction import PORTION, redact, redacted
+from tests.encoders import ENCODERS, holds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KEY = 'sk-proj-/+a"b\\c_d-nBuv2QKHToEzw7mQoXQNYhQLk'
 
 
 @pytest.fixture(autouse=True)
 def _only_keys_of_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redaction, "_forms", ())
+    monkeypatch.setattr(redaction, "_known", redaction._Known())
 
 
 @given(st.binary(max_size=5), st.binary(max_size=5))
@@ -84,3 +90,130 @@ def test_an_error_and_what_caused_it_tell_no_key() -> None:
 
 def test_what_is_no_url_holds_no_password_and_is_no_failure() -> None:
     redaction.learn_url("http://[::1")
+
+
+SLASHED = "sk-proj/aB3_xY9z"
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("key sk-proj%2FaB3_xY9z.", "key ***."),
+        ("key sk-proj%2faB3_xY9z.", "key ***."),
+        ("key %73%6b%2d%70%72%6f%6a%2f%61%42%33%5f%78%59%39%7a.", "key ***."),
+        ("key %73k-proj/aB3_xY9%7A.", "key ***."),
+        ("key %u0073k-proj/aB3_xY9z.", "key ***."),
+        ("key %2573k%252Dproj%25252FaB3_xY9z.", "key ***."),
+        (r"key sk-proj\/aB3_xY9z.", "key ***."),
+        (r"key sk-proj\\/aB3_xY9z.", "key ***."),
+        (r"key \x73\x6b-proj/aB3_xY9z.", "key ***."),
+        (r"key \u0073\u006B\u002dproj/aB3_xY9z.", "key ***."),
+        (r"key \u{73}\U0000006b\055proj/aB3_xY9z.", "key ***."),
+        (r"key \\u0073\\u006b-proj/aB3_xY9z.", "key ***."),
+        ("key &#115;&#x6b;&#X2D;&#0112roj&sol;aB3&lowbar;xY9z.", "key ***."),
+        ("key &amp;#115;k-proj&amp;sol;aB3_xY9z.", "key ***."),
+        ("key 736b2d70726f6a2f6142335f7859397a.", "key ***."),
+        ("key 736B2D70726F6A2F6142335F7859397A.", "key ***."),
+        ("0736b2d70726f6a2f6142335f7859397af", "0***f"),
+        ("key c2stcHJvai9hQjNfeFk5eg==.", "key ***==."),
+        ("key c2stcHJvai9hQjNfeFk5eg.", "key ***."),
+        ("Basic YXBpOnNrLXByb2ovYUIzX3hZOXo=", "Basic YXBpO***="),
+        ("key c2stcHJvaiUyRmFCM194WTl6.", "key ***."),
+        ("key %63%32stcHJvai9hQjNfeFk5eg==.", "key ***==."),
+        ('{"a": "{\\"b\\": \\"sk-proj\\\\/aB3_xY9z\\"}"}', '{"a": "{\\"b\\": \\"***\\"}"}'),
+        ("100%sk-proj/aB3_xY9z%7", "100%***%7"),
+        ("sk-proj/aB3_xY9zsk-proj/aB3_xY9z", "******"),
+    ],
+)
+def test_a_key_is_found_as_it_is_written(written: str, shown: str) -> None:
+    redaction.learn(SLASHED)
+    assert redact(written) == shown
+    assert redacted(written.encode()) == shown.encode()
+
+
+def test_a_key_is_found_across_the_lines_of_base64() -> None:
+    redaction.learn(SLASHED)
+    text = base64.encodebytes(b"y" * 50 + SLASHED.encode() + b"y" * 50).decode()
+    assert redact(f"it is\n{text}") == f"it is\n{text[:66]}***{text[89:]}"
+
+
+@pytest.mark.parametrize("secret", ["pässwörd-😀", "a\"b\\c'd e", "back\\next\\u", "%41%42%43%44", "&amp;&lt;&gt;"])
+@pytest.mark.parametrize("encode", [str, json.dumps, quote, lambda text: json.dumps(json.dumps(text))])
+def test_a_password_may_have_any_characters(secret: str, encode: Callable[[str], str]) -> None:
+    redaction.learn(secret)
+    assert redact(f"<{encode(secret)}>").strip('<>\\"') == "***"
+
+
+KEYS = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./+=", min_size=20, max_size=80)
+AROUND = st.lists(
+    st.sampled_from([*"aZ09+/-_=%&;#\\xu\"' \n{}é", "%25", "&amp;", "\\u00", "\\\\", "&#", "73", "c2s"]), max_size=20
+).map("".join)
+
+
+@settings(max_examples=300)
+@given(KEYS, st.lists(st.sampled_from(sorted(ENCODERS)), max_size=3), AROUND, AROUND)
+def test_whatever_encoded_it_a_key_is_gone_and_nothing_but_it(
+    key: str, encoders: list[str], before: str, after: str
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redaction, "_known", redaction._Known())
+        redaction.learn(key)
+        encoded = key
+        for name in encoders:
+            encoded = ENCODERS[name](encoded)
+        # A line for itself, since what stands right before it might be the beginning of an escape sequence.
+        clean = redact(f"{before}\n{encoded}\n{after}")
+        assert "***" in clean
+        assert not holds(key, clean.encode())
+        assert clean.startswith(f"{before}\n")
+        assert clean.endswith(f"\n{after}")
+
+
+@given(st.text() | AROUND | st.binary())
+def test_what_holds_no_key_is_the_same_object(value: str | bytes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redaction, "_known", redaction._Known())
+        redaction.learn(SLASHED)
+        nested = {"a": [value, {"b": (value, 1, None)}]}
+        assert redacted(value) is value
+        assert redacted(nested) is nested
+
+
+def test_a_key_is_found_where_portions_of_a_large_text_meet() -> None:
+    redaction.learn(SLASHED)
+    hexadecimal = ENCODERS["url, in full"](ENCODERS["hex"](SLASHED))
+    for place in (PORTION - 50, PORTION - 1, PORTION, 2 * PORTION - 7):
+        before, after = b"." * place, b"," * (2 * PORTION)
+        assert redacted(before + hexadecimal.encode() + after) == before + b"***" + after
+
+
+SIZE = 4 * 2**20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,0.5,0.25,,\n",
+        '{"content": "a\\nb \\"c\\" 50% & d"}\n',
+        "abcd",
+        "%",
+        "\\",
+        "&",
+        "&#",
+        "%25",
+        "\\\\u0073",
+        "7",
+        "x" * 40 + "\n",
+    ],
+)
+def test_time_grows_no_faster_than_the_text(text: str) -> None:
+    redaction.learn(SLASHED)
+
+    def seconds(size: int) -> float:
+        content = text * (size // len(text))
+        began = time.process_time()
+        assert redact(content) is content
+        return time.process_time() - began
+
+    # An algorithm that is quadratic would take 64 times as long for 8 times the text.
+    assert seconds(SIZE) < 24 * max(seconds(SIZE // 8), 0.02)

@@ -1,24 +1,47 @@
-"""Removes the keys of this process from all text; reads no environment and no file itself.
+"""Removes the keys of this process from all text, in whatever way they are encoded there; performs no I/O.
 
-Code that obtains a key registers it with `learn`. Text from a service is redacted when it is received, since a service
-may echo the key that it was sent, and all text is redacted once more before it is printed.
+Code that obtains a key registers it with `learn`. A service may repeat the key that it was sent, so whatever comes from
+one is redacted before it is used, and all text is redacted once more before it is printed.
+
+A key is looked for in the text as it is, in the text with its escape sequences decoded, and in whatever runs of
+hexadecimal and base64 digits encode; then again in each of these, since encodings are nested. What is found is traced
+back to the characters of the original text, which become `***`.
 """
 
 from __future__ import annotations
 
-import base64
-import json
+import binascii
+import re
+import sys
 import threading
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cached_property
+from html.entities import html5
+from operator import is_not
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
 MASK = "***"
 
 SHORTEST = 8
 """Minimum length of a key in characters; shorter strings could be parts of ordinary words."""
+
+DEEPEST = 6
+"""Number of nested encodings that are decoded; a chain of three takes up to two each when it is broken into lines."""
+
+PORTION = 2**20
+"""Bytes that are searched at a time, since what is decoded takes several times their memory."""
+
+GROWTH = 64
+"""Factor by which nested encodings may make a key longer and it is still found across two portions."""
+
+LINE = 32
+"""Least length of a line, in digits, that may be continued on the next one; encoders use 60, 64 or 76."""
 
 KEYS = (
     "OPENAI_API_KEY",
@@ -31,16 +54,111 @@ KEYS = (
 URLS = ("OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT", "WANDB_BASE_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 """Variables of the environment that hold keys, and those whose URL may."""
 
-_forms: tuple[str, ...] = ()
-"""All encodings of the known keys, longest first, since a short one may be part of a longer one."""
+BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
+HEX = b"0123456789ABCDEFabcdef"
+URLSAFE = bytes.maketrans(b"-_", b"+/")
 
+
+def _marked(**kinds: bytes) -> bytes:
+    """Return a table for `bytes.translate` that replaces bytes by the letter of their kind, all others by a space."""
+    return bytes(next((ord(kind) for kind, of in kinds.items() if byte in of), ord(" ")) for byte in range(256))
+
+
+IN_BASE64, IN_HEX = _marked(x=BASE64, n=b"\r\n"), _marked(x=HEX)
+OTHER = re.compile(b"[^x]")
+
+ENTITIES = {name.encode(): char.encode() for name, char in html5.items() if char.isascii()}
+"""HTML's names of ASCII characters; some may lack the semicolon."""
+
+ESCAPE = rb"""
+    %%(?:[0-9a-fA-F]{2}(?:%%[0-9a-fA-F]{2})*  |  u[0-9a-fA-F]{4})
+  | \\(?:
+        x[0-9a-fA-F]{2}(?:\\x[0-9a-fA-F]{2})*
+      | u(?:%(unit)b | \{[0-9a-fA-F]{1,6}\})
+      | U[0-9a-fA-F]{8}
+      | [0-3][0-7]{2}
+      | (?<=[A-Za-z0-9+/_-]{%(line)d}\\)\\*+[rn]
+      | \\(?:\\\\)*+(?!\\?[%(idle)b])
+      | [%(punctuation)b]
+    )
+  | &(?:\#(?:0*[0-9]{1,7} | [xX]0*[0-9a-fA-F]{1,6});?  |  %(entities)b)
+"""
+"""Matches an escape sequence of URLs, JSON and programming languages, or HTML, or a series of the same kind."""
+
+ASCII_UNIT = rb"00[0-7][0-9a-fA-F](?:\\u00[0-7][0-9a-fA-F])*"
+ANY_UNIT = rb"[0-9a-fA-F]{4}(?:(?<=[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})?"
+
+SYNTAX = "/#;=+-_.~{}"
+r"""Punctuation whose backslash is removed, as is that of punctuation in keys; `\%` and `\&` begin other sequences."""
+
+IDLE = "\"'bfnrt"
+"""What strings in JSON within JSON escape most: a series of backslashes before these is left alone, for speed."""
+
+WRAP = re.compile(rb"(?<=[A-Za-z0-9+/_-]{%d})\r?\n[ \t]*(?=[A-Za-z0-9+/_-])" % LINE)
+
+Span: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The known keys, and what can be said of any text that holds one of them; `urls` are found as they are only."""
+
+    keys: frozenset[str] = frozenset()
+    urls: frozenset[str] = frozenset()
+
+    @cached_property
+    def forms(self) -> tuple[str, ...]:
+        return (*self.keys, *self.urls)
+
+    @cached_property
+    def plain(self) -> tuple[bytes, ...]:
+        return tuple(map(_encoded, self.forms))
+
+    @cached_property
+    def shortest(self) -> int:
+        """Length of the shortest key in bytes; none is as short when it is encoded."""
+        return min((len(_encoded(key)) for key in self.keys), default=2**62)
+
+    @cached_property
+    def digits(self) -> int:
+        """Least number of base64 digits that an encoded key takes; hexadecimal ones are more."""
+        return self.shortest * 8 // 6 - 1
+
+    @cached_property
+    def overlap(self) -> int:
+        return GROWTH * max(map(len, self.plain), default=0)
+
+    @cached_property
+    def escape(self) -> re.Pattern[bytes]:
+        characters = "".join(self.keys)
+        own = {char for char in characters if char.isascii() and not char.isalnum()}
+        parts = {
+            b"unit": ASCII_UNIT if characters.isascii() else ANY_UNIT,
+            b"line": LINE,
+            b"idle": re.escape("\0" if "\\" in own else "".join({"\0", *IDLE} - own)).encode(),
+            b"punctuation": re.escape("".join({*SYNTAX} | own)).encode(),
+            b"entities": b"|".join(sorted(ENTITIES, reverse=True)),
+        }
+        return re.compile(ESCAPE % parts, re.VERBOSE)
+
+    def may_be_in(self, text: str) -> bool:
+        """Tell quickly of most short texts that no key is in them."""
+        if len(text) >= self.digits or "%" in text or "\\" in text or "&" in text:
+            return True
+        for form in self.forms:  # noqa: SIM110 - every string of a service comes by here; `any` takes twice the time
+            if form in text:
+                return True
+        return False
+
+
+_known = _Known()
 _lock = threading.Lock()
 
 
 def learn(secret: object) -> None:
     """Register a key, password or token to be redacted; strings that are too short and other types are ignored."""
-    if isinstance(secret, str) and len(secret := secret.strip()) >= SHORTEST and secret not in _forms:
-        _add(_written(secret))
+    if isinstance(secret, str) and len(secret := secret.strip()) >= SHORTEST and secret not in _known.keys:
+        _add(keys={secret})
 
 
 def learn_url(url: str | None) -> None:
@@ -50,7 +168,8 @@ def learn_url(url: str | None) -> None:
     except ValueError:  # not a URL; reported by the code that uses it
         return
     if at:
-        _add({f"//{user}@", *_written(unquote(user))} if len(user) >= SHORTEST else {f"//{user}@"})
+        _add(urls={f"//{user}@"})
+        learn(unquote(user))
         learn(unquote(user.partition(":")[2]))
 
 
@@ -63,26 +182,34 @@ def learn_environment(environment: Mapping[str, str]) -> None:
 
 
 def redact(text: str) -> str:
-    """Return the text with every known key replaced by `***`."""
-    for form in _forms:
-        if form in text:
-            text = text.replace(form, MASK)
-    return text
+    """Return the text with every known key, encoded or not, replaced by `***`; without one, the same object."""
+    if len(text) < SHORTEST or not _known.may_be_in(text):
+        return text
+    content = _encoded(text)
+    clean = _redact_bytes(content)
+    return text if clean is content else clean.decode("utf-8", "surrogatepass")
 
 
 def redacted(value: Any) -> Any:  # noqa: ANN401 - JSON, or what is to become some
-    """Redact all strings in a value, at any depth, including dictionary keys; other types are left unchanged."""
+    """Redact all strings in a value, at any depth, including dictionary keys; other types are left unchanged.
+
+    A value, or a part of it, that holds no key is returned as the same object.
+    """
     match value:
         case str() if type(value) is str:
             return redact(value)
         case bytes():
             return _redact_bytes(value)
         case dict():
-            return {redacted(key): redacted(below) for key, below in value.items()}
+            pairs = {redacted(key): redacted(below) for key, below in value.items()}
+            is_changed = any(map(is_not, pairs, value)) or any(map(is_not, pairs.values(), value.values()))
+            return pairs if is_changed or len(pairs) < len(value) else value
         case list():
-            return [redacted(entry) for entry in value]
+            entries = [redacted(entry) for entry in value]
+            return entries if any(map(is_not, entries, value)) else value
         case tuple() if type(value) is tuple:
-            return tuple(redacted(entry) for entry in value)
+            entries = [redacted(entry) for entry in value]
+            return tuple(entries) if any(map(is_not, entries, value)) else value
         case _:
             return value
 
@@ -99,25 +226,149 @@ def cleanse(error: BaseException) -> None:
         cause = cause.__cause__ or cause.__context__
 
 
-def _add(forms: set[str]) -> None:
-    global _forms  # noqa: PLW0603 - the keys belong to the process
+def _add(keys: AbstractSet[str] = frozenset(), urls: AbstractSet[str] = frozenset()) -> None:
+    global _known  # noqa: PLW0603 - the keys belong to the process
     with _lock:
-        _forms = tuple(sorted({*_forms, *forms}, key=len, reverse=True))
+        _known = _Known(_known.keys | keys, _known.urls | urls)
 
 
-def _written(secret: str) -> set[str]:
-    """Return the encodings of a secret: plain, URL-quoted, in JSON, and within any base64 text that contains it."""
-    forms = {secret, quote(secret), quote(secret, safe=""), json.dumps(secret)[1:-1]}
-    raw = secret.encode("utf-8", "replace")
-    for before in range(3):  # base64 encodes groups of three bytes, so the secret may begin at three offsets
-        encoded = base64.b64encode(bytes(before) + raw).decode()
-        # Only the characters that depend on the secret alone, not on the bytes around it.
-        whole = encoded[-(-8 * before // 6) : 8 * (before + len(raw)) // 6]
-        forms |= {whole, whole.translate({ord("+"): "-", ord("/"): "_"})}
-    return forms
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _redact_bytes(content: bytes) -> bytes:
-    for form in _forms:
-        content = content.replace(form.encode("utf-8", "replace"), MASK.encode())
-    return content
+    """Replace the keys in a text of any size, portion by portion, each overlapping the next."""
+    known, spans = _known, set[Span]()
+    for start in range(0, len(content) if known.plain else 0, PORTION):
+        portion = content[start : start + PORTION + known.overlap]
+        spans.update((start + begin, start + end) for begin, end in _found(portion, known))
+    kept: list[bytes] = []
+    at = 0
+    for begin, end in sorted(spans):
+        if begin >= at:
+            kept += content[at:begin], MASK.encode()
+        at = max(at, end)
+    return b"".join([*kept, content[at:]]) if spans else content
+
+
+def _found(content: bytes, known: _Known, depth: int = 0) -> Iterator[Span]:
+    """Yield where keys are, at once or below so many encodings."""
+    for form in known.plain:
+        at = content.find(form)
+        while at >= 0:
+            yield at, at + len(form)
+            at = content.find(form, at + len(form))
+    if depth < DEEPEST and len(content) > known.shortest:
+        for decoded in _decoded(content, known):
+            for begin, end in _found(decoded.content, known, depth + 1):
+                yield decoded.begin(begin), decoded.end(end)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """Decoded bytes, and where each came from.
+
+    Attributes:
+        content: The decoded bytes.
+        places: For each encoded piece, ascending: its place in the content, the number of bytes that it encodes, and
+            its beginning and end in the text. Within a piece, each byte takes the same share of the text.
+    """
+
+    content: bytes
+    places: list[tuple[int, int, int, int]]
+
+    def begin(self, at: int) -> int:
+        """Return where the encoding of the byte at this place begins."""
+        return self._trace(at, 0)
+
+    def end(self, at: int) -> int:
+        """Return where the encoding of the byte before this place ends."""
+        return self._trace(at - 1, 1)
+
+    def _trace(self, at: int, after: int) -> int:
+        index = bisect_right(self.places, (at, 2**62, 0, 0)) - 1
+        if index < 0:
+            return at + after
+        place, number, begin, end = self.places[index]
+        inside = at - place
+        if inside >= number:
+            return end + inside - number + after
+        # Rounded down for a beginning, up for an end: a base64 digit may belong to two bytes.
+        share, rounding = end - begin, (number - 1) * after
+        return begin + ((inside + after) * share + rounding) // number
+
+
+def _decoded(content: bytes, known: _Known) -> Iterator[_Decoded]:
+    """Yield what the content may encode, one encoding removed."""
+    if b"%" in content or b"\\" in content or b"&" in content:
+        yield from _replaced(content, known.escape, _unescaped)
+    digits = content.translate(IN_BASE64)
+    if b"x" * LINE + b"n" in digits:
+        yield from _replaced(content, WRAP, lambda _: b"")
+    for begin, end in _runs(digits, known.digits):
+        run = content[begin:end].translate(URLSAFE)
+        # Where the first byte begins is unknown: digits of something else may stand right before it.
+        for shift in range(4):
+            padded = run[shift:] + b"A" * (-(len(run) - shift) % 4)
+            decoded = binascii.a2b_base64(padded)
+            yield _Decoded(decoded, [(0, len(decoded), begin + shift, begin + shift + len(padded))])
+        for first, last in _runs(content[begin:end].translate(IN_HEX), 2 * known.shortest):
+            for shift in range(2):
+                start, stop = begin + first + shift, begin + last - (last - first - shift) % 2
+                decoded = binascii.a2b_hex(content[start:stop])
+                yield _Decoded(decoded, [(0, len(decoded), start, stop)])
+
+
+def _runs(marked: bytes, least: int) -> Iterator[Span]:
+    """Yield the runs of at least so many `x`."""
+    end = 0
+    while (begin := marked.find(b"x" * least, end)) >= 0:
+        after = OTHER.search(marked, begin + least)
+        end = after.start() if after else len(marked)
+        yield begin, end
+
+
+def _replaced(content: bytes, pattern: re.Pattern[bytes], decode: Callable[[bytes], bytes]) -> Iterator[_Decoded]:
+    """Yield the content with all matches decoded, if there are any."""
+    pieces: list[bytes] = []
+    places: list[tuple[int, int, int, int]] = []
+    size = at = 0
+    for match in pattern.finditer(content):
+        begin, end = match.span()
+        decoded = decode(match[0])
+        pieces += content[at:begin], decoded
+        size += begin - at
+        places.append((size, len(decoded), begin, end))
+        size += len(decoded)
+        at = end
+    if places:
+        yield _Decoded(b"".join([*pieces, content[at:]]), places)
+
+
+def _unescaped(sequence: bytes) -> bytes:
+    """Decode what `ESCAPE` matched."""
+    kind = sequence[1:2]
+    if sequence[:1] == b"&":
+        return (
+            _character(sequence[2:].strip(b"xX;"), 16 if b"x" in sequence.lower() else 10)
+            if kind == b"#"
+            else ENTITIES[sequence[1:]]
+        )
+    digits = sequence.translate(None, rb"%\xuU{}")
+    if kind == b"U" or sequence[2:3] == b"{":
+        return _character(digits, 16)
+    if kind == b"u":
+        return _encoded(binascii.a2b_hex(digits).decode("utf-16-be", "surrogatepass"))
+    if kind == b"x" or sequence[:1] == b"%":
+        return binascii.a2b_hex(digits)
+    if digits.isdigit():
+        return bytes([int(digits, 8)])
+    if sequence[-1:] in {b"n", b"r"}:
+        return b"\n" if sequence[-1:] == b"n" else b"\r"
+    return sequence[1::2]  # of a series of backslashes
+
+
+def _character(digits: bytes, base: int) -> bytes:
+    """Return the character with this number; a placeholder for a number that is none's."""
+    number = int(digits.lstrip(b"0") or b"0", base)
+    return _encoded(chr(number)) if number <= sys.maxunicode else b"?"
