@@ -517,7 +517,8 @@ def archive(  # noqa: PLR0913 - one argument for each flag
     settings = load({"concurrency": concurrency, "shard": shard, "provider": provider})
     selection = asking.selection(settings, fine_tune_job_id, num_fine_tunes)
     observe, clock = engine.one_at_a_time(observer or _ignore), wiring.SystemClock()
-    with wiring.source(settings, clock, observe, openai_client) as source, archives.writing(Path(folder)) as writer:
+    served = wiring.source_as_served(settings, clock, observe, openai_client)
+    with served as source, archives.writing(Path(folder)) as writer:
         return archiving.archive(source, writer, clock, selection, settings.concurrency, observe)
 
 

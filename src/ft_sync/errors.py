@@ -12,6 +12,7 @@
     ├── Unavailable      the service could not be asked; later may work
     │   └── Stopped      the work was ended before the service was asked
     ├── BadData          the service answered with something unreadable
+    │   ├── TooLarge     the answer is larger than any such answer can be, and was not read to its end
     │   └── Refused      the service understood the request and will not fulfil it
     ├── SinkRejected     W&B does not hold what it was sent
     │   ├── IdTaken      W&B blocks this run id for some days, because a run with it was deleted
@@ -80,6 +81,10 @@ class Stopped(Unavailable):
 
 class BadData(FtSyncError):  # noqa: N818 - names what was received
     """The service answered with something that cannot be read."""
+
+
+class TooLarge(BadData):
+    """The answer exceeds its bound; another attempt would get the same one."""
 
 
 class Refused(BadData):
@@ -154,5 +159,5 @@ FAILING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno
 DISK = FAILING | {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR}
 """The errno values of an operating system that refuses to write a file."""
 
-REFUSALS = (NotFound, Forbidden, Refused)
+REFUSALS = (NotFound, Forbidden, Refused, TooLarge)
 """Permanent errors about one job or file: retrying does not help, but other jobs and files are not affected."""

@@ -83,12 +83,29 @@ def source(
 ) -> Iterator[JobSource]:
     """Open an archive or connect to a service, with the given client or one made (and closed) here.
 
+    Whatever a service repeats of the user's keys is removed from what this source serves.
+
     Raises:
         ConfigError, NotLoggedIn: There is no such archive, or the environment lacks an address or a key.
     """
+    from ft_sync.sources.redacted import RedactedSource  # noqa: PLC0415 - as below
+
     if archive is not None:
-        yield archived(archive)[1]
+        yield RedactedSource(archived(archive)[1])
         return
+    with source_as_served(settings, clock, observe, client) as served:
+        yield RedactedSource(served)
+
+
+@contextmanager
+def source_as_served(
+    settings: Settings, clock: Clock, observe: Observer, client: openai.OpenAI | None = None
+) -> Iterator[JobSource]:
+    """Connect to a service whose answers are not redacted: for an archive, never for a run or a screen.
+
+    Raises:
+        ConfigError, NotLoggedIn: As for `source`.
+    """
     from ft_sync.sources import openai as adapter  # noqa: PLC0415 - 0.6 s that only commands which need it pay
     from ft_sync.sources import service  # noqa: PLC0415 - as above
     from ft_sync.sources.pace import Pace  # noqa: PLC0415 - as above
@@ -188,11 +205,12 @@ def hurried_source(provider: Provider, seconds: float) -> Iterator[JobSource]:
     """
     from ft_sync.sources import openai as adapter  # noqa: PLC0415 - as above
     from ft_sync.sources.pace import Pace  # noqa: PLC0415 - as above
+    from ft_sync.sources.redacted import RedactedSource  # noqa: PLC0415 - as above
 
     client, asked = _client(provider, seconds)
     pace = Pace(SystemClock(), lambda _: None, asked.name, attempts=2, patience=0.0)
     with client as opened:
-        yield adapter.OpenAISource(opened, pace, asked)
+        yield RedactedSource(adapter.OpenAISource(opened, pace, asked))
 
 
 @contextmanager

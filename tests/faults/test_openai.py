@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,8 +10,8 @@ import pytest
 import ft_sync
 from ft_sync.errors import AuthError, FtSyncError, Unavailable
 from ft_sync.sandbox import samples
+from ft_sync.sources import bounds, pace
 from ft_sync.sources import openai as source
-from ft_sync.sources import pace, speed
 
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
@@ -70,7 +69,7 @@ def often(*names: str) -> list[ParameterSet]:
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "TIMEOUT", 0.5)
-    monkeypatch.setattr(speed, "LeastSpeed", partial(speed.LeastSpeed, grace=0.3))
+    monkeypatch.setattr(bounds, "GRACE", 0.3)
     monkeypatch.setattr(pace, "FIRST_PAUSE", 0.01)
 
 

@@ -18,6 +18,7 @@ from ft_sync.snapshot import snapshot
 from ft_sync.sources.archive import ArchiveSource
 from ft_sync.sources.openai import OpenAISource
 from ft_sync.sources.pace import Pace
+from ft_sync.sources.redacted import RedactedSource
 from tests.builders import readable
 from tests.fakes import FakeClock
 
@@ -41,9 +42,15 @@ def archived(source: OpenAISource, folder: Path) -> ArchiveSource:
     return ArchiveSource(Archive(folder))
 
 
-@pytest.fixture(params=["service", "archive"])
+@pytest.fixture(params=["service", "archive", "redacted"])
 def source(request: pytest.FixtureRequest, served: OpenAISource, tmp_path: Path) -> JobSource:
-    return served if request.param == "service" else archived(served, tmp_path / "archive")
+    match request.param:
+        case "archive":
+            return archived(served, tmp_path / "archive")
+        case "redacted":
+            return RedactedSource(served)
+        case _:
+            return served
 
 
 def test_jobs_come_newest_first_and_no_more_than_asked_for(source: JobSource, world: World) -> None:

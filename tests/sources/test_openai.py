@@ -26,6 +26,7 @@ from ft_sync.errors import (
 from ft_sync.models import FileId, JobError, JobId
 from ft_sync.sandbox import API_KEY, Sandbox, World, samples, serve
 from ft_sync.snapshot import snapshot
+from ft_sync.sources import bounds
 from ft_sync.sources.objects import checkpoint_from, event_from, job_from
 from ft_sync.sources.openai import (
     TRANSLATIONS,
@@ -35,7 +36,6 @@ from ft_sync.sources.openai import (
 )
 from ft_sync.sources.pace import Pace
 from ft_sync.sources.service import OPENAI, service_of
-from ft_sync.sources.speed import LeastSpeed
 from tests.builders import readable
 from tests.fakes import FakeClock
 
@@ -437,14 +437,14 @@ def test_a_file_that_ends_with_its_connection_is_taken_only_whole(
     assert sandbox.count("/content") == (1 if whole else 2)
 
 
-def test_a_body_that_comes_a_byte_at_a_time_is_given_up(sandbox: Sandbox, world: World) -> None:
+def test_a_body_that_comes_a_byte_at_a_time_is_given_up(
+    source: OpenAISource, sandbox: Sandbox, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "GRACE", 0.1)
     full(world, 1)
     sandbox.fail("/jobs", trickle=0.02)
-    http = openai.DefaultHttpx2Client(event_hooks={"response": [LeastSpeed(grace=0.1)]})
-    with openai.OpenAI(base_url=sandbox.url, api_key=API_KEY, http_client=http) as client:
-        slow = OpenAISource(client, Pace(FakeClock(), lambda _: None))
-        with pytest.raises(Unavailable, match="took too long"):
-            slow.job(JobId("ftjob-1"))
+    with pytest.raises(Unavailable, match="took too long"):
+        source.job(JobId("ftjob-1"))
 
 
 def test_where_nothing_tells_of_more_pages_a_full_one_is_not_taken_for_the_last() -> None:

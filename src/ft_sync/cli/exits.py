@@ -61,6 +61,7 @@ ENDINGS: dict[type[FtSyncError], Ending] = {
     errors.Unavailable: Ending(UNAVAILABLE, "unavailable", "service unavailable"),
     errors.Stopped: Ending(INTERRUPTED, "interrupted", "interrupted"),
     errors.BadData: Ending(INCOMPLETE, "bad_data", "unreadable answer"),
+    errors.TooLarge: Ending(INCOMPLETE, "too_large", "answer too large"),
     errors.Refused: Ending(INCOMPLETE, "refused", "refused by the service"),
     errors.SinkRejected: Ending(INCOMPLETE, "rejected", "not accepted by W&B"),
     errors.RunExists: Ending(INCOMPLETE, "rejected", "not accepted by W&B"),

@@ -342,4 +342,5 @@ def listed(tags: object) -> tuple[Any, ...]:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    # Redacted first: of a key that is broken into lines or cut off here, nothing would be found any more.
+    return " ".join(redaction.redact(str(error)).split())[:300]

@@ -11,7 +11,6 @@ import openai
 from ft_sync.errors import ConfigError, NotLoggedIn, Unavailable
 from ft_sync.providers import plain
 from ft_sync.sources.service import AZURE
-from ft_sync.sources.speed import transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,7 +44,6 @@ def client(environment: Mapping[str, str], timeout: float) -> openai.OpenAI:
             azure_ad_token=token or None,
             azure_ad_token_provider=provider,
             timeout=timeout,
-            http_client=transport(),
         )
     base_url = f"{endpoint}/openai/v1/"
     # The service accepts a key as a bearer token, but gateways in front of it expect the `api-key` header.
@@ -55,7 +53,6 @@ def client(environment: Mapping[str, str], timeout: float) -> openai.OpenAI:
         api_key=key or token or provider,
         default_headers=headers,
         timeout=timeout,
-        http_client=transport(),
     )
 
 

@@ -1,4 +1,4 @@
-"""Keeps a client's keys away from hosts that the user has not named, and out of all output."""
+"""Keeps a client's keys away from hosts that the user has not named, and out of all output; bounds its answers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ft_sync import redaction
+from ft_sync.sources import bounds
 
 if TYPE_CHECKING:
     import httpx2
@@ -24,12 +25,16 @@ PORTS = {"http": 80, "https": 443}
 
 
 def guarded(client: openai.OpenAI) -> openai.OpenAI:
-    """Register the client's keys for redaction and make it send them only to its own host; return the client."""
+    """Return the client, guarded in what ftsync requests with it; its owner's other requests are not affected.
+
+    Its keys are registered for redaction and sent only to its own host, and its answers are bounded.
+    """
     redaction.learn(client.api_key)
     redaction.learn_url(str(client.base_url))
-    hooks = client._client.event_hooks["request"]  # noqa: SLF001 - the SDK does the same, but for Azure's key alone
-    if keep_keys_at_home not in hooks:
-        hooks.append(keep_keys_at_home)
+    hooks = client._client.event_hooks  # noqa: SLF001 - the SDK does the same, but for Azure's key alone
+    for hooks_of_kind, hook in ((hooks["request"], keep_keys_at_home), (hooks["response"], bounds.bounded)):
+        if hook not in hooks_of_kind:
+            hooks_of_kind.append(hook)
     return client
 
 
@@ -39,6 +44,8 @@ def keep_keys_at_home(request: httpx2.Request) -> None:
     The transport drops only `Authorization`, but some services use other headers for keys. A request hook is called for
     each request in a chain of redirects, and also sees keys that the client obtains anew for each request.
     """
+    if not bounds.is_asking():
+        return
     for name, value in request.headers.items():
         if SECRET.search(name):
             redaction.learn(value.rpartition(" ")[2])

@@ -22,6 +22,7 @@ from ft_sync.models import (
     JobId,
     JobStatus,
 )
+from ft_sync.redaction import redact
 
 if TYPE_CHECKING:
     from ft_sync.models import JsonObject
@@ -67,7 +68,8 @@ def job_from(raw: JsonObject) -> Job:
     """
     job_id = _identifier(raw.get("id"))
     if job_id is None:
-        said = {name: text(str(raw.get(name) or "")) for name in ("created_at", "model")}
+        # Redacted before it is cut, since a part of a key would not be found any more.
+        said = {name: redact(str(raw.get(name) or "")) for name in ("created_at", "model")}
         known = ", ".join(f"{name} {value[:60]}" for name, value in said.items() if value)
         raise Refused(f"a job has no usable id{f' ({known})' if known else ''}", hint="report this to the service")
     method, hyperparameters = _method(raw)

@@ -32,11 +32,11 @@ from ft_sync.models import Download
 from ft_sync.once import Once
 from ft_sync.providers import plain
 from ft_sync.scratch import private
+from ft_sync.sources import bounds
 from ft_sync.sources.guard import guarded
 from ft_sync.sources.objects import checkpoint_from, event_from, file_from, job_from, listed_from, parse, text
 from ft_sync.sources.routes import Routes, message_of, route
 from ft_sync.sources.service import OPENAI, Service
-from ft_sync.sources.speed import transport
 from ft_sync.spool import turned
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class OpenAISource:
         """Return the events newer than `after`, oldest first, at most the `limit` newest."""
         path = f"{_path_of(job_id)}/events"
         served = self._pages(path, f"the events of {job_id}", route("events", job_id), limit=limit)
-        newer = served if after is None else takewhile(lambda raw: text(raw.get("id")) != after, served)
+        newer = served if after is None else takewhile(lambda raw: not _is(raw, after), served)
         return turned(newer, event_from)
 
     def checkpoints(self, job_id: JobId) -> tuple[Checkpoint, ...]:
@@ -162,14 +162,14 @@ class OpenAISource:
                     if len(content) > limit:
                         return None
                 self._check_whole(file_id, response, len(content))
-            return cast("bytes", redaction.redacted(bytes(content)))
+            return bytes(content)
 
-        with self._asking(f"the content of file {file_id}", route("content", file_id)):
+        with self._asking(f"the content of file {file_id}", route("content", file_id), bounds.ANY_SIZE):
             return self._pace(read)
 
     def download(self, file_id: FileId, to: Path) -> Download:
         """Stream a file's content to `to`, resuming a partial download there."""
-        with self._asking(f"the content of file {file_id}", route("content", file_id)):
+        with self._asking(f"the content of file {file_id}", route("content", file_id), bounds.ANY_SIZE):
             return self._pace(lambda: self._streamed(file_id, to))
 
     def _streamed(self, file_id: FileId, to: Path) -> Download:
@@ -256,10 +256,12 @@ class OpenAISource:
         name = self._service.name
 
         def ask() -> JsonObject:
+            options: openai.RequestOptions = {"params": params or {}, "headers": {"Accept-Encoding": "gzip"}}
+            content = self._client.get(path, cast_to=httpx2.Response, options=options).content
+            if content.count(b"{") + content.count(b"[") > bounds.MOST_OBJECTS:
+                raise asked.too_large(f"{bounds.MOST_OBJECTS:,} objects and lists")
             try:
-                answer = parse(
-                    self._client.get(path, cast_to=httpx2.Response, options={"params": params or {}}).content
-                )
+                answer = parse(content)
             except ValueError as error:  # a body that is not the JSON it claims to be
                 raise BadData(f"{name}'s answer for {what} cannot be read", hint=self._hint) from error
             if not isinstance(answer, dict):
@@ -268,19 +270,20 @@ class OpenAISource:
                 raise BadData(f"{what}: {name} answered with something other than a list", hint=self._hint)
             return cast("JsonObject", answer)
 
-        with self._asking(what, route):
-            answer = self._pace(ask)
-        return cast("JsonObject", redaction.redacted(answer))
+        with self._asking(what, route, bounds.PAGE if is_list else bounds.ONE) as asked:
+            return self._pace(ask)
 
     @contextmanager
-    def _asking(self, what: str, route: str) -> Iterator[None]:
-        """Translate the SDK's errors; raise `NotOffered` at once for a route that the service is known to lack."""
+    def _asking(self, what: str, route: str, limit: int) -> Iterator[bounds.Asked]:
+        """Bound answers and translate the SDK's errors; raise `NotOffered` at once for a route known to be missing."""
         name = self._service.name
         not_offered = NotOffered(f"{name} has no route for {what}", hint=self._hint)
         if self._routes.is_missing(route):
             raise not_offered
+        asked = bounds.Asked(what, limit, name, self._service.address)
         try:
-            yield
+            with bounds.asking(asked):
+                yield asked
         except openai.OpenAIError as error:
             redaction.cleanse(error)
             if self._routes.is_found_missing(route, error):
@@ -323,9 +326,7 @@ def client(base_url: str = "", timeout: float = TIMEOUT) -> openai.OpenAI:
         raise ConfigError(f"OPENAI_BASE_URL: {address!r} is no URL", hint=example)
     query_of_all = dict(parse_qsl(query))
     try:
-        return openai.OpenAI(
-            base_url=address or None, default_query=query_of_all, timeout=timeout, http_client=transport()
-        )
+        return openai.OpenAI(base_url=address or None, default_query=query_of_all, timeout=timeout)
     except openai.OpenAIError as error:
         raise NotLoggedIn(
             "no OpenAI API key: OPENAI_API_KEY is not set",
@@ -340,6 +341,12 @@ def translate(error: openai.OpenAIError, what: str, service: Service = OPENAI) -
         if isinstance(error, theirs):
             return ours(sentence.format(what=what, served=_served(error), **names), hint=hint.format(**names))
     return Unavailable(f"asking {service.name} for {what} failed: {type(error).__name__}", hint=service.hint)
+
+
+def _is(raw: JsonObject, entry_id: str) -> bool:
+    """Return whether an entry has this id, which may have been redacted since."""
+    served = text(raw.get("id"))
+    return served is not None and entry_id in {served, redaction.redact(served)}
 
 
 def _goes_on(page: JsonObject, size: int) -> bool:

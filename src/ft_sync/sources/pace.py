@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import httpx2  # openai's own transport: its errors escape the SDK while a body is streamed
 import openai
 
-from ft_sync.errors import BadData
+from ft_sync.errors import BadData, TooLarge
 from ft_sync.events import Delayed
 from ft_sync.sources.routes import speaks_of_the_route
 
@@ -184,7 +184,7 @@ def _limits_the_rate(error: Exception) -> bool:
 
 def _is_worth_asking_again(error: Exception) -> bool:
     if not isinstance(error, openai.APIStatusError):
-        return True
+        return not isinstance(error, TooLarge)
     if speaks_of_the_route(error):
         return False
     match error.response.headers.get("x-should-retry"):
