@@ -11,7 +11,7 @@ import pytest
 from ft_sync import redaction
 from ft_sync.models import FileId, JobId
 from ft_sync.sandbox import Sandbox, World, samples, serve
-from ft_sync.sources.bounds import PAGE, Asked, asking
+from ft_sync.sources.bounds import REFUSAL, Asked, asking
 from ft_sync.sources.guard import HOME, keep_keys_at_home
 from ft_sync.sources.openai import OpenAISource
 from ft_sync.sources.pace import Pace
@@ -71,12 +71,12 @@ def test_another_host_gets_no_key(kind: str, sandbox: Sandbox, other: Sandbox, t
 
 
 def test_what_the_owner_of_a_client_requests_is_left_alone(sandbox: Sandbox, world: World, other: Sandbox) -> None:
-    other.fail("", body={"id": "x" * 2 * PAGE})
+    other.fail("", body={"id": "x" * 2 * REFUSAL})
     sandbox.fail("owner", status=307, headers={"Location": f"{other.url}/fine_tuning/jobs/1"})
     with openai.OpenAI(base_url=sandbox.url, api_key=KEY, default_headers={"x-owner": "me"}) as client:
         source(client).job(JobId(world.jobs[0].id))
         answer = client.get("/owner", cast_to=httpx2.Response)
-    assert len(answer.content) > 2 * PAGE
+    assert len(answer.content) > 2 * REFUSAL
     assert other.requests[0].headers["x-owner"] == "me"
 
 
