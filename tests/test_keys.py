@@ -6,18 +6,17 @@ folder, and every body that the W&B server received.
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets
 import tempfile
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import pytest
 
 import ft_sync
 from ft_sync.sandbox import SampleFile, SampleJob, Sandbox, World, samples, serve
+from tests.encoders import ENCODERS, holds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +26,23 @@ if TYPE_CHECKING:
     from tests.wandb_backend import WandbBackend
     from tests.wandb_backend.server import Request
 
+CHAINS = [
+    *((name,) for name in ENCODERS if name != "base64, in lines"),
+    ("url", "url, in full", "url"),
+    ("json", "json", "json"),
+    ("url, in full", "base64"),
+    ("hex", "html, decimal"),
+    ("base64url", "json, in full", "html"),
+]
+"""Encodings one after the other."""
+
 STATUSES = (400, 401, 403, 404, 429, 500)
+
+
+def encoded(text: str, *encoders: str) -> str:
+    for name in encoders:
+        text = ENCODERS[name](text)
+    return text
 
 
 class Ears:
@@ -38,12 +53,11 @@ class Ears:
         self.openai = f"sk-proj/{secrets.token_urlsafe(31)}"
         self.wandb = backend.api_key
         self._root, self._backend, self._capsys = root, backend, capsys
+        self._searched: set[bytes] = set()
 
     def told(self, key: str) -> str:
         """All ways to write a key, as a server might repeat it."""
-        basic = base64.b64encode(f"api:{key}".encode()).decode()
-        bare = base64.b64encode(key.encode()).decode()
-        return f"Bearer {key} Basic {basic} {bare} {quote(key, safe='')} {quote(key)}"
+        return f"Bearer {key} " + " ".join(encoded(key, *chain) for chain in CHAINS)
 
     @property
     def everything(self) -> str:
@@ -63,11 +77,14 @@ class Ears:
         written |= {str(path): path.read_bytes() for path in self._root.rglob("*") if path.is_file()}
         written |= {f"name of {path}": str(path).encode() for path in self._root.rglob("*")}
         written |= {request.operation: request.path.encode() + request.body for request in self._backend.requests}
+        written = {place: content for place, content in written.items() if content not in self._searched}
+        self._searched.update(written.values())
         for key in (self.openai, self.wandb):
-            # Without the last group, which may be written in two ways.
-            forms = {form[:-4] for form in self.told(key).split() if form not in {"Bearer", "Basic"}}
+            # Without their ends, which may have been written in another way.
+            forms = [form[8:-4].encode() for form in self.told(key).split() if form != "Bearer"]
             for place, content in written.items():
-                assert not [form for form in forms if form.encode() in content], place
+                assert not [form for form in forms if form in content], place
+                assert not holds(key, content, 2), place
 
 
 @pytest.fixture
@@ -256,3 +273,36 @@ def test_the_sdk_sends_wandbs_key_to_no_host_that_it_is_redirected_to(
     assert other.requests
     assert all("authorization" in request.headers for request in front.requests)
     assert not any("authorization" in request.headers for request in other.requests)
+
+
+def test_an_archive_keeps_what_was_served_and_runs_made_of_it_hold_no_key(
+    ears: Ears, openai: Sandbox, backend: WandbBackend, project: str, tmp_path: Path
+) -> None:
+    openai.world.add(repeating(samples.finished_jobs()[1], ears.told(ears.openai)))
+    (sample,) = openai.world.jobs
+    # Elsewhere, since all of the test's folder is searched for keys.
+    folder = tmp_path.parent / f"{tmp_path.name}-archive"
+    assert ears.ftsync("archive", str(folder)).code == 0
+    written = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    jobs = [json.loads(content) for content in written if b'"object": "fine_tuning.job"' in content]
+    assert jobs == [sample.job]
+    assert ears.openai in json.dumps(jobs)
+    assert {file.served for file in sample.files} <= {*written}
+    openai.fail("", drop=True)
+    assert ears.ftsync("sync", "--from-archive", str(folder), "--debug").code == 0
+    assert ears.ftsync("status", sample.id, "--from-archive", str(folder), "--json").code == 0
+    assert ears.ftsync("verify", "--from-archive", str(folder), "--debug").code == 0
+    (run,) = backend.runs(project)
+    assert "***" in json.dumps(run.config)
+
+
+def test_keys_in_ids_are_shown_by_no_command(ears: Ears, openai: Sandbox, tmp_path: Path) -> None:
+    (sample,) = samples.many(1)
+    openai.world.add(SampleJob(job=sample.job | {"id": encoded(ears.openai, "hex")}, files=sample.files))
+    folder = str(tmp_path.parent / f"{tmp_path.name}-archive")
+    for arguments in (("--json",), ("--jsonl",), ("-v",)):
+        assert ears.ftsync("archive", folder, *arguments).code == 0
+        ears.ftsync("list", *arguments[:1])
+        ears.ftsync("list", "--from-archive", folder)
+    openai.fail("/events", status=403)
+    ears.ftsync("archive", f"{folder}-2", "--debug")
