@@ -43,6 +43,9 @@ GROWTH = 64
 LINE = 32
 """Least length of a line, in digits, that may be continued on the next one; encoders use 60, 64 or 76."""
 
+UNTOUCHED = frozenset({int, float, bool, type(None)})
+"""Types of JSON that hold no text."""
+
 KEYS = (
     "OPENAI_API_KEY",
     "OPENAI_ADMIN_KEY",
@@ -141,15 +144,6 @@ class _Known:
         }
         return re.compile(ESCAPE % parts, re.VERBOSE)
 
-    def may_be_in(self, text: str) -> bool:
-        """Tell quickly of most short texts that no key is in them."""
-        if len(text) >= self.digits or "%" in text or "\\" in text or "&" in text:
-            return True
-        for form in self.forms:  # noqa: SIM110 - every string of a service comes by here; `any` takes twice the time
-            if form in text:
-                return True
-        return False
-
 
 _known = _Known()
 _lock = threading.Lock()
@@ -183,7 +177,7 @@ def learn_environment(environment: Mapping[str, str]) -> None:
 
 def redact(text: str) -> str:
     """Return the text with every known key, encoded or not, replaced by `***`; without one, the same object."""
-    if len(text) < SHORTEST or not _known.may_be_in(text):
+    if len(text) < SHORTEST or not _may_be_in(text, _known):
         return text
     content = _encoded(text)
     clean = _redact_bytes(content)
@@ -195,23 +189,19 @@ def redacted(value: Any) -> Any:  # noqa: ANN401 - JSON, or what is to become so
 
     A value, or a part of it, that holds no key is returned as the same object.
     """
-    match value:
-        case str() if type(value) is str:
-            return redact(value)
-        case bytes():
-            return _redact_bytes(value)
-        case dict():
-            pairs = {redacted(key): redacted(below) for key, below in value.items()}
-            is_changed = any(map(is_not, pairs, value)) or any(map(is_not, pairs.values(), value.values()))
-            return pairs if is_changed or len(pairs) < len(value) else value
-        case list():
-            entries = [redacted(entry) for entry in value]
-            return entries if any(map(is_not, entries, value)) else value
-        case tuple() if type(value) is tuple:
-            entries = [redacted(entry) for entry in value]
-            return tuple(entries) if any(map(is_not, entries, value)) else value
-        case _:
-            return value
+    kind = type(value)
+    if kind is str:
+        return redact(value)
+    if kind in UNTOUCHED:
+        return value
+    if isinstance(value, dict):
+        pairs = {redacted(key): redacted(below) for key, below in value.items()}
+        is_changed = any(map(is_not, pairs, value)) or any(map(is_not, pairs.values(), value.values()))
+        return pairs if is_changed or len(pairs) < len(value) else value
+    if isinstance(value, list) or kind is tuple:
+        entries = tuple(map(redacted, value)) if kind is tuple else [redacted(entry) for entry in value]
+        return entries if any(map(is_not, entries, value)) else value
+    return _redact_bytes(value) if isinstance(value, bytes) else value
 
 
 def cleanse(error: BaseException) -> None:
@@ -230,6 +220,16 @@ def _add(keys: AbstractSet[str] = frozenset(), urls: AbstractSet[str] = frozense
     global _known  # noqa: PLW0603 - the keys belong to the process
     with _lock:
         _known = _Known(_known.keys | keys, _known.urls | urls)
+
+
+def _may_be_in(text: str, known: _Known) -> bool:
+    """Tell quickly of most short texts that no key is in them."""
+    if len(text) >= known.digits or "%" in text or "\\" in text or "&" in text:
+        return True
+    for form in known.forms:  # noqa: SIM110 - each string of each event comes by here; `any` takes twice the time
+        if form in text:
+            return True
+    return False
 
 
 def _encoded(text: str) -> bytes:

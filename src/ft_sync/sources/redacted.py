@@ -43,6 +43,9 @@ class RedactedSource:
     def events(self, job_id: JobId, *, after: str | None = None, limit: int | None = None) -> Collection[JobEvent]:
         """Return the events newer than `after`, oldest first, at most the `limit` newest."""
         events = self._source.events(job_id, after=after, limit=limit)
+        # Looked through once, since a long list of events is read again and again, each time from disk.
+        if all(redacted(event.raw) is event.raw for event in events):
+            return events
         return each(lambda event: _without_keys(event, event_from), events)
 
     def checkpoints(self, job_id: JobId) -> tuple[Checkpoint, ...]:
