@@ -16,6 +16,7 @@ from ft_sync.planning import Selection
 from ft_sync.sandbox import Sandbox, World, samples
 from ft_sync.snapshot import snapshot
 from ft_sync.sources.archive import ArchiveSource
+from ft_sync.sources.bounds import PAGE
 from ft_sync.sources.openai import OpenAISource
 from ft_sync.sources.pace import Pace
 from ft_sync.sources.redacted import RedactedSource
@@ -107,7 +108,19 @@ def test_what_the_service_refused_the_archive_refuses_too(
     served: OpenAISource, sandbox: Sandbox, tmp_path: Path, status: int, refused: str
 ) -> None:
     sandbox.fail(refused, status=status)
-    kept = archived(served, tmp_path / "archive")
+    assert_as_archived(served, tmp_path)
+
+
+@pytest.mark.parametrize("refused", ["/events", "/checkpoints", "/files/file-[^/]+$"])
+def test_what_was_too_large_for_the_archive_is_so_in_the_archive(
+    served: OpenAISource, sandbox: Sandbox, tmp_path: Path, refused: str
+) -> None:
+    sandbox.fail(refused, body=b" " * (PAGE + 1))
+    assert_as_archived(served, tmp_path)
+
+
+def assert_as_archived(served: OpenAISource, folder: Path) -> None:
+    kept = archived(served, folder / "archive")
 
     def of(source: JobSource) -> object:
         job = served.job(JobId("ftjob-1LdB563SfkhvH8pUo541MPmi"))
