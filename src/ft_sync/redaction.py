@@ -16,7 +16,7 @@ import sys
 import threading
 from bisect import bisect_right
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from html.entities import html5
 from operator import is_not
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -39,6 +39,9 @@ PORTION = 2**20
 
 GROWTH = 64
 """Factor by which nested encodings may make a key longer and it is still found across two portions."""
+
+REMEMBERED = 100
+"""Maximum length in characters of texts whose redaction is remembered."""
 
 LINE = 32
 """Least length of a line, in digits, that may be continued on the next one; encoders use 60, 64 or 76."""
@@ -102,7 +105,7 @@ WRAP = re.compile(rb"(?<=[A-Za-z0-9+/_-]{%d})\r?\n[ \t]*(?=[A-Za-z0-9+/_-])" % L
 Span: TypeAlias = tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Known:
     """The known keys, and what can be said of any text that holds one of them; `urls` are found as they are only."""
 
@@ -126,6 +129,16 @@ class _Known:
     def digits(self) -> int:
         """Least number of base64 digits that an encoded key takes; hexadecimal ones are more."""
         return self.shortest * 8 // 6 - 1
+
+    @cached_property
+    def in_text(self) -> bytes:
+        """Table that marks the bytes of text in which a key may be, encoded or not."""
+        return _marked(x=bytes([*b"\t\r\n", *range(32, 127), *b"".join(self.plain)]))
+
+    @cached_property
+    def least_text(self) -> bytes:
+        """What as much text as the shortest key is when it is marked."""
+        return b"x" * min(map(len, self.plain), default=0)
 
     @cached_property
     def overlap(self) -> int:
@@ -177,11 +190,11 @@ def learn_environment(environment: Mapping[str, str]) -> None:
 
 def redact(text: str) -> str:
     """Return the text with every known key, encoded or not, replaced by `***`; without one, the same object."""
-    if len(text) < SHORTEST or not _may_be_in(text, _known):
+    known = _known
+    if len(text) < SHORTEST or not _may_be_in(text, known):
         return text
-    content = _encoded(text)
-    clean = _redact_bytes(content)
-    return text if clean is content else clean.decode("utf-8", "surrogatepass")
+    clean = _short_redacted(text, known) if len(text) <= REMEMBERED else _text_redacted(text, known)
+    return text if clean == text else clean
 
 
 def redacted(value: Any) -> Any:  # noqa: ANN401 - JSON, or what is to become some
@@ -201,7 +214,7 @@ def redacted(value: Any) -> Any:  # noqa: ANN401 - JSON, or what is to become so
     if isinstance(value, list) or kind is tuple:
         entries = tuple(map(redacted, value)) if kind is tuple else [redacted(entry) for entry in value]
         return entries if any(map(is_not, entries, value)) else value
-    return _redact_bytes(value) if isinstance(value, bytes) else value
+    return _bytes_redacted(value, _known) if isinstance(value, bytes) else value
 
 
 def cleanse(error: BaseException) -> None:
@@ -232,13 +245,21 @@ def _may_be_in(text: str, known: _Known) -> bool:
     return False
 
 
+def _text_redacted(text: str, known: _Known) -> str:
+    return _bytes_redacted(_encoded(text), known).decode("utf-8", "surrogatepass")
+
+
+_short_redacted = lru_cache(1_024)(_text_redacted)
+"""The names and values in JSON that might be a key's encoding, since they are long enough, are often the same."""
+
+
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _redact_bytes(content: bytes) -> bytes:
+def _bytes_redacted(content: bytes, known: _Known) -> bytes:
     """Replace the keys in a text of any size, portion by portion, each overlapping the next."""
-    known, spans = _known, set[Span]()
+    spans = set[Span]()
     for start in range(0, len(content) if known.plain else 0, PORTION):
         portion = content[start : start + PORTION + known.overlap]
         spans.update((start + begin, start + end) for begin, end in _found(portion, known))
@@ -311,7 +332,8 @@ def _decoded(content: bytes, known: _Known) -> Iterator[_Decoded]:
         for shift in range(4):
             padded = run[shift:] + b"A" * (-(len(run) - shift) % 4)
             decoded = binascii.a2b_base64(padded)
-            yield _Decoded(decoded, [(0, len(decoded), begin + shift, begin + shift + len(padded))])
+            if known.least_text in decoded.translate(known.in_text):
+                yield _Decoded(decoded, [(0, len(decoded), begin + shift, begin + shift + len(padded))])
         for first, last in _runs(content[begin:end].translate(IN_HEX), 2 * known.shortest):
             for shift in range(2):
                 start, stop = begin + first + shift, begin + last - (last - first - shift) % 2
