@@ -321,24 +321,27 @@ class _Decoded:
 
 def _decoded(content: bytes, known: _Known) -> Iterator[_Decoded]:
     """Yield what the content may encode, one encoding removed."""
-    if b"%" in content or b"\\" in content or b"&" in content:
-        yield from _replaced(content, known.escape, _unescaped)
     digits = content.translate(IN_BASE64)
-    if b"x" * LINE + b"n" in digits:
-        yield from _replaced(content, WRAP, lambda _: b"")
+    if b"x" * LINE + b"n" in digits and (whole := _replaced(content, WRAP, lambda _: b"")):
+        yield whole  # and nothing else: whatever is encoded here is so there, too
+        return
+    if (b"%" in content or b"\\" in content or b"&" in content) and (
+        decoded := _replaced(content, known.escape, _unescaped)
+    ):
+        yield decoded
     for begin, end in _runs(digits, known.digits):
         run = content[begin:end].translate(URLSAFE)
         # Where the first byte begins is unknown: digits of something else may stand right before it.
         for shift in range(4):
             padded = run[shift:] + b"A" * (-(len(run) - shift) % 4)
-            decoded = binascii.a2b_base64(padded)
-            if known.least_text in decoded.translate(known.in_text):
-                yield _Decoded(decoded, [(0, len(decoded), begin + shift, begin + shift + len(padded))])
+            octets = binascii.a2b_base64(padded)
+            if known.least_text in octets.translate(known.in_text):
+                yield _Decoded(octets, [(0, len(octets), begin + shift, begin + shift + len(padded))])
         for first, last in _runs(content[begin:end].translate(IN_HEX), 2 * known.shortest):
             for shift in range(2):
                 start, stop = begin + first + shift, begin + last - (last - first - shift) % 2
-                decoded = binascii.a2b_hex(content[start:stop])
-                yield _Decoded(decoded, [(0, len(decoded), start, stop)])
+                octets = binascii.a2b_hex(content[start:stop])
+                yield _Decoded(octets, [(0, len(octets), start, stop)])
 
 
 def _runs(marked: bytes, least: int) -> Iterator[Span]:
@@ -350,8 +353,8 @@ def _runs(marked: bytes, least: int) -> Iterator[Span]:
         yield begin, end
 
 
-def _replaced(content: bytes, pattern: re.Pattern[bytes], decode: Callable[[bytes], bytes]) -> Iterator[_Decoded]:
-    """Yield the content with all matches decoded, if there are any."""
+def _replaced(content: bytes, pattern: re.Pattern[bytes], decode: Callable[[bytes], bytes]) -> _Decoded | None:
+    """Return the content with all matches decoded; None if there are none."""
     pieces: list[bytes] = []
     places: list[tuple[int, int, int, int]] = []
     size = at = 0
@@ -363,8 +366,7 @@ def _replaced(content: bytes, pattern: re.Pattern[bytes], decode: Callable[[byte
         places.append((size, len(decoded), begin, end))
         size += len(decoded)
         at = end
-    if places:
-        yield _Decoded(b"".join([*pieces, content[at:]]), places)
+    return _Decoded(b"".join([*pieces, content[at:]]), places) if places else None
 
 
 def _unescaped(sequence: bytes) -> bytes:
