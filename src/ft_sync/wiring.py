@@ -120,7 +120,7 @@ def source_as_served(
 
 
 def archived(folder: Path) -> tuple[Archive, JobSource]:
-    """Open an archive, and the source of its jobs.
+    """Open an archive, and the source of its jobs, which serves them with whatever keys they hold.
 
     Raises:
         ConfigError: There is no such archive.

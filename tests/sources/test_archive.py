@@ -15,6 +15,7 @@ from ft_sync.errors import BadData, Refused
 from ft_sync.models import TOO_DEEP, Failed, FileId, Job, JobId
 from ft_sync.snapshot import snapshot
 from ft_sync.sources.archive import ArchiveSource
+from ft_sync.sources.redacted import RedactedSource
 from tests.builders import readable
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def test_whoever_has_put_a_key_into_an_archive_does_not_see_it_come_out(folder: 
     redaction.learn("sk-archived-key-1234")
     put(folder, "job", "ftjob-2", b'{"id": "ftjob-2", "model": "sk-archived-key-1234"}')
     put(folder, "events", "ftjob-2", b'{"id": "e", "message": "sk-archived-key-1234"}\n"sk-archived-key-1234"\n')
-    source = ArchiveSource(Archive(folder))
+    source = RedactedSource(ArchiveSource(Archive(folder)))
     first, second = source.events(JobId("ftjob-2"))
     assert (source.job(JobId("ftjob-2")).base_model, first.message) == ("***", "***")
     assert second.raw == {"not an object": "***"}

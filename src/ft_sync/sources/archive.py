@@ -9,7 +9,6 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
-from ft_sync import redaction
 from ft_sync.errors import BadData, FtSyncError, NotFound, Refused
 from ft_sync.models import Download, Failed, JobId
 from ft_sync.sources.objects import checkpoint_from, entry_from, event_from, file_from, job_from, parse
@@ -77,7 +76,7 @@ class ArchiveSource:
     def content(self, file_id: FileId, *, limit: int) -> bytes | None:
         """Return a file's content; None if it is larger than `limit` bytes."""
         is_small = self._archive.stored("content", file_id).bytes <= limit
-        return cast("bytes", redaction.redacted(self._archive.read("content", file_id))) if is_small else None
+        return self._archive.read("content", file_id) if is_small else None
 
     def download(self, file_id: FileId, to: Path) -> Download:
         """Copy a file's content to `to`."""
@@ -91,7 +90,7 @@ class ArchiveSource:
             raise self._unreadable(kind, name, "is no JSON") from error
         if not isinstance(found, dict):
             raise self._unreadable(kind, name, "is no JSON object")
-        return cast("JsonObject", redaction.redacted(found))
+        return cast("JsonObject", found)
 
     def _unreadable(self, kind: Kind, name: str, fault: str) -> BadData:
         path = self._archive.folder / self._archive.place(kind, name)
@@ -103,4 +102,4 @@ def _entry(line: bytes) -> JsonObject:
         served = parse(line)
     except ValueError:
         served = line.decode(errors="replace").rstrip("\n")
-    return cast("JsonObject", redaction.redacted(entry_from(served)))
+    return entry_from(served)
