@@ -204,6 +204,7 @@ def test_a_compression_that_was_not_requested_is_refused(source: OpenAISource, b
         gzip.compress(b'{"id": ') + gzip.compress(b'"ftjob-1"}'),
         gzip.compress(b'{"id": "ftjob-1"}') + bytes(100),
     ],
+    ids=["one part", "two parts", "zeros behind"],
 )
 def test_gzip_is_decompressed(source: OpenAISource, bomb: Bomb, body: bytes) -> None:
     # Byte by byte, each in a chunk of its own.
@@ -212,7 +213,11 @@ def test_gzip_is_decompressed(source: OpenAISource, bomb: Bomb, body: bytes) -> 
     assert source.job(JobId("ftjob-1")).id == "ftjob-1"
 
 
-@pytest.mark.parametrize("body", [gzip.compress(b'{"id": "ftjob-1"}')[:-9], b"no gzip", gzip.compress(b"{}" * 99)[:-4]])
+@pytest.mark.parametrize(
+    "body",
+    [gzip.compress(b'{"id": "ftjob-1"}')[:-9], b"no gzip", gzip.compress(b"{}" * 99)[:-4]],
+    ids=["without its end", "no gzip", "without its size"],
+)
 def test_gzip_that_broke_off_or_is_none_is_requested_again(source: OpenAISource, bomb: Bomb, body: bytes) -> None:
     bomb.headers, bomb.body = GZIP, lambda: [body]
     with pytest.raises(Unavailable):
