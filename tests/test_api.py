@@ -44,7 +44,7 @@ def test_a_second_sync_asks_for_the_listing_the_runs_and_the_latest_model_alone(
     report = ft_sync.sync()
     assert len(report.skipped) == 6
     assert [request.path for request in sandbox.requests] == ["/v1/fine_tuning/jobs"]
-    once = {"Viewer", "GetViewer", "Place", "ServerFeaturesQuery", "Runs", "ArtifactMembershipByName"}
+    once = {"Viewer", "GetViewer", "GetProject", "ServerFeaturesQuery", "Runs", "ArtifactMembershipByName"}
     assert {request.operation for request in backend.requests} <= once
     assert len(backend.requests) == len(once)
 

@@ -121,13 +121,18 @@ def test_a_wrong_wandb_key(ftsync: Ftsync, monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_unknown_entity(ftsync: Ftsync, world: World) -> None:
     world.add(*samples.many(1))
     said = ftsync("sync", "--entity", "nobody", "--json")
-    assert_told(said, code=2, name="config", words="W&B has no entity nobody", hint="--entity ada or team-rocket")
+    assert_told(
+        said, code=2, name="config", words="ada belongs to no entity nobody", hint="--entity ada or team-rocket"
+    )
 
 
 def test_an_entity_where_the_key_may_not_write(ftsync: Ftsync, backend: WandbBackend) -> None:
     backend.store.other_entities.add("strangers")
-    said = ftsync("sync", "--entity", "strangers", "--json")
+    backend.store.make_project("strangers", "open")
+    said = ftsync("sync", "--entity", "strangers", "--project", "open", "--json")
+    listed = ftsync("list", "--entity", "strangers", "--project", "open")
     backend.store.other_entities.clear()
+    assert listed.code == 0
     assert_told(said, code=4, name="auth", words="ada is no member of strangers", hint="--entity")
 
 

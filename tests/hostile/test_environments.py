@@ -325,7 +325,7 @@ def test_the_sdk_is_as_it_was_also_after_an_error(
     with pytest.raises(AuthError):
         ft_sync.sync()
     monkeypatch.setenv("WANDB_API_KEY", backend.api_key)
-    backend.fail("Place", status=400)
+    backend.fail("GetProject", status=400)
     with pytest.raises(SinkRejected):
         ft_sync.sync()
     assert state_of_the_sdk() == before

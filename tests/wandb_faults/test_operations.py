@@ -36,7 +36,7 @@ OPERATIONS = (
     "Viewer",
     "ServerFeaturesQuery",
     "GetViewer",
-    "Place",
+    "GetProject",
     "Run",
     "Runs",
     "RunResumeStatus",

@@ -9,6 +9,7 @@ import wandb
 
 from ft_sync.diagnosis import Owner
 from ft_sync.errors import Unavailable
+from ft_sync.sinks.sdk import find_project
 from ft_sync.sinks.wandb import log_in, translated
 
 if TYPE_CHECKING:
@@ -55,9 +56,4 @@ class WandbAccount:
     def has_project(self, entity: str, project: str) -> bool:
         """Return whether the project exists."""
         with translated(f"the project {entity}/{project}"):
-            try:
-                return bool(self._api.project(project, entity).id)
-            except ValueError as error:
-                if f"{project} not found" in str(error):
-                    return False
-                raise
+            return find_project(self._api, entity, project) is not None

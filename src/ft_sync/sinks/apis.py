@@ -11,11 +11,13 @@ import wandb
 
 from ft_sync.errors import AuthError, ConfigError
 from ft_sync.sinks.run import LIMITS, PATIENCE
-from ft_sync.sinks.sdk import another, find_place, limited
+from ft_sync.sinks.sdk import another, find_project, limited
 from ft_sync.sinks.wandb import log_in, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from wandb.apis.public import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,23 +102,23 @@ class Apis:
                 self._first = limited(given, LIMITS), place
             return self._first
 
-    def _resolve(self, api: wandb.Api, viewer: wandb.apis.public.User) -> Place:
+    def _resolve(self, api: wandb.Api, viewer: User) -> Place:
         """Return the place, as W&B spells it: settings may differ from it in case."""
         wanted = self._entity or viewer.entity
         if not wanted:
             raise ConfigError("the account has no entity of its own", hint="name one: --entity or WANDB_ENTITY")
-        with translated(f"the entity {wanted}"):
-            entity, found = find_place(api, wanted, self._project)
-        if entity is None:
-            known = dict.fromkeys(name for name in (viewer.entity, *viewer.teams) if name)
+        own = {name.casefold(): name for name in (viewer.username, *viewer.teams, viewer.entity) if name}
+        entity = own.get(wanted.casefold(), wanted)
+        is_writable = entity in own.values() or bool(viewer.admin)
+        with translated(f"the project {entity}/{self._project}"):
+            found = find_project(api, entity, self._project)
+        if found is None and not is_writable:
             raise ConfigError(
-                f"W&B has no entity {wanted}, or {viewer.username} may not see it",
-                hint=f"--entity {' or '.join(known)}",
+                f"{viewer.username} belongs to no entity {wanted}", hint=f"--entity {' or '.join(own.values())}"
             )
-        own = {name.casefold() for name in (viewer.username, viewer.entity, *viewer.teams) if name}
-        is_writable = entity.casefold() in own or bool(viewer.admin)
-        place = found or (entity, self._project)
-        return Place(*place, is_new=found is None, owner=viewer.username or "the key", is_writable=is_writable)
+        entity, project = found or (entity, self._project)
+        owner = viewer.username or "the key"
+        return Place(entity, project, is_new=found is None, owner=owner, is_writable=is_writable)
 
     @contextmanager
     def lent(self) -> Iterator[wandb.Api]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import wandb
 from wandb.apis import public
+from wandb.apis._generated import GET_PROJECT_GQL
 from wandb.apis.public.service_api import ServiceApi
 from wandb.proto.wandb_server_pb2 import ServerRequest  # type: ignore[attr-defined]
 from wandb.sdk import wandb_setup
@@ -45,13 +46,6 @@ mutation UpsertBucket($project: String, $entity: String, $name: String!, $config
 """
 
 DELETE_RUN = "mutation DeleteRun($id: ID!) { deleteRun(input: {id: $id}) { clientMutationId } }"
-
-PLACE = """
-query Place($entity: String!, $project: String!) {
-    entity(name: $entity) { id name }
-    project(name: $project, entityName: $entity) { id name entityName }
-}
-"""
 
 
 def end_status_thread(run: wandb.Run) -> None:
@@ -150,11 +144,13 @@ def delete_run(api: wandb.Api, created: CreatedRun) -> None:
     graphql(api, DELETE_RUN, {"id": created.number})
 
 
-def find_place(api: wandb.Api, entity: str, project: str) -> tuple[str | None, tuple[str, str] | None]:
-    """Return the entity's name as W&B spells it, and entity and project of the project; None for what is not there."""
-    answer = graphql(api, PLACE, {"entity": entity, "project": project})
-    named, found = answer.get("entity"), answer.get("project")
-    return named and named["name"], (found["entityName"], found["name"]) if found else None
+def find_project(api: wandb.Api, entity: str, project: str) -> tuple[str, str] | None:
+    """Return a project's entity and name as W&B spells them; None if W&B answers that there is no such project.
+
+    `Api.project` sends the same request but keeps the names that were asked for.
+    """
+    found = graphql(api, GET_PROJECT_GQL, {"entity": entity, "name": project}).get("project")
+    return (found.get("entityName") or entity, found.get("name") or project) if found else None
 
 
 def limited(api: wandb.Api, limits: Mapping[str, object]) -> wandb.Api:
