@@ -7,7 +7,8 @@ something: a job that is taken out is unknown.
 `FakeSink(states)` keeps the runs in `runs` and what it says of them in `held`. A run of `states` holds rows without
 metrics, as many as its state says: set `runs[id].rows` to have it hold something that can be gone on with. An id in
 `loses` is written and then not held; one in `taken` is refused, as is that of a run that was deleted; `add` puts in a
-run that somebody else has made.
+run that somebody else has made. An id in `unlisted` is in no listing of `stored`, each id in `left_open` makes the sink
+miss the end of that run once, and `lost_rows[id]` rows of a run are not held.
 
 Both write down what they are told, in `asked` and `did`, in words such as `events ftjob-1` and `open ftjob-1-r2`, and
 say them to `happens` first, which may wait, raise, or change the world: it is called in the thread that asks. `Gauge`
@@ -27,6 +28,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ft_sync import datasets
+from ft_sync.content import RunContent
 from ft_sync.errors import IdTaken, NotFound, RunExists, Stopped
 from ft_sync.models import (
     Checkpoint,
@@ -206,9 +208,11 @@ class FakeRun:
         del inputs
         self.has_model = record.model_metadata is not None
 
-    def complete(self, record: RunRecord) -> None:
+    def complete(self, record: RunRecord) -> RunContent:
         self.sink.do("complete", self.run_id)
         self.mark = Mark("test", record.digest, self.total, "now")
+        state = "finished" if record.failure is None else "failed"
+        return RunContent({"state": state, "rows": self.total, "summary.ftsync": record.digest})
 
 
 class FakeSink:
@@ -223,7 +227,12 @@ class FakeSink:
         self.broken: Exception | None = None
         self.broken_link: Exception | None = None
         self.broken_latest: Exception | None = None
-        self.questions: list[set[JobId]] = []
+        self.questions: list[Collection[str]] = []
+        self.single_questions: list[Collection[str]] = []
+        self.unlisted: set[str] = set()
+        self.left_open: list[str] = []
+        self.lost_rows: dict[str, int] = {}
+        self.not_returned: frozenset[str] = frozenset()
         self.datasets: dict[tuple[str, FileId], DatasetSummary] = {}
         self.descriptions: dict[FileId, TrainingFile] = {}
         self.forgets_datasets = False
@@ -267,9 +276,27 @@ class FakeSink:
         found: dict[JobId, tuple[RunState, ...]] = {}
         with self._lock:
             for state in self.held.values():
-                if state.job_id in job_ids:
+                if state.job_id in job_ids and state.run_id not in self.unlisted:
                     found[state.job_id] = (*found.get(state.job_id, ()), state)
         return found
+
+    def stored(self, run_ids: Collection[RunId], *, singly: bool = False) -> Mapping[RunId, RunContent]:
+        with self._lock:
+            held = [state for state in self.held.values() if state.run_id in run_ids]
+        (self.single_questions if singly else self.questions).append(set(run_ids))
+        if self.broken:
+            raise self.broken
+        return {
+            state.run_id: RunContent(_items_of(state), self.not_returned)
+            for state in held
+            if singly or state.run_id not in self.unlisted
+        }
+
+    def reject(self, run_id: RunId, job_id: JobId) -> None:
+        self.do("reject", run_id)
+        with self._lock:
+            if run_id in self.held:
+                self.held[run_id] = replace(self.held[run_id], job_id=job_id, mark=None)
 
     @contextmanager
     def open(self, plan: Write, record: RunRecord) -> Iterator[FakeRun]:
@@ -335,7 +362,7 @@ class FakeSink:
             raise IdTaken(f"{plan.run_id} was deleted")
         if isinstance(plan, Create | Replace):
             if plan.run_id in self.held:
-                raise RunExists(f"{plan.run_id} is there already")
+                raise RunExists(f"{plan.run_id} is there already", run=self.held[plan.run_id])
             self.runs[plan.run_id] = FakeRun(plan.run_id, plan.job.id, self, url=f"memory:{plan.run_id}")
             origin = Origin.FTSYNC
         else:
@@ -354,14 +381,23 @@ class FakeSink:
         with self._lock:
             state = self.held.pop(run.run_id)
             if run.run_id not in self.loses:
+                is_missed = run.run_id in self.left_open
+                if is_missed:
+                    self.left_open.remove(run.run_id)
                 self.held[run.run_id] = replace(
                     state,
-                    state="failed" if exit_code else "finished",
+                    state="running" if is_missed else "failed" if exit_code else "finished",
                     status=record.summary.get("status") if run.mark else None,
                     mark=run.mark,
-                    rows=len(run.rows),
+                    rows=len(run.rows) - self.lost_rows.get(run.run_id, 0),
                     being_written=False,
                 )
+
+
+def _items_of(state: RunState) -> dict[str, str | int | None]:
+    """What a bulk query returns of a run."""
+    items: dict[str, str | int | None] = {"state": state.state, "rows": state.rows}
+    return items | {"summary.ftsync": state.mark.digest} if state.mark else items
 
 
 @dataclass

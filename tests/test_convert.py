@@ -170,8 +170,14 @@ def test_a_tag_is_cut_where_wandb_would_refuse_it() -> None:
     assert record(snapshot(job(base_model="m" * 100))).tags[1] == "m" * 64
 
 
-def test_no_tag_makes_the_run_look_like_one_of_openais_own_integration() -> None:
-    assert record(snapshot(job(base_model="openai/gpt-oss-20b"))).tags[1] == "gpt-oss-20b"
+@pytest.mark.parametrize("model", ["openai/gpt-oss-20b", "openai/openai/gpt-oss-20b", " openai/ openai/gpt-oss-20b "])
+def test_no_tag_makes_the_run_look_like_one_of_openais_own_integration(model: str) -> None:
+    assert record(snapshot(job(base_model=model))).tags[1] == "gpt-oss-20b"
+
+
+@pytest.mark.parametrize("model", ["ftsync-replaced", "openai/ftsync-replaced", " ftsync-replaced"])
+def test_no_tag_makes_the_run_look_like_a_replaced_one(model: str) -> None:
+    assert record(snapshot(job(base_model=model, method="dpo"))).tags == ("openai", "dpo")
 
 
 def test_the_rows_are_those_of_all_sources_with_times_within_the_job() -> None:

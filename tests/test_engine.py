@@ -190,6 +190,67 @@ def test_a_run_that_the_sink_does_not_hold_afterwards_is_a_failure() -> None:
     assert clock.sleeps == list(arrival.PAUSES)
 
 
+def test_a_run_that_is_not_held_completely_is_made_to_count_as_incomplete() -> None:
+    sink = FakeSink()
+    sink.lost_rows["ftjob-1"] = 1
+    report = run(FakeSource(jobs(1)), sink)
+    assert report.failed[0].error.message == "W&B does not hold all of the run ftjob-1: 1 of 2 rows"
+    assert sink.did[-1] == "reject ftjob-1"
+    assert not sink.held[ONE].is_complete
+
+
+def test_a_run_that_cannot_be_rejected_fails_with_what_it_lacks() -> None:
+    sink = FakeSink()
+    sink.lost_rows["ftjob-1"] = 1
+
+    def happens(words: str) -> None:
+        if words.startswith("reject"):
+            raise Unavailable("away")
+
+    sink.happens = happens
+    report = run(FakeSource(jobs(1)), sink)
+    assert "1 of 2 rows" in report.failed[0].error.message
+
+
+def test_a_run_whose_end_was_missed_is_ended_once_more() -> None:
+    sink = FakeSink()
+    sink.left_open = ["ftjob-1"]
+    report = run(FakeSource(jobs(1)), sink)
+    assert [outcome.run_id for outcome in report.synced] == ["ftjob-1"]
+    assert (sink.held[ONE].state, sink.runs[ONE].steps) == ("finished", [1, 2])
+    assert sink.did.count("open ftjob-1") == 2
+
+
+def test_a_run_whose_end_arrives_while_it_is_to_be_ended_once_more_is_synced() -> None:
+    sink = FakeSink()
+    sink.left_open = ["ftjob-1"]
+
+    def happens(words: str) -> None:
+        if words == "open ftjob-1" and ONE in sink.held:
+            sink.held[ONE] = replace(sink.held[ONE], state="finished")
+            raise RunExists("it is complete", run=sink.held[ONE])
+
+    sink.happens = happens
+    report = run(FakeSource(jobs(1)), sink)
+    assert [outcome.run_id for outcome in report.synced] == [ONE]
+
+
+def test_a_run_whose_end_is_missed_again_is_incomplete_and_keeps_its_mark() -> None:
+    sink = FakeSink()
+    sink.left_open = ["ftjob-1"] * 2
+    report = run(FakeSource(jobs(1)), sink)
+    assert "has missed the end of the run ftjob-1" in report.failed[0].error.message
+    assert (sink.held[ONE].is_complete, sink.held[ONE].holds_all) == (False, True)
+
+
+def test_where_runs_cannot_be_resumed_a_missed_end_is_a_failure() -> None:
+    sink = FakeSink()
+    sink.left_open, sink.goes_on = ["ftjob-1"], False
+    report = run(FakeSource(jobs(1)), sink)
+    assert len(report.failed) == 1
+    assert sink.did.count("open ftjob-1") == 1
+
+
 def test_the_runs_just_written_are_asked_for_at_once() -> None:
     sink = FakeSink()
     run(FakeSource(jobs(5)), sink)
@@ -367,6 +428,28 @@ def test_a_run_that_somebody_else_left_incomplete_meanwhile_is_gone_on_with() ->
     sink.happens = exists(sink, state=complete_run(job(), mark=None, rows=0))
     (outcome,) = run(FakeSource(jobs(1)), sink).synced
     assert (outcome.run_id, sink.runs[ONE].steps) == (ONE, [1, 2])
+
+
+def test_a_complete_run_that_is_not_listed_is_left_alone() -> None:
+    sink = FakeSink([complete_run(job())])
+    sink.unlisted.add("ftjob-1")
+    (outcome,) = run(FakeSource(jobs(1)), sink).skipped
+    assert (outcome.reason, list(sink.held)) == ("already complete", [ONE])
+
+
+def test_a_run_that_is_not_listed_is_replaced_if_that_is_asked_for() -> None:
+    sink = FakeSink([complete_run(job())])
+    sink.unlisted.add("ftjob-1")
+    (outcome,) = run(FakeSource(jobs(1)), sink, Request(rule=Rule(overwrite=True))).synced
+    assert (outcome.run_id, list(sink.held), sink.deleted) == (AGAIN, [AGAIN], [ONE])
+
+
+def test_incomplete_runs_that_are_never_listed_are_replaced_one_and_all() -> None:
+    rewrites = [complete_run(job(), f"ftjob-1-r{number}", mark=None, rows=1) for number in (2, 3)]
+    sink = FakeSink([complete_run(job()), *rewrites])
+    sink.unlisted |= {"ftjob-1-r2", "ftjob-1-r3"}
+    (outcome,) = run(FakeSource(jobs(1)), sink, Request(rule=Rule(overwrite=True))).synced
+    assert (outcome.run_id, list(sink.held)) == ("ftjob-1-r4", ["ftjob-1-r4"])
 
 
 def test_a_job_whose_id_is_taken_by_a_run_that_is_not_listed_is_written_under_the_next() -> None:

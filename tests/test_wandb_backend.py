@@ -415,7 +415,7 @@ def test_of_bytes_that_were_told_of_before_nothing_is_uploaded_until_all_version
                     file.write(name)
             run.log_artifact(artifact).wait()
 
-    backend.lie("a.txt", lambda _: None)
+    backend.corrupt("a.txt", lambda _: None)
     log("a.txt", "b.txt")
     log("a.txt", "c.txt")
     backend.heal()

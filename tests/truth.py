@@ -38,12 +38,12 @@ def of_run(run: Run) -> dict[str, Any]:
     """Return all that a run holds but for what tells when and under which id it was written."""
     summary = {key: value for key, value in run.summary.items() if key[0] != "_"}
     tables = {key: summary.pop(key) for key in ("train_data", "valid_data") if key in summary}
-    mark = {key: value for key, value in (summary.pop("ftsync", None) or {}).items() if key != "time"}
+    mark = summary.pop("ftsync", None)
     return {
         "history": [{key: value for key, value in row.items() if key != "_runtime"} for row in run.history],
         "config": run.config,
         "summary": summary,
-        "mark": mark,
+        "mark": {key: value for key, value in mark.items() if key != "time"} if isinstance(mark, dict) else mark,
         "tables": {
             name: {key: value for key, value in table.items() if key != "artifact_path"}
             for name, table in tables.items()

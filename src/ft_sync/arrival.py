@@ -1,4 +1,4 @@
-"""Verifies that W&B holds the written runs: queries in bulk, and again since W&B's listing lags behind its writes."""
+"""Verifies that W&B holds what was written: queries in bulk, and again since W&B's listing lags behind its writes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ft_sync.content import lacking, named, not_compared
 from ft_sync.errors import FtSyncError, SinkRejected, Unavailable
-from ft_sync.events import Advanced
+from ft_sync.events import Advanced, Noted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from ft_sync.content import Lack, RunContent
     from ft_sync.events import Observer
     from ft_sync.models import RunId, Synced, Write
     from ft_sync.ports import Clock, RunSink
@@ -23,6 +27,8 @@ AT_ONCE = 100
 LONGEST_WAIT = 5.0
 """Seconds after which W&B is queried for fewer runs, too."""
 
+AGAIN = "run the same command again: it repairs what is incomplete"
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -30,12 +36,36 @@ class Written:
 
     Attributes:
         synced: The job's outcome if W&B turns out to hold the run.
+        content: What W&B should hold of the run.
+        was_ended_again: W&B missed the end of the run, which was therefore ended once more.
         asked: Number of unsuccessful queries for the run so far.
     """
 
     step: Write
     synced: Synced
+    content: RunContent
+    was_ended_again: bool = False
     asked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether W&B holds a run.
+
+    Attributes:
+        written: The run; notes on what could not be compared are added to its outcome.
+        error: None if W&B holds the run.
+        lacks: What W&B does not return of the run; empty if W&B holds it, or does not return it at all.
+    """
+
+    written: Written
+    error: FtSyncError | None = None
+    lacks: tuple[Lack, ...] = ()
+
+    @property
+    def is_open_end(self) -> bool:
+        """Whether W&B has missed nothing but that the run has ended."""
+        return bool(self.lacks) and all(lack.is_open_end for lack in self.lacks)
 
 
 class Arrivals:
@@ -51,6 +81,7 @@ class Arrivals:
         self._clock = clock
         self._observe = observe
         self._written: dict[RunId, Written] = {}
+        self._told: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._written)
@@ -62,37 +93,56 @@ class Arrivals:
         now = self._clock.now()
         self.due = min(self.due, now if is_last or len(self._written) >= AT_ONCE else now + LONGEST_WAIT)
 
-    def ask(self, *, is_last: bool = False) -> list[tuple[Written, FtSyncError | None]]:
-        """Query W&B for all runs at once; return those that are decided, each with None if held or else the error.
+    def ask(self, *, is_last: bool = False) -> list[Verdict]:
+        """Query W&B for all runs at once and return the verdict on each that is decided.
 
-        The others are kept for the next query.
+        The others are kept for the next query. A run that is incomplete in the last listing is queried by itself, as
+        listings may lag behind.
 
         Args:
             is_last: There will be no other query, so every run is decided.
         """
         asked, self._written, self.due = self._written, {}, math.inf
-        unknown: FtSyncError | None = None
-        complete: set[RunId] = set()
-        try:
-            held = self._sink.states([written.synced.job_id for written in asked.values()])
-        except FtSyncError as error:
-            unknown = error
-        else:
-            complete = {run.run_id for runs in held.values() for run in runs if run.holds_all}
-        settled: list[tuple[Written, FtSyncError | None]] = []
+        judge = self._judge(asked)
+        verdicts: list[Verdict] = []
         for run_id, written in asked.items():
-            if run_id in complete:
-                settled.append((written, None))
-            elif is_last or written.asked == len(PAUSES) or not isinstance(unknown, Unavailable | None):
-                settled.append((written, unknown or _not_held(written)))
-            else:
+            verdict = judge(written)
+            if isinstance(verdict.error, SinkRejected | Unavailable) and not is_last and written.asked < len(PAUSES):
                 self._written[run_id] = replace(written, asked=written.asked + 1)
                 self.due = min(self.due, self._clock.now() + PAUSES[written.asked])
-        return settled
+            elif isinstance(verdict.error, SinkRejected):
+                verdicts.append(self._judge([run_id], singly=True)(written))
+            else:
+                verdicts.append(verdict)
+        return verdicts
 
+    def _judge(self, run_ids: Collection[RunId], *, singly: bool = False) -> Callable[[Written], Verdict]:
+        """Query W&B for the runs and return a function that judges each of them by the answer."""
+        try:
+            found = self._sink.stored(run_ids, singly=singly)
+        except FtSyncError as error:
+            unknown = error
+            return lambda written: Verdict(written, unknown)
+        return lambda written: self._verdict(written, found.get(written.step.run_id))
 
-def _not_held(written: Written) -> SinkRejected:
-    return SinkRejected(
-        f"W&B took the run {written.step.run_id} but does not hold all of it",
-        hint="run the same command again: it repairs what is incomplete",
-    )
+    def _verdict(self, written: Written, found: RunContent | None) -> Verdict:
+        run_id = written.step.run_id
+        if found is None:
+            return Verdict(written, SinkRejected(f"W&B took the run {run_id} but does not return it", hint=AGAIN))
+        lacks = lacking(written.content, found)
+        if not lacks:
+            return Verdict(self._noted(written, found))
+        verdict = Verdict(written, lacks=lacks)
+        told = "has missed the end of" if verdict.is_open_end else "does not hold all of"
+        return replace(verdict, error=SinkRejected(f"W&B {told} the run {run_id}: {named(lacks)}", hint=AGAIN))
+
+    def _noted(self, written: Written, found: RunContent) -> Written:
+        """Add to the outcome what could not be compared; the user is told once, as it is the same for all runs."""
+        kinds = not_compared(written.content, found)
+        if not kinds:
+            return written
+        note = f"not compared, since this W&B server does not return it: {', '.join(kinds)}"
+        if note not in self._told:
+            self._told.add(note)
+            self._observe(Noted(written.synced.job_id, note))
+        return replace(written, synced=replace(written.synced, notes=(*written.synced.notes, note)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ft_sync.file_names import file_name, folder_name
 from ft_sync.models import OF_SERVICE, RunFile, RunRecord
-from ft_sync.names import CHECKPOINTS, EVENTS, FOLDER, alias, dataset_name
+from ft_sync.names import CHECKPOINTS, EVENTS, FOLDER, NATIVE_TAG, REPLACED_TAG, alias, dataset_name
 from ft_sync.results import merge
 from ft_sync.spool import each
 
@@ -315,8 +315,11 @@ def _json(value: JsonObject, indent: int | None = None) -> bytes:
 
 
 def _tag(text: str | None) -> str:
-    # A tag starting with openai/ identifies runs of OpenAI's own integration; a base model may be openai/gpt-oss-20b.
-    return _text((text or "").removeprefix("openai/")[:MAX_TAG])
+    # A base model may be called openai/gpt-oss-20b, and the service may choose any name.
+    tag = _text((text or "").strip())
+    while tag.startswith(NATIVE_TAG):
+        tag = tag.removeprefix(NATIVE_TAG).strip()
+    return "" if tag == REPLACED_TAG else tag[:MAX_TAG]
 
 
 def _iso(time: datetime | None) -> str | None:

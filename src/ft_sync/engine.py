@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
@@ -23,16 +23,29 @@ from ft_sync.events import Delayed, Event, Interrupted, Noted, Observer, Planned
 from ft_sync.follow import Follower
 from ft_sync.following import Following
 from ft_sync.interruption import in_order
-from ft_sync.models import UNSUCCESSFUL, Enrich, Failed, Job, JobId, JobOutcome, Skip, Skipped, SyncReport, Wait, Write
-from ft_sync.plan import under_next_id
+from ft_sync.models import (
+    UNSUCCESSFUL,
+    Enrich,
+    Failed,
+    Job,
+    JobId,
+    JobOutcome,
+    RunState,
+    Skip,
+    Skipped,
+    SyncReport,
+    Wait,
+    Write,
+)
+from ft_sync.plan import plan, reopened, under_next_id
 from ft_sync.planning import Preview, Request, Selection, plan_all, preview
 from ft_sync.workers import Workers
-from ft_sync.write import Writer
+from ft_sync.write import IDS_TRIED, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ft_sync.models import Plan, RunState
+    from ft_sync.models import Plan, RunId
     from ft_sync.ports import Clock, JobSource, RunSink
 
 THREADS = 5
@@ -261,33 +274,71 @@ class _Sync:
         self.complete(job, outcome, step.leftovers, is_held=is_held)
 
     def write(self, step: Write) -> Written | Skipped:
+        job = step.job
+        found: dict[RunId, RunState] = {}
         try:
+            for _ in range(IDS_TRIED):
+                try:
+                    return Written(*self.writer.write(step))
+                except RunExists as error:
+                    again = self.planned_again(step, error, found)
+                    if isinstance(again, Skip | Wait):
+                        if is_elsewhere(again):
+                            self.elsewhere[job.id] = job
+                        return Skipped(job.id, again.reason, job.status)
+                    step = again
             return Written(*self.writer.write(step))
         except BeingWritten as error:
-            self.elsewhere[step.job.id] = step.job
-            return Skipped(step.job.id, error.message, step.job.status)
-        except RunExists:
-            # Another process has created the run first, or a run that is not the job's has this id.
-            (again,) = plan_all([step.job], self.sink, self.rule_again)
-            if isinstance(again, Skip | Wait):
-                return Skipped(step.job.id, again.reason, step.job.status)
-            is_planned_as_before = type(again) is type(step) and again.run_id == step.run_id
-            if is_planned_as_before and not isinstance(again, Enrich):
-                again = under_next_id(again)
-            return Written(*self.writer.write(again))
+            self.elsewhere[job.id] = job
+            return Skipped(job.id, error.message, job.status)
         finally:
-            self.downloads.done(step.job)
+            self.downloads.done(job)
+
+    def planned_again(self, step: Write, error: RunExists, found: dict[RunId, RunState]) -> Plan:
+        """Plan a job again whose run is not as it was listed.
+
+        Another process was faster, or W&B's listing lags behind, so a run that was found by itself counts rather than
+        the listing. `found` collects these runs.
+        """
+        job = step.job
+        if isinstance(error.run, RunState):
+            found[error.run.run_id] = error.run
+        listed = {run.run_id: run for run in self.sink.states([job.id]).get(job.id, ())}
+        again = plan(job, tuple({**listed, **found}.values()), self.rule_again)
+        is_planned_as_before = type(again) is type(step) and isinstance(again, Write) and again.run_id == step.run_id
+        if is_planned_as_before and not isinstance(again, Enrich | Skip | Wait):
+            return under_next_id(again)
+        return again
 
     # Verifying and completing written runs
 
     def ask_for_arrivals(self, *, is_last: bool = False) -> None:
         """Ask W&B which of the written runs it holds, and complete or fail their jobs."""
-        for written, error in self.arrivals.ask(is_last=is_last):
-            step, synced = written.step, written.synced
+        for verdict in self.arrivals.ask(is_last=is_last):
+            written, error = verdict.written, verdict.error
+            job = written.step.job
+            is_endable = self.sink.can_go_on and not (is_last or written.was_ended_again)
             if error is None:
-                self.complete(step.job, synced, step.replaced, is_held=True)
+                self.complete(job, written.synced, written.step.replaced, is_held=True)
+            elif verdict.is_open_end and is_endable:
+                self.writing.add(job.id)
+                self.start(job.id, partial(self.end_again, written), urgent=True)
+            elif verdict.lacks and not verdict.is_open_end:  # an open run counts as incomplete as it is
+                self.start(job.id, partial(self.reject, written, error), urgent=True)
             else:
-                self.settle(Failed(synced.job_id, error))
+                self.settle(Failed(job.id, error))
+
+    def end_again(self, written: Written) -> Written:
+        """End a run once more whose end W&B has missed."""
+        with suppress(RunExists):  # its end has arrived meanwhile
+            written = Written(*self.writer.write(reopened(written.step)))
+        return replace(written, was_ended_again=True, asked=0)
+
+    def reject(self, written: Written, error: FtSyncError) -> Failed:
+        """Have a run of which W&B does not hold everything count as incomplete, so that the next sync repairs it."""
+        with suppress(FtSyncError):
+            self.sink.reject(written.step.run_id, written.synced.job_id)
+        return Failed(written.synced.job_id, error)
 
     def complete(self, job: Job, outcome: JobOutcome, replaced: tuple[RunState, ...], *, is_held: bool) -> None:
         """Do what is left for a job (see `Completion`), then settle it."""

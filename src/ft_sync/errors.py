@@ -96,7 +96,15 @@ class SinkRejected(FtSyncError):  # noqa: N818 - names what W&B did
 
 
 class RunExists(SinkRejected):
-    """The run that was to be created already exists: another process was faster, or used the id before."""
+    """The run that was to be created already exists, or is not any more as it was listed.
+
+    Attributes:
+        run: The run's `RunState` as W&B returns it when asked for this run alone; None if that is unknown.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, run: object = None) -> None:
+        super().__init__(message, hint=hint)
+        self.run = run
 
 
 class BeingWritten(SinkRejected):

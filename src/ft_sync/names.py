@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 DATASET_TYPES: Mapping[Split, str] = {"train": "training_files", "valid": "validation_files"}
 """The types of the artifacts that hold training and validation files."""
 
+NATIVE_TAG = "openai/"
+"""Prefix of the tags that identify runs of OpenAI's own integration."""
+
+REPLACED_TAG = "ftsync-replaced"
+"""The tag of a run that was replaced but kept."""
+
 MODEL_FILE = "model_metadata.json"
 """The only file in a model artifact."""
 

@@ -21,6 +21,7 @@ from ft_sync.models import (
     Skip,
     SyncState,
     Wait,
+    Write,
 )
 from ft_sync.names import first_of, revision_of, run_id
 
@@ -107,6 +108,16 @@ def under_next_id(step: Create | Replace | Extend) -> Create | Replace:
         step = step.otherwise
     following = run_id(step.job.id, revision_of(step.run_id) + 1)
     return replace(step, run_id=following, reason=f"{step.reason}, {step.run_id} cannot be had")
+
+
+def reopened(step: Write) -> Extend | Enrich:
+    """Return the plan that resumes a run which was written by `step` and only has to be ended again."""
+    if isinstance(step, Enrich):
+        return step
+    job = step.job
+    run = RunState(step.run_id, job.id, Origin.FTSYNC, "running", being_written=True)
+    instead = Replace(job, run_id(job.id, revision_of(run.run_id) + 1), step.reason, (run, *step.replaced))
+    return Extend(job, run.run_id, step.reason, run, instead, step.replaced)
 
 
 def _live(job: Job, runs: Sequence[RunState]) -> Create | Extend | None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ft_sync.compare import HeldRun
+    from ft_sync.content import RunContent
     from ft_sync.datasets import DatasetSummary
     from ft_sync.models import (
         Checkpoint,
@@ -90,8 +91,12 @@ class RunWriter(Protocol):
     def log_model(self, record: RunRecord, inputs: Iterable[TrainingFile]) -> None:
         """Start logging the model's metadata as an output artifact; `inputs` are the datasets that it refers to."""
 
-    def complete(self, record: RunRecord) -> None:
-        """Wait for all uploads, then write the summary and, last of all, the mark."""
+    def complete(self, record: RunRecord) -> RunContent:
+        """Wait for all uploads, then write the summary and, last of all, the mark.
+
+        Returns:
+            What the run contains once it is closed, as far as `RunSink.stored` can tell.
+        """
 
 
 class RunSink(Protocol):
@@ -118,6 +123,20 @@ class RunSink(Protocol):
             Unavailable: W&B could not be reached; this must never look like an empty answer.
         """
 
+    def stored(self, run_ids: Collection[RunId], *, singly: bool = False) -> Mapping[RunId, RunContent]:
+        """Return what W&B holds of these runs, queried in bulk; runs that W&B does not return are left out.
+
+        Args:
+            run_ids: The runs.
+            singly: Query each run by itself, since W&B's listings may lag behind its runs.
+
+        Raises:
+            AuthError, Unavailable: As for `states`.
+        """
+
+    def reject(self, run_id: RunId, job_id: JobId) -> None:
+        """Make a run that W&B does not hold completely count as an incomplete run of the job."""
+
     def held_rows(self, run: RunState, record: RunRecord, inputs: Collection[TrainingFile]) -> int | None:
         """Return the number of history rows in the run if its content is a prefix of `record`; None if it is not.
 
@@ -125,6 +144,9 @@ class RunSink(Protocol):
             run: The run in W&B.
             record: What the run should hold.
             inputs: The training and validation files that should be its inputs.
+
+        Raises:
+            RunExists: The run is not any more as it was listed: it is complete, or being written.
         """
 
     def dataset(self, file: TrainingFile) -> DatasetSummary | None:
@@ -159,7 +181,11 @@ class RunSink(Protocol):
         """
 
     def open(self, plan: Write, record: RunRecord) -> AbstractContextManager[RunWriter]:
-        """Open the run; leaving the context normally marks it finished, leaving by an exception marks it failed."""
+        """Open the run; leaving the context normally marks it finished, leaving by an exception marks it failed.
+
+        Raises:
+            RunExists: A run that was to be created already exists, or a run to be enriched is complete already.
+        """
 
     def delete(self, run: RunState) -> None:
         """Delete a run that has been replaced by a verified one."""

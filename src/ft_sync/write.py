@@ -18,6 +18,7 @@ from ft_sync.snapshot import snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
+    from ft_sync.content import RunContent
     from ft_sync.downloads import Downloads
     from ft_sync.models import Download, FileId, MetricRow, RunRecord, TrainingFile, Write
     from ft_sync.ports import JobSource, RunSink, RunWriter
@@ -54,11 +55,12 @@ class Writer:
         self._told: set[str] = set()
         self._telling = threading.Lock()
 
-    def write(self, step: Write) -> tuple[Write, Synced]:
+    def write(self, step: Write) -> tuple[Write, Synced, RunContent]:
         """Write the run of a job, under another run id if the planned one is taken.
 
         Returns:
-            The plan that was carried out, and the job's outcome provided that the run is verified.
+            The plan that was carried out, the job's outcome provided that the run is verified, and what W&B should
+            hold of the run.
         """
         with self._reading:
             self._observe(Started(step))
@@ -79,15 +81,15 @@ class Writer:
             self._observe(Advanced(step.job.id, "datasets"))
             notes = (*record.notes, *self._use(run, datasets))
             self._observe(Advanced(step.job.id, "model"))
-            # Log lines have no ids, so a run that has some cannot be resumed. Writing them late keeps interrupted
-            # runs resumable.
+            # Log lines have no ids, so a run in which some are missing between others cannot be resumed. Writing them
+            # late keeps interrupted runs resumable.
             run.log_events(record.log)
-            run.complete(record)
+            content = run.complete(record)
             url = run.url
         for note in self._news(notes):
             self._observe(Noted(step.job.id, note))
         held = (step.run.rows or 0) if isinstance(step, Enrich) else len(record.rows)
-        return step, Synced(step.job.id, step.job.status, step.run_id, held, step.reason, url, notes)
+        return step, Synced(step.job.id, step.job.status, step.run_id, held, step.reason, url, notes), content
 
     def _news(self, notes: Iterable[str]) -> list[str]:
         """Return the notes without those about the service that were already reported for another job."""

@@ -292,3 +292,53 @@ def test_a_sync_allows_itself_more_open_files_than_the_shell_does(ftsync: Ftsync
 
     assert ftsync("sync", "--offline").code == 0
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(65_536, few_files)
+
+
+# Tags that ftsync would read as its own
+
+
+@pytest.mark.parametrize("init", ["tags=ftsync-replaced", 'tags=["a", "openai/x"]', 'config={"fine_tune_job_id": "x"}'])
+@pytest.mark.parametrize("command", [("sync",), ("sync", "--dry-run"), ("sync", "--offline"), ("resync",)])
+def test_a_mark_of_ftsyncs_own_is_refused_as_an_argument_before_anything_is_written(
+    ftsync: Ftsync, backend: WandbBackend, project: str, command: tuple[str, ...], init: str
+) -> None:
+    said = ftsync(*command, "--init", init)
+    assert (said.code, f": --init {init.partition('=')[0]}=…: " in said.err) == (2, True)
+    assert (backend.runs(project), backend.requests) == ([], [])
+
+
+@pytest.mark.parametrize("tags", ["nightly,ftsync-replaced", "openai/mine"])
+def test_a_mark_of_ftsyncs_own_is_refused_in_the_environment_before_anything_is_written(
+    ftsync: Ftsync, backend: WandbBackend, project: str, monkeypatch: pytest.MonkeyPatch, tags: str
+) -> None:
+    monkeypatch.setenv("WANDB_TAGS", tags)
+    said = ftsync("sync")
+    assert (said.code, ": WANDB_TAGS" in said.err) == (2, True)
+    assert (backend.runs(project), backend.requests) == ([], [])
+
+
+def test_a_run_that_the_user_tags_as_replaced_is_written_once_more_and_no_more(
+    ftsync: Ftsync, world: World, backend: WandbBackend, project: str
+) -> None:
+    good, _ = add_one_of_each(world)
+    ftsync("sync")
+    (run,) = backend.runs(project)
+    run.tags.append("ftsync-replaced")
+    for _ in range(3):
+        assert ftsync("sync").code == 0
+    assert [(run.id, "ftsync-replaced" in run.tags) for run in backend.runs(project)] == [
+        (good, True),
+        (f"{good}-r2", False),
+    ]
+
+
+def test_a_run_of_openais_own_integration_that_is_tagged_as_replaced_is_left_alone_for_one_new_run(
+    ftsync: Ftsync, world: World, backend: WandbBackend, project: str
+) -> None:
+    good, _ = add_one_of_each(world)
+    with wandb.init(project=project, id=good, tags=["openai/fine-tune", "ftsync-replaced"]) as run:
+        run.log({"train_loss": 1.0})
+    for _ in range(3):
+        assert ftsync("sync").code == 0
+    native, own = backend.runs(project)
+    assert (native.id, native.config, own.id) == (good, {}, f"{good}-r2")

@@ -125,13 +125,15 @@ def test_files_are_there_before_the_run_is_finished(backend: WandbBackend, run: 
 
 
 def test_files_that_wandb_refuses_are_told(
-    backend: WandbBackend, run: wandb.Run, monkeypatch: pytest.MonkeyPatch
+    backend: WandbBackend, run: wandb.Run, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(active, "UPLOAD_PAUSES", (0.0, 0.5))
     backend.fail("CreateRunFiles", status=403)
-    with pytest.raises(SinkRejected, match=r"fine_tuning/job\.json"):
-        add(run, record(files=(RunFile("fine_tuning/job.json", [b"{}"]),)))
-    assert held(backend, run).summary.get("ftsync") is None
+    monkeypatch.setattr("ft_sync.arrival.PAUSES", (0.05,))
+    world.add(*samples.many(1))
+    (failed,) = ft_sync.sync(world.jobs[0].id, run=run).failed
+    assert "file fine_tuning/job.json, file " in failed.error.message
+    assert held(backend, run).summary["ftsync"] == "incomplete"
 
 
 def test_the_console_log_stays_the_users(backend: WandbBackend, run: wandb.Run) -> None:
@@ -225,6 +227,12 @@ def test_an_open_run_takes_one_job(run: wandb.Run, selection: dict[str, Any]) ->
 def test_an_open_run_takes_no_arguments_of_init(run: wandb.Run) -> None:
     with pytest.raises(ConfigError, match="tags"):
         ft_sync.sync("ftjob-1", run=run, tags=["x"])
+
+
+def test_a_run_that_is_tagged_as_replaced_is_refused(run: wandb.Run) -> None:
+    run.tags = (*(run.tags or ()), "ftsync-replaced")
+    with pytest.raises(ConfigError, match="tags of the run"):
+        ft_sync.sync("ftjob-1", run=run)
 
 
 def test_a_disabled_run_is_refused(workspace: Path) -> None:

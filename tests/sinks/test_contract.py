@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +15,7 @@ import pytest
 import wandb
 
 from ft_sync import __version__
+from ft_sync.content import lacking
 from ft_sync.models import Create, Download, JobId, MetricRow, Origin, RunFile, RunId, RunRecord
 from ft_sync.sinks.offline import OfflineSink
 from ft_sync.sinks.online import OnlineSink
@@ -24,6 +25,7 @@ from tests.builders import job, record, training_file
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ft_sync.content import RunContent
     from ft_sync.ports import RunSink
     from tests.wandb_backend import WandbBackend
 
@@ -169,7 +171,7 @@ def full_record(**changes: Any) -> RunRecord:  # noqa: ANN401 - a builder
     return record(config={"fine_tune_job_id": "ftjob-1", "model": "gpt", "hyperparameters": {"n": 3}}, **changes)
 
 
-def write(side: Side, run: RunRecord, run_id: str = "ftjob-1", content: Path | None = None) -> None:
+def write(side: Side, run: RunRecord, run_id: str = "ftjob-1", content: Path | None = None) -> RunContent:
     with side.sink.open(step(run_id), run) as writer:
         writer.log(run.rows)
         writer.log_events(run.log)
@@ -177,7 +179,7 @@ def write(side: Side, run: RunRecord, run_id: str = "ftjob-1", content: Path | N
         if content is not None:
             writer.use_dataset(training_file(), Download(content, len(LINES), hashlib.sha256(LINES).hexdigest()))
         writer.log_model(run, ())
-        writer.complete(run)
+        return writer.complete(run)
 
 
 def test_rows_keep_their_step_their_time_and_every_digit(side: Side) -> None:
@@ -227,6 +229,37 @@ def test_a_complete_run_is_found_complete(side: Side) -> None:
     assert (state.run_id, state.origin, state.status) == ("ftjob-1", Origin.FTSYNC, "succeeded")
     assert state.mark is not None
     assert state.mark.digest == full_record().digest
+
+
+ODD: dict[str, Any] = {
+    "null": None,
+    "empty": {},
+    "nested": {"null": None, "list": [1.0, None, {"a": None}], "empty": {}},
+    "float": 1.0,
+    "tiny": 5e-324,
+    "large": 2**62 + 1,
+    "text": "\u05e9\u2028 \x07",
+    "dotted.key": {"a.b": True},
+    "star *": [],
+}
+"""JSON values that W&B stores in a way of its own, or not at all."""
+
+
+@pytest.mark.parametrize("failure", [None, "failed: line 17 is broken"])
+def test_a_complete_run_lacks_nothing_of_what_was_written(side: Side, tmp_path: Path, failure: str | None) -> None:
+    content = tmp_path / "content"
+    content.write_bytes(LINES)
+    config = {"fine_tune_job_id": "ftjob-1", **ODD}
+    run = replace(full_record(summary={"status": "failed", **ODD}, failure=failure, notes=("a note",)), config=config)
+    written = write(side, run, content=content)
+    bulk = side.sink.stored([RunId("ftjob-1"), RunId("ftjob-2")])
+    by_itself = side.sink.stored([RunId("ftjob-1")], singly=True)
+    for held in (bulk, by_itself):
+        assert {name: lacking(written, found) for name, found in held.items()} == {"ftjob-1": ()}
+    kinds = {item.partition(" ")[0].partition(".")[0] for item in written.items}
+    everywhere = {"state", "config", "summary", "tag", "name", "notes"}
+    only_online = {"rows", "console", "file", "artifact", "job"}
+    assert kinds == (everywhere | only_online if side.mode == "online" else everywhere)
 
 
 def test_jobs_without_a_run_are_left_out(side: Side) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import wandb
 
-from ft_sync.errors import AuthError, IdTaken, NotFound, RunExists, SinkRejected
+from ft_sync.errors import IdTaken, NotFound, RunExists
 from ft_sync.models import (
     Create,
     Download,
@@ -27,7 +27,8 @@ from ft_sync.models import (
     RunId,
     RunState,
 )
-from ft_sync.sinks.online import REPLACED_TAG, OnlineSink
+from ft_sync.names import REPLACED_TAG
+from ft_sync.sinks.online import OnlineSink
 from ft_sync.sinks.sdk import create_run
 from ft_sync.sinks.wandb import RunOptions
 from tests.builders import at, job, record, training_file
@@ -202,6 +203,51 @@ def test_a_native_run_gets_what_it_lacks_and_keeps_what_it_has(
     assert (again.origin, again.is_complete) == (Origin.NATIVE, True)
 
 
+@pytest.mark.parametrize("kept", [0, 1, 3])
+def test_a_run_with_the_first_lines_of_its_log_is_gone_on_with_and_no_line_is_there_twice(
+    sink: OnlineSink, backend: WandbBackend, project: str, kept: int
+) -> None:
+    whole = full(log=("one", "two", "one"))
+    write(sink, create(), whole)
+    run = the_run(backend, project)
+    run.streams["output.log"] = dict(list(run.streams["output.log"].items())[:kept])
+    run.exit_code, run.heartbeat_at = None, at(0)  # its writer was killed long ago
+    cut_off = state_of(sink)
+    assert sink.held_rows(cut_off, whole, ()) == len(ROWS)
+    write(sink, extend(cut_off), whole, ())
+    assert (run.console, run.state, len(run.history)) == (["one", "two", "one"], "finished", len(ROWS))
+
+
+@pytest.mark.parametrize("log", [("two", "one", "one"), ("one", "two"), ()])
+def test_a_run_with_other_lines_in_its_log_is_no_beginning(sink: OnlineSink, log: tuple[str, ...]) -> None:
+    write(sink, create(), full(log=("one", "two", "one")))
+    sink.reject(RunId("ftjob-1"), ONE)
+    assert sink.held_rows(state_of(sink), full(log=log), ()) is None
+
+
+def test_a_run_that_lost_its_config_and_was_rejected_is_an_incomplete_run_of_its_job(
+    sink: OnlineSink, backend: WandbBackend, project: str
+) -> None:
+    write(sink, create("ftjob-1-r2"), full())
+    the_run(backend, project, "ftjob-1-r2").raw_config = {}
+    assert sink.states([ONE]) == {}
+    sink.reject(RunId("ftjob-1-r2"), ONE)
+    rejected = state_of(sink)
+    assert (rejected.origin, rejected.mark, rejected.is_complete) == (Origin.FTSYNC, None, False)
+
+
+def test_a_run_that_is_complete_by_now_is_neither_extended_nor_enriched(sink: OnlineSink) -> None:
+    write(sink, create(), full())
+    complete = state_of(sink)
+    listed = replace(complete, mark=None)
+    with pytest.raises(RunExists) as raised:
+        sink.held_rows(listed, full(), ())
+    assert raised.value.run == complete
+    with pytest.raises(RunExists) as raised:
+        write(sink, Enrich(job(), listed.run_id, "test", listed), full(), ())
+    assert raised.value.run == complete
+
+
 def test_a_native_run_that_is_enriched_again_gets_the_new_lines_and_keeps_no_old_file(
     sink: OnlineSink, backend: WandbBackend, project: str
 ) -> None:
@@ -210,10 +256,8 @@ def test_a_native_run_that_is_enriched_again_gets_the_new_lines_and_keeps_no_old
     old, new = (RunFile(f"fine_tuning/{name}", [b"{}"]) for name in ("old.json", "new.json"))
     state = state_of(sink)
     first = Enrich(job(), state.run_id, "test", state)
-    backend.fail("RunFiles", status=403)
-    with pytest.raises(AuthError):  # late, when the lines are there
-        write(sink, first, full(files=(old,), log=("one", "one", "two")), ())
-    backend.heal()
+    write(sink, first, full(files=(old,), log=("one", "one", "two")), ())
+    sink.reject(state.run_id, ONE)
     state = state_of(sink)
     assert state.mark is None
     grown = full(files=(new,), log=("one", "one", "two", "two", "three"))
@@ -257,17 +301,6 @@ def test_a_run_that_was_created_and_never_begun_names_its_job(sink: OnlineSink, 
         "ftjob-1",
         "ftjob-1-r2",
     }
-
-
-@pytest.mark.parametrize("operation", ["RunFiles", "CreateRunFiles"])
-def test_a_run_whose_files_are_not_known_to_be_there_is_not_complete(
-    sink: OnlineSink, backend: WandbBackend, operation: str
-) -> None:
-    backend.fail(operation, status=403)
-    with pytest.raises((SinkRejected, AuthError)):
-        write(sink, create(), full(files=(RunFile("fine_tuning/job.json", [b"{}"]),)))
-    backend.heal()
-    assert not state_of(sink).is_complete
 
 
 @pytest.mark.parametrize("state", ["running", "crashed", "killed"])

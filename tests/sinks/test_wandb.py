@@ -112,6 +112,29 @@ def test_what_would_fail_each_run_is_refused_before_any_is_made(init: dict[str, 
     assert raised.value.hint
 
 
+@pytest.mark.parametrize(
+    ("init", "origin"),
+    [
+        ({"tags": ["nightly", "ftsync-replaced"]}, "--init tags=…: the tag ftsync-replaced marks"),
+        ({"tags": "ftsync-replaced"}, "--init tags=…: the tag ftsync-replaced marks"),
+        ({"tags": [" ftsync-replaced "]}, "--init tags=…: the tag ftsync-replaced marks"),
+        ({"tags": ["openai/mine"]}, "--init tags=…: tags that start with openai/"),
+        ({"settings": {"run_tags": ["ftsync-replaced"]}}, "--init settings=…: the tag ftsync-replaced marks"),
+        ({"settings": wandb.Settings(run_tags=("openai/x",))}, "--init settings=…: tags that start with openai/"),
+        ({"config": {"fine_tune_job_id": "mine"}}, "--init config=…: fine_tune_job_id is the key"),
+    ],
+)
+def test_what_ftsync_would_read_as_its_own_is_refused(init: dict[str, Any], origin: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        check_init(init)
+    assert raised.value.message.startswith(origin)
+    assert raised.value.hint
+
+
+def test_tags_that_only_look_like_it_are_taken() -> None:
+    check_init({"tags": ["openai", "ftsync", "replaced", "not-ftsync-replaced"], "config": {"job_id": "mine"}})
+
+
 def test_one_tag_may_be_a_text() -> None:
     assert (listed("prod"), listed(["a", "b"]), listed(None)) == (("prod",), ("a", "b"), ())
 

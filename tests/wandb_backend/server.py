@@ -11,7 +11,7 @@ import secrets
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote
 
@@ -80,6 +80,44 @@ class Failure:
         return True
 
 
+@dataclass
+class Lie:
+    """A request that is answered as if all was well, and is not; `hits` counts these requests."""
+
+    operation: str
+    asked: Callable[[Any], Any] | None
+    done: Callable[[Request], None] | None
+    answered: Callable[[Any], None] | None
+    times: int | None
+    when: Callable[[Request], bool] | None
+    hits: int = 0
+
+    def strikes(self, request: Request) -> bool:
+        if not request.is_about(self.operation) or (self.when and not self.when(request)):
+            return False
+        if self.times is not None and self.hits >= self.times:
+            return False
+        self.hits += 1
+        return True
+
+    def altered(self, request: Request) -> Request:
+        """The request as this server understands it."""
+        if self.asked is None:
+            return request
+        if request.operation == "upload":
+            return replace(request, body=self.asked(request.body))
+        body = json.loads(request.body)
+        self.asked(body)
+        return replace(request, body=json.dumps(body).encode())
+
+    def altered_answer(self, answer: Response) -> Response:
+        if self.answered is None:
+            return answer
+        body = json.loads(bytes(answer.body))
+        self.answered(body)
+        return JSONResponse(body, answer.status_code)
+
+
 class WandbBackend:
     """A W&B server on loopback for the unmodified SDK; use it as a context manager.
 
@@ -100,7 +138,8 @@ class WandbBackend:
         self.unknown_fields: set[str] = set()
         self.errors: list[Exception] = []
         self._failures: list[Failure] = []
-        self._lies: list[Callable[[Request], bytes | None]] = []
+        self._corruptions: list[Callable[[Request], bytes | None]] = []
+        self._lies: list[Lie] = []
         # asyncio sets TCP_NODELAY only where the protocol is named; without it each answer comes 40 ms late.
         self._socket = socket.socket(proto=socket.IPPROTO_TCP)
         self._socket.bind(("127.0.0.1", 0))
@@ -219,19 +258,44 @@ class WandbBackend:
         self._failures.append(failure)
         return failure
 
+    def lie(
+        self,
+        operation: str,
+        *,
+        asked: Callable[[Any], Any] | None = None,
+        done: Callable[[Request], None] | None = None,
+        answered: Callable[[Any], None] | None = None,
+        times: int | None = None,
+        when: Callable[[Request], bool] | None = None,
+    ) -> Lie:
+        """Do something else than what an operation asks for, and answer as if all was well.
+
+        Args:
+            operation: As for `fail`.
+            asked: Changes the JSON of the request in place; of an upload it is given the bytes, and returns others.
+            done: Called when the request has been carried out.
+            answered: Changes the JSON of the answer in place.
+            times: After how many requests it ends; never, if None.
+            when: Which of the requests; all, if None.
+        """
+        lie = Lie(operation, asked, done, answered, times, when)
+        self._lies.append(lie)
+        return lie
+
     def heal(self, failure: Failure | None = None) -> None:
         """End one failure, or all of them and all lies."""
         self._failures = [one for one in self._failures if failure is not None and one is not failure]
-        self._lies = [] if failure is None else self._lies
+        if failure is None:
+            self._lies, self._corruptions = [], []
 
-    def lie(self, of: str, stored: Callable[[bytes], bytes | None]) -> None:
+    def corrupt(self, of: str, stored: Callable[[bytes], bytes | None]) -> None:
         """Store something else than what is uploaded, and answer all the same that it was taken.
 
         Args:
             of: How the paths of the files end.
             stored: What becomes of the bytes; None for nothing.
         """
-        self._lies.append(lambda request: stored(request.body) if request.path.endswith(of) else request.body)
+        self._corruptions.append(lambda request: stored(request.body) if request.path.endswith(of) else request.body)
 
     # HTTP
 
@@ -253,8 +317,15 @@ class WandbBackend:
             headers = {"content-type": "application/json"} | failure.headers
             answer = Response(failure.body, failure.status, headers)
         else:
+            lies = [lie for lie in self._lies if lie.strikes(request)]
+            for lie in lies:
+                request = lie.altered(request)
             with self.store.lock:
                 answer = self._answer(request, http.headers.get("authorization", ""))
+                for lie in lies:
+                    answer = lie.altered_answer(answer)
+                    if lie.done is not None:
+                        lie.done(request)
         if failure and failure.cut:
             start = {"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers}
             await send(start)
@@ -345,8 +416,8 @@ class WandbBackend:
     def _stores(self, request: Request) -> bytes | None:
         """What the storage makes of an upload, which it has answered with 200."""
         data: bytes | None = request.body
-        for lie in self._lies:
-            data = lie(request) if data == request.body else data
+        for corrupt in self._corruptions:
+            data = corrupt(request) if data == request.body else data
         return data
 
     def _artifact_by_digest(self, request: Request) -> Response:

@@ -8,20 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from ft_sync.content import LOG, ROWS, STATE, RunContent, lacking, values
 from ft_sync.errors import ConfigError, SinkRejected
 from ft_sync.models import JobId, Origin, RunId, RunState
-from ft_sync.names import run_id
+from ft_sync.names import REPLACED_TAG, run_id
 from ft_sync.once import Once
 from ft_sync.sinks.offline import OfflineSink
-from ft_sync.sinks.online import OnlineSink, not_taken
+from ft_sync.sinks.online import REJECTED, OnlineSink
 from ft_sync.sinks.run import WandbRun
-from ft_sync.sinks.wandb import mark_from, translated
+from ft_sync.sinks.wandb import MARK, check_tags, mark_from, translated
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     import wandb
 
+    from ft_sync.content import Item
     from ft_sync.models import Destination, MetricRow, RunRecord, Write
     from ft_sync.sinks.run import Held
     from ft_sync.sinks.wandb import RunOptions
@@ -43,10 +45,11 @@ def sink(run: wandb.Run, options: RunOptions) -> OnlineSink | OfflineSink:
     """Return the sink that writes one job into `run`.
 
     Raises:
-        ConfigError: The run is disabled.
+        ConfigError: The run is disabled, or is tagged as replaced.
     """
     if run.disabled:
         raise ConfigError(f"the run {run.id} is disabled: it would hold nothing", hint="use mode online or offline")
+    check_tags((tag for tag in run.tags or () if tag == REPLACED_TAG), f"the tags of the run {run.id}")
     return OfflineActiveSink(options, run) if run.offline else OnlineActiveSink(options, run)
 
 
@@ -74,31 +77,39 @@ class OnlineActiveSink(OnlineSink):
 
     @contextmanager
     def open(self, plan: Write, record: RunRecord) -> Iterator[WandbRun]:
-        """Add to the open run; leaving the context normally waits until the server has what was added.
-
-        Raises:
-            SinkRejected: W&B did not take all files.
-        """
+        """Add to the open run; leaving the context normally waits, for a while, until the server has what was added."""
         self._has_moved_latest |= record.model_metadata is not None
         run = _begun(self._active, record, self._options, self._held)
         yield run
-        mark = mark_from(self._active.summary.get("ftsync"))
         for pause in UPLOAD_PAUSES:
             time.sleep(pause)
-            sent = self._sent(plan.job.id)
-            if sent.mark == mark and sent.is_complete:
+            found = self.stored([plan.run_id], singly=True).get(plan.run_id, RunContent())
+            if not lacking(run.content, found):
                 break
-        if missing := self._missing_files(plan.run_id, run.saved, UPLOAD_PAUSES):
-            self._active.summary.update({"ftsync": None})  # without the mark the run counts as incomplete
-            raise not_taken(plan.run_id, missing)
+
+    def stored(self, run_ids: Collection[RunId], *, singly: bool = False) -> Mapping[RunId, RunContent]:
+        """Return what the server has of the run, counting only the rows of the job."""
+        found = super().stored(run_ids, singly=singly)
+        return {named: replace(held, items={**held.items, ROWS: self._rows()}) for named, held in found.items()}
+
+    def reject(self, run_id: RunId, job_id: JobId) -> None:
+        """Replace the job's mark by a note that the run is incomplete; the SDK uploads it."""
+        del run_id, job_id
+        self._active.summary.update({MARK: REJECTED})
 
     def _sent(self, job_id: JobId) -> RunState:
         """Return the state of the open run on the server, counting only the rows of the job."""
         with translated(f"the run {self._active.id}"):
             self._apis.get().flush()  # otherwise the API object may answer from its cache
             there = self._run(RunId(self._active.id))
-            rows = sum(1 for _ in there.scan_history(keys=[STEP], use_cache=False))
-        return replace(self._state(there, {run_id(job_id): job_id}), job_id=job_id, rows=rows, state=OPEN)
+        state = self._state(there, {run_id(job_id): job_id})
+        return replace(state, job_id=job_id, rows=self._rows(), state=OPEN)
+
+    def _rows(self) -> int:
+        """Return the number of the job's rows in the open run on the server."""
+        with translated(f"the history of the run {self._active.id}"):
+            there = self._run(RunId(self._active.id))
+            return sum(1 for _ in there.scan_history(keys=[STEP], use_cache=False))
 
 
 class OfflineActiveSink(OfflineSink):
@@ -118,9 +129,21 @@ class OfflineActiveSink(OfflineSink):
         held = self._active.config.get("fine_tune_job_id")
         if held not in job_ids:
             return found
-        mark = mark_from(self._active.summary.get("ftsync"))
+        mark = mark_from(self._active.summary.get(MARK))
         folder = str(Path(self._active.dir).parent)
         return _with(RunState(RunId(self._active.id), JobId(held), Origin.FTSYNC, OPEN, mark=mark, url=folder), found)
+
+    def stored(self, run_ids: Collection[RunId], *, singly: bool = False) -> Mapping[RunId, RunContent]:
+        """Return what the open run contains: its file is complete only when the caller closes the run."""
+        del run_ids, singly
+        config, summary = dict(self._active.config), dict(self._active.summary)
+        items = {**dict(values("config", config)), **dict(values("summary", summary))}
+        return {RunId(self._active.id): RunContent(items)}
+
+    def reject(self, run_id: RunId, job_id: JobId) -> None:
+        """Replace the job's mark by a note that the run is incomplete."""
+        del run_id, job_id
+        self._active.summary.update({MARK: REJECTED})
 
     @contextmanager
     def open(self, plan: Write, record: RunRecord) -> Iterator[WandbRun]:
@@ -154,6 +177,10 @@ class ActiveRun(WandbRun):
     def log_events(self, lines: Iterable[str]) -> None:
         """Write nothing: the console log belongs to the caller's program, and the events are saved as a file."""
 
+    def _written(self, record: RunRecord) -> Iterator[tuple[str, Item]]:
+        """Yield what was added to the run; its state and its console log are the caller's."""
+        return ((item, value) for item, value in super()._written(record) if item not in {STATE, LOG})
+
 
 def _with(state: RunState, found: Mapping[JobId, tuple[RunState, ...]]) -> Mapping[JobId, tuple[RunState, ...]]:
     """Return `found` with `state` added, in place of any older state of the same run."""
@@ -175,7 +202,7 @@ def _begun(run: wandb.Run, record: RunRecord, options: RunOptions, held: Once[st
             hint="finish the run, or start another",
         )
     config = {key if there.get(key, value) == value else OWN + key: value for key, value in record.config.items()}
-    writer = ActiveRun(run, options, held, len(record.rows))
+    writer = ActiveRun(run, options, held, len(record.rows), given={"config": config})
     with translated(f"the run {run.id}"):
         run.config.update(config, allow_val_change=True)
         writer.define(record.best)

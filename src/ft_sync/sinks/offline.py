@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from wandb.util import get_core_path
 
+from ft_sync import content
+from ft_sync.content import STATE, RunContent
 from ft_sync.errors import ConfigError, SinkRejected, unusable
 from ft_sync.models import UNREADABLE, Destination, Origin, RunId, RunState
 from ft_sync.names import first_of, run_id
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ft_sync.compare import HeldRun
+    from ft_sync.content import Item
     from ft_sync.models import Job, JobId, RunRecord, TrainingFile, Write
     from ft_sync.sinks.run import WandbRun
 
@@ -61,6 +64,20 @@ class OfflineSink:
         for state in self._states(wanted):
             found[state.job_id].append(state)
         return {job_id: tuple(states) for job_id, states in found.items()}
+
+    def stored(self, run_ids: Collection[RunId], *, singly: bool = False) -> Mapping[RunId, RunContent]:
+        """Return what the offline runs hold: all that W&B's reader returns of a run."""
+        del singly
+        found: dict[RunId, RunContent] = {}
+        for folder in sorted(self._folder.glob("offline-run-*")):
+            named = _run_id_in(folder)
+            held = _inspect(folder) if named in run_ids else None
+            if named is not None and held is not None:
+                found[named] = _content(held)
+        return found
+
+    def reject(self, run_id: RunId, job_id: JobId) -> None:
+        """Do nothing: an offline run cannot be changed."""
 
     def held_rows(self, run: RunState, record: RunRecord, inputs: Collection[TrainingFile]) -> None:
         """Return None: an offline run cannot be resumed, only rewritten."""
@@ -116,21 +133,19 @@ class OfflineSink:
 
     def _states(self, wanted: Mapping[RunId, JobId]) -> Iterator[RunState]:
         for folder in sorted(self._folder.glob("offline-run-*")):
-            logs = (LOG.fullmatch(log.name) for log in folder.glob("run-*.wandb"))
-            if (named := next(filter(None, logs), None)) is None:
-                continue
-            job_id = wanted.get(first_of(RunId(named["run_id"])))
-            if job_id is None:
+            named = _run_id_in(folder)
+            job_id = wanted.get(first_of(named)) if named is not None else None
+            if named is None or job_id is None:
                 continue
             held = _inspect(folder)
             if held is None:
-                yield RunState(RunId(named["run_id"]), job_id, Origin.OTHER, UNREADABLE, url=str(folder))
+                yield RunState(named, job_id, Origin.OTHER, UNREADABLE, url=str(folder))
                 continue
             if held.get("project") != self._options.project or (held.get("entity") or None) != self._options.entity:
                 continue
             summary: Mapping[str, Any] = held.get("summary") or {}
             yield RunState(
-                run_id=RunId(named["run_id"]),
+                run_id=named,
                 job_id=job_id,
                 origin=_origin(held),
                 state=str(held.get("state")),
@@ -139,6 +154,22 @@ class OfflineSink:
                 url=str(folder),
                 being_written=(folder / LOCK).exists() and is_locked(folder / LOCK),
             )
+
+
+def _run_id_in(folder: Path) -> RunId | None:
+    """Return the id of the run in a run folder; None if nothing was written there."""
+    logs = (LOG.fullmatch(log.name) for log in folder.glob("run-*.wandb"))
+    named = next(filter(None, logs), None)
+    return RunId(named["run_id"]) if named else None
+
+
+def _content(held: Mapping[str, Any]) -> RunContent:
+    items: dict[str, Item] = {STATE: str(held.get("state"))}
+    items |= content.values("config", held.get("config") or {})
+    items |= content.values("summary", held.get("summary") or {})
+    items |= content.tagged(held.get("tags") or ())
+    items |= content.texts(name=held.get("name"), notes=held.get("notes"))
+    return RunContent(items)
 
 
 def _origin(held: Mapping[str, Any]) -> Origin:

@@ -12,26 +12,29 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import wandb
 
 from ft_sync.compare import differ
+from ft_sync.content import STATE
 from ft_sync.convert import model_content, newness
-from ft_sync.errors import FtSyncError, NotFound, SinkRejected
-from ft_sync.models import SUCCEEDED, Destination, Enrich, JobId, Origin, RunId, RunState
-from ft_sync.names import alias, artifact_name, dataset_name, first_of, run_id
+from ft_sync.errors import FtSyncError, NotFound, RunExists
+from ft_sync.models import SUCCEEDED, Create, Destination, Enrich, Extend, JobId, Origin, Replace, RunId, RunState
+from ft_sync.names import NATIVE_TAG, REPLACED_TAG, alias, artifact_name, dataset_name, first_of, run_id
 from ft_sync.once import Once
 from ft_sync.sinks.apis import Apis
 from ft_sync.sinks.gate import Gate
 from ft_sync.sinks.held import A_PAGE, Reader, collection, console_log, history, run_files
 from ft_sync.sinks.locks import forget_lock, is_being_written
 from ft_sync.sinks.run import Held, described, filterable, notes_of, opened, reference, summary_of
-from ft_sync.sinks.sdk import create_run, delete_run, remove_folder, unread_run
-from ft_sync.sinks.wandb import JOB_TYPE, NATIVE_TAG, RunOptions, elsewhere, mark_from, translated
+from ft_sync.sinks.sdk import create_run, delete_run, remove_folder
+from ft_sync.sinks.stored import RUNS_AT_ONCE, StoredRuns
+from ft_sync.sinks.wandb import JOB_ID, JOB_TYPE, MARK, RunOptions, elsewhere, mark_from, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from wandb.apis.public import Run, Runs
 
     from ft_sync.compare import HeldRun
+    from ft_sync.content import RunContent
     from ft_sync.datasets import DatasetSummary
     from ft_sync.models import Job, JsonObject, RunRecord, TrainingFile, Write
     from ft_sync.sinks.run import WandbRun
@@ -46,19 +49,17 @@ PATIENCE_IN_BULK = 60
 """Seconds to keep retrying the bulk query when W&B is away or limits the rate; all other work waits for its answer."""
 
 PAUSES = (0.5, 1.0, 2.0)
-"""Seconds between repeated checks of what W&B holds, such as a run's files."""
+"""Seconds between repeated checks whether another process is writing a run that has just been created."""
 
-REPLACED_TAG = "ftsync-replaced"
-"""The tag of a run that was replaced but kept."""
-
-JOB_ID = "fine_tune_job_id"
-"""The key of a run's config that holds the job's id."""
+REJECTED = "incomplete"
+"""Written to a run in place of its mark when W&B does not hold all of the run."""
 
 COUNTS = frozenset({"n_train", "n_valid"})
 TABLES = frozenset({"train_data", "valid_data"})
 """The keys that datasets add to a run's config (`COUNTS`) and summary (`TABLES`)."""
 
 _Answer = TypeVar("_Answer")
+_Id = TypeVar("_Id", bound=str)
 
 _Rank: TypeAlias = tuple[bool, float, str]
 
@@ -91,6 +92,7 @@ class OnlineSink:
         self._renewed: dict[str, list[str]] = defaultdict(list)
         self._newest: Once[str, wandb.Artifact | None] = Once()
         self._gate = Gate(time.monotonic)
+        self._stored_runs = StoredRuns()
 
     @property
     def can_go_on(self) -> bool:
@@ -115,14 +117,38 @@ class OnlineSink:
     def _states(self, wanted: Mapping[RunId, JobId]) -> list[RunState]:
         return [self._state(run, wanted) for run in self._runs(wanted)]
 
+    def stored(self, run_ids: Collection[RunId], *, singly: bool = False) -> Mapping[RunId, RunContent]:
+        """Return what W&B holds of these runs, with one query per 50 runs, or one per run if asked `singly`."""
+        found: dict[RunId, RunContent] = {}
+        api = self._apis.new(PATIENCE_IN_BULK)
+        with translated(f"the runs of {self._path}"):
+            for some in _parts(list(run_ids), 1 if singly else RUNS_AT_ONCE):
+                found |= self._stored_runs.read(api, self._path, some, singly=singly)
+        for named, held in found.items():
+            if held.items.get(STATE) != "running":
+                forget_lock(self._options, named)
+        return found
+
+    def reject(self, run_id: RunId, job_id: JobId) -> None:
+        """Replace the run's mark by a note that the run is incomplete."""
+        with self._apis.lent() as api, translated(f"the run {run_id}"):
+            api.flush()  # otherwise the API object may answer from its cache
+            run = self._run(run_id)
+            run.summary.update({MARK: REJECTED})
+            if run.config.get(JOB_ID) != job_id:
+                run.config[JOB_ID] = job_id
+                run.update()
+
     def held_rows(self, run: RunState, record: RunRecord, inputs: Collection[TrainingFile]) -> int | None:
         """Return the number of history rows in the run if its content is a prefix of `record`; None if it is not."""
         with translated(f"the run {run.run_id}"):
             there = self._run(run.run_id)
             held = history(there)
+            self._require_as_listed(there, run, record.job_id)
             config = {**(self._options.init.get("config") or {}), **record.config}
             metrics = {name for row in record.rows for name in row.metrics}
-            summary = {key for key in there.summary_metrics if not key.startswith("_")}
+            summary = {key for key in there.summary_metrics if not key.startswith("_")} - {MARK}
+            log = console_log(there) or ()
             is_beginning = (
                 _has_keys_of(config | dict.fromkeys(COUNTS), there.config)  # the values are written again
                 and summary <= {*record.summary, *metrics, *TABLES}
@@ -134,7 +160,7 @@ class OnlineSink:
                 and not any(map(differ, record.rows, held))
                 and {file.name for file in run_files(there)} <= {file.path for file in record.files}
                 and self._has_artifacts_of(there, record, inputs)
-                and not console_log(there)
+                and _is_beginning(log, record.log)
             )
         return len(held) if is_beginning else None
 
@@ -233,77 +259,77 @@ class OnlineSink:
 
     @contextmanager
     def open(self, plan: Write, record: RunRecord) -> Iterator[WandbRun]:
-        """Open the run on the server, unless the gate is closed; leaving normally checks that its files have arrived.
-
-        If files are missing, the run's mark is removed.
-
-        Raises:
-            SinkRejected: W&B did not take all files.
-        """
+        """Open the run on the server, unless the gate is closed."""
         with self._gate.passing():
             with self._opened(plan, record) as run:
                 run.replacing = self._replacing
                 yield run
-            try:
-                missing = self._missing_files(plan.run_id, run.saved)
-            except FtSyncError:
-                with suppress(FtSyncError):
-                    self._unmark(plan.run_id)
-                raise
-            if missing:
-                self._unmark(plan.run_id)
-                raise not_taken(plan.run_id, missing)
             if isinstance(plan, Enrich):
                 self._drop_files(plan.run_id, but=run.saved)
 
     def _opened(self, plan: Write, record: RunRecord) -> AbstractContextManager[WandbRun]:
         self._has_moved_latest |= record.model_metadata is not None
         self._newest.forget(self._model)
-        native = None
-        if isinstance(plan, Enrich):
-            with translated(f"the run {plan.run_id}"):
-                there = self._run(plan.run_id)
-                native = {
-                    "tags": there.tags,
-                    "notes": there.notes,
-                    "summary": dict(there.summary_metrics),
-                    "log": console_log(there) or (),
-                }
-                # The run keeps its id, so its model's file would be the same, and W&B would reuse the damaged one.
-                for one in there.logged_artifacts(A_PAGE):
-                    if collection(one) in self._models and not self._reader.content(one).is_sound:
-                        one.delete(delete_aliases=True)
         return opened(
             plan,
             record,
             self._placed,
             self._held,
-            native=native,
+            native=self._present(plan),
             create=lambda run_id: self._create(run_id, plan.job.id),
             discard=self._discard,
             api=self._apis.new(),
         )
 
-    def _create(self, run_id: RunId, job_id: JobId) -> bool:
-        """Create the run on the server; return False if it exists already, as another process may be writing it.
+    def _present(self, plan: Write) -> JsonObject | None:
+        """Return the content of a run that is to be resumed, which `opened` needs; None for a new run."""
+        if isinstance(plan, Create | Replace):
+            return None
+        with translated(f"the run {plan.run_id}"):
+            there = self._run(plan.run_id)
+            if isinstance(plan, Extend):
+                return {"log": console_log(there)}
+            self._require_as_listed(there, plan.run, plan.job.id)
+            # The run keeps its id, so its model's file would be the same, and W&B would reuse the damaged one.
+            for one in there.logged_artifacts(A_PAGE):
+                if collection(one) in self._models and not self._reader.content(one).is_sound:
+                    one.delete(delete_aliases=True)
+            return {
+                "tags": there.tags,
+                "notes": there.notes,
+                "summary": dict(there.summary_metrics),
+                "log": console_log(there),
+            }
+
+    def _require_as_listed(self, there: Run, listed: RunState, job_id: JobId) -> None:
+        """Raise `RunExists` if the run is complete or being written, though it was not when it was listed."""
+        now = self._state(there, {run_id(job_id): job_id})
+        if now.is_complete > listed.is_complete or now.being_written > listed.being_written:
+            raise _exists(now)
+
+    def _create(self, named: RunId, job_id: JobId) -> None:
+        """Create the run on the server, unless it exists already: another process may be writing it.
 
         The run's first config names its job, so that even an unfinished run can be attributed to its job.
+
+        Raises:
+            RunExists: The run exists.
         """
+        wanted = {run_id(job_id): job_id}
         with self._apis.lent():
-            if self._config(run_id) is not None:  # creating it again would set its state to running
-                return False
+            if (there := self._there(named)) is not None:  # creating it again would set its state to running
+                raise _exists(self._state(there, wanted))
             claim = {JOB_ID: job_id}
-            created = create_run(self._apis.get(), self._path, run_id, claim)
-            self._require_planned(created, run_id)
+            created = create_run(self._apis.get(), self._path, named, claim)
+            self._require_planned(created, named)
             if created.is_new:
-                return True
+                return
             # Either another process has created the run and is about to write it, or this process has, but W&B's
             # answer was lost and the request repeated. If the config does not change, it was this process.
             for pause in PAUSES:
                 time.sleep(pause)
-                if (self._config(run_id) or claim) != claim:
-                    return False
-            return True
+                if (there := self._there(named)) is not None and there.config != claim:
+                    raise _exists(self._state(there, wanted))
 
     def _discard(self, run_id: RunId) -> None:
         """Delete a run that was just created and holds nothing."""
@@ -325,11 +351,10 @@ class OnlineSink:
                     delete_run(self._apis.get(), created)
                 raise elsewhere(name, value, found[name])
 
-    def _config(self, run_id: RunId) -> JsonObject | None:
-        """Return the config of a run; None if there is no such run."""
+    def _there(self, run_id: RunId) -> Run | None:
+        """Return a run, asking for this run alone; None if there is no such run."""
         self._apis.get().flush()  # otherwise the API object may answer from its cache
-        run = _if_there(lambda: self._run(run_id))
-        return None if run is None else run.config
+        return _if_there(lambda: self._run(run_id))
 
     def delete(self, run: RunState) -> None:
         """Delete the run; its artifacts stay, since other runs may use them."""
@@ -405,10 +430,10 @@ class OnlineSink:
         return RunState(
             run_id=RunId(run.id),
             job_id=job_id,
-            origin=_origin(run, written_by_us=ours == job_id),
+            origin=_origin(run, written_by_us=ours == job_id or MARK in summary),
             state=run.state,
             status=summary.get("status"),
-            mark=mark_from(summary.get("ftsync")),
+            mark=mark_from(summary.get(MARK)),
             rows=run.historyLineCount,
             url=run.url,
             being_written=run.state == "running" and is_being_written(self._placed, run.id, run.heartbeat_at),
@@ -442,25 +467,6 @@ class OnlineSink:
             for file in run_files(self._run(run_id)):
                 if file.name not in but:
                     file.delete()
-
-    def _unmark(self, run_id: RunId) -> None:
-        """Remove the run's mark, so that the run no longer counts as complete."""
-        with self._apis.lent(), translated(f"the run {run_id}"):
-            self._run(run_id).summary.update({"ftsync": None})
-
-    def _missing_files(self, run_id: RunId, saved: Collection[str], pauses: Iterable[float] = PAUSES) -> set[str]:
-        """Return the saved files that W&B does not list in the run: the SDK reports no failed uploads."""
-        missing = set(saved)
-        with self._apis.lent(), translated(f"the files of the run {run_id}"):
-            for pause in (*pauses, 0):
-                if not missing:
-                    break
-                run = unread_run(self._apis.get(), self._path, run_id)
-                remove_folder(run)
-                missing -= {file.name for file in run_files(run)}
-                if missing:
-                    time.sleep(pause)  # the listing may lag behind the uploads
-        return missing
 
     def _run(self, named: RunId) -> Run:
         run = self._apis.get().run(f"{self._path}/{named}")
@@ -498,12 +504,8 @@ def _moved_tables(summary: Mapping[str, Any], old: str, new: str) -> dict[str, A
     }
 
 
-def not_taken(run_id: RunId, files: Collection[str]) -> SinkRejected:
-    """Return the error for files that W&B did not take."""
-    return SinkRejected(
-        f"W&B did not take {len(files)} files of the run {run_id}, among them {min(files)}",
-        hint="run the same command again: it repairs what is incomplete",
-    )
+def _exists(run: RunState) -> RunExists:
+    return RunExists(f"the run {run.run_id} is there already", hint="run the same command again", run=run)
 
 
 def _if_there(ask: Callable[[], _Answer]) -> _Answer | None:
@@ -519,8 +521,11 @@ def _if_there(ask: Callable[[], _Answer]) -> _Answer | None:
 def _batched(job_ids: Collection[JobId]) -> Iterator[dict[RunId, JobId]]:
     """Yield batches of at most 200 jobs, each by the id of the job's first run."""
     ids = list(job_ids)
-    for start in range(0, len(ids), JOBS_A_QUERY):
-        yield {run_id(job_id): job_id for job_id in ids[start : start + JOBS_A_QUERY]}
+    return ({run_id(job_id): job_id for job_id in some} for some in _parts(ids, JOBS_A_QUERY))
+
+
+def _parts(ids: Sequence[_Id], size: int) -> Iterator[Sequence[_Id]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))
 
 
 def project_exists(runs: Runs) -> bool:
@@ -533,6 +538,13 @@ def project_exists(runs: Runs) -> bool:
             raise
         return False
     return True
+
+
+def _is_beginning(lines: Sequence[str], log: Collection[str]) -> bool:
+    """Whether the lines are the first ones of the log: otherwise W&B would keep the other lines."""
+    return len(lines) <= len(log) and all(
+        line.rstrip() == wanted.rstrip() for line, wanted in zip(lines, log, strict=False)
+    )
 
 
 def _has_keys_of(config: Mapping[str, Any], there: Mapping[str, Any]) -> bool:

@@ -9,9 +9,9 @@ from wandb_workspaces.expr import Config
 from wandb_workspaces.reports.v2 import interface as reports
 from wandb_workspaces.workspaces.interface import RunsetSettings, Section, Workspace
 
+from ft_sync.names import REPLACED_TAG
 from ft_sync.outline import FAMILIES, Chart, family
 from ft_sync.redaction import redact
-from ft_sync.sinks.online import REPLACED_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import wandb
 from filelock import FileLock
 
-from ft_sync import datasets, redaction
+from ft_sync import content, datasets, redaction
 from ft_sync._version import __version__
+from ft_sync.content import LOG, ROWS, STATE, RunContent
 from ft_sync.convert import STATUS_KEYS, best_of, model_content, portable
 from ft_sync.datasets import DatasetFormat, DatasetSummary
-from ft_sync.errors import AuthError, ConfigError, RunExists, SinkRejected
+from ft_sync.errors import AuthError, ConfigError, SinkRejected
 from ft_sync.file_names import file_name
 from ft_sync.models import Create, Enrich, Mark, Replace
 from ft_sync.names import (
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
+    from ft_sync.content import Item
     from ft_sync.models import Download, JsonObject, MetricRow, RunFile, RunId, RunRecord, Split, TrainingFile, Write
     from ft_sync.once import Once
 
@@ -118,8 +120,10 @@ class WandbRun:
         left_alone: Summary keys that another program wrote and that must not be changed.
         step_metric: The metric against which all others are drawn; None for the run's own step.
         upload: When saved files are uploaded: immediately or when the run is closed.
-        saved: Paths of the files saved in the run.
-        lines: Lines that the run's console log already has.
+        given: The arguments of `wandb.init` for the run.
+        saved: Sizes in bytes of the files saved in the run, by path.
+        lines: Lines that the run's console log already has; None if this W&B server does not return them.
+        content: What the run contains, once it is complete.
         replacing: Entered around the upload of a dataset, with its draft; see `OnlineSink.renew`.
     """
 
@@ -131,11 +135,18 @@ class WandbRun:
     held: Once[str, Held]
     rows: int
     left_alone: frozenset[str] = frozenset()
-    saved: set[str] = field(default_factory=set)
-    lines: Collection[str] = ()
+    given: JsonObject = field(default_factory=dict)
+    saved: dict[str, int] = field(default_factory=dict)
+    lines: Collection[str] | None = ()
+    content: RunContent = field(default_factory=RunContent)
     replacing: Callable[[wandb.Artifact], AbstractContextManager[object]] = nullcontext
     _defined: set[str] = field(default_factory=set)
     _models: list[wandb.Artifact] = field(default_factory=list)
+    _model_ids: dict[str, str] = field(default_factory=dict)
+    _used_datasets: dict[str, wandb.Artifact] = field(default_factory=dict)
+    _config: dict[str, Any] = field(default_factory=dict)
+    _summary: dict[str, Any] = field(default_factory=dict)
+    _lines_written: int = 0
 
     @property
     def url(self) -> str | None:
@@ -170,12 +181,13 @@ class WandbRun:
     def log_events(self, lines: Iterable[str]) -> None:
         """Append the lines that the console log lacks, once nothing but closing the run can fail any more.
 
-        Log lines have no ids, so a run that has some is never resumed.
+        Log lines have no ids, so a run is resumed only if its lines are the first ones of the log.
         """
         self._await_models()
-        rest = _without(lines, self.lines)
+        rest = _without(lines, self.lines or ())
         while some := list(islice(rest, LINES_AT_ONCE)):
             self.run.write_logs("\n".join(some))
+            self._lines_written += len(some)
 
     def save(self, files: Iterable[RunFile]) -> None:
         """Save files in the run."""
@@ -186,14 +198,16 @@ class WandbRun:
             with path.open("wb") as out:
                 out.writelines(file.chunks)
             self.run.save(path, base_path=self.run.dir, policy=self.upload, glob=False)
-            self.saved.add(file.path)
+            self.saved[file.path] = path.stat().st_size
 
     def use_dataset(self, file: TrainingFile, download: Download | None) -> DatasetSummary:
         """Make the file's artifact, which includes a table of examples, an input of the run."""
         with translated(f"the {file.split} file {file.id}"):
             held = self._used(file, download)
+            self._used_datasets[dataset_name(file)] = held.artifact
             self._show_table(file.split, held)
-            self.run.config.update({f"n_{file.split}": held.summary.examples}, allow_val_change=True)
+            self._config[f"n_{file.split}"] = held.summary.examples
+            self.run.config.update(self._config, allow_val_change=True)
         return held.summary
 
     def log_model(self, record: RunRecord, inputs: Iterable[TrainingFile]) -> None:
@@ -214,19 +228,45 @@ class WandbRun:
         artifact.manifest.add_entry(entry(path, MODEL_FILE))
         return artifact
 
-    def complete(self, record: RunRecord) -> None:
+    def complete(self, record: RunRecord) -> RunContent:
         """Wait for the model artifact, then write the summary and, last of all, the mark: it vouches for the rest."""
         self._await_models()
         mark = Mark(__version__, record.digest, self.rows, datetime.now(UTC).isoformat(timespec="seconds"))
+        summary = {key: value for key, value in record.summary.items() if key not in self.left_alone}
         with translated("the summary"):
-            self.run.summary.update({key: value for key, value in record.summary.items() if key not in self.left_alone})
+            self.run.summary.update(summary)
             self.run.summary.update({"ftsync": asdict(mark)})
+        self._summary |= {**summary, "ftsync": asdict(mark)}
+        self.content = RunContent(dict(self._written(record)))
+        return self.content
+
+    def _written(self, record: RunRecord) -> Iterator[tuple[str, Item]]:
+        """Yield what this process has written, as items that W&B should return."""
+        given = self.given
+        yield STATE, "finished" if record.failure is None else "failed"
+        # `wandb.init` may have been told to leave some keys out.
+        config = {key: value for key, value in given.get("config", {}).items() if key in self.run.config}
+        yield from content.values("config", config | self._config)
+        yield from content.values("summary", self._summary)
+        yield from content.tagged(given.get("tags", ()))
+        yield from content.texts(name=given.get("name"), notes=given.get("notes"))
+        if self.options.mode == "offline":
+            return  # W&B's reader returns no more of an offline run
+        yield from content.texts(job_type=given.get("job_type"), group=given.get("group"))
+        yield ROWS, self.rows
+        if self.lines is not None:
+            yield LOG, len(self.lines) + self._lines_written
+        yield from ((f"file {path}", size) for path, size in self.saved.items())
+        for name, artifact in self._used_datasets.items():
+            yield content.artifact(name, str(artifact.id), artifact.size)
+        for model in self._models:
+            yield content.artifact(model.name, self._model_ids[model.name], model.size)
 
     def _await_models(self) -> None:
         """Wait until W&B holds the model artifact: if its upload fails, the SDK still marks the run finished."""
         for model in self._models if self.options.mode == "online" else ():
             with translated("the model artifact"):
-                await_logged(model)
+                self._model_ids[model.name] = await_logged(model)
 
     def _used(self, file: TrainingFile, download: Download | None) -> Held:
         """Make the file an input of the run; the first run that needs the file uploads it."""
@@ -311,12 +351,13 @@ class WandbRun:
     def _show_table(self, split: Split, held: Held) -> None:
         # The SDK writes such a reference for a table in an artifact; logging the table would upload it twice more.
         # It is set in the summary, since a history entry would take over the time of the last row.
-        self.run.summary[table_key(split)] = {
+        table = {
             "_type": "table-file",
             "artifact_path": f"{reference(held.artifact)}/{table_file(split)}",
             "ncols": len(datasets.COLUMNS[held.summary.format]),
             "nrows": held.summary.rows,
         }
+        self.run.summary[table_key(split)] = self._summary[table_key(split)] = table
 
 
 @contextmanager
@@ -327,7 +368,7 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
     held: Once[str, Held],
     *,
     native: JsonObject | None = None,
-    create: Callable[[RunId], bool] | None = None,
+    create: Callable[[RunId], None] | None = None,
     discard: Callable[[RunId], None] | None = None,
     api: wandb.Api | None = None,
 ) -> Iterator[WandbRun]:
@@ -340,8 +381,9 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
         record: What the run should hold.
         options: The options for all runs.
         held: See `WandbRun`.
-        native: For a run to be enriched: its present `tags`, `notes`, `summary` and `log`.
-        create: Creates a run on the server and returns True, or returns False if the run already exists.
+        native: For a run to be enriched: its present `tags`, `notes`, `summary` and `log`; for one to be resumed, its
+            `log` alone.
+        create: Creates a run on the server, or raises `RunExists`.
         discard: Deletes a run that was just created and must not be written.
         api: The API object for the run's own requests to the server; not used by anything else.
 
@@ -367,7 +409,7 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
                 rows, left_alone = plan.run.rows or 0, frozenset(native.get("summary", ())) - STATUS_KEYS
             else:
                 rows, left_alone = len(record.rows), frozenset()
-            writer = WandbRun(run, options, held, rows, left_alone, lines=native.get("log", ()))
+            writer = WandbRun(run, options, held, rows, left_alone, arguments, lines=native.get("log", ()))
             if not isinstance(plan, Enrich):
                 writer.define(record.best)
             yield writer
@@ -389,13 +431,13 @@ def _init(
     plan: Write,
     arguments: dict[str, Any],
     options: RunOptions,
-    create: Callable[[RunId], bool] | None,
+    create: Callable[[RunId], None] | None,
     discard: Callable[[RunId], None] | None,
 ) -> wandb.Run:
     """Open the run, and refuse it if it is not the planned one; the arguments are described in `opened`."""
     with translated(f"the run {plan.run_id}"):
-        if _is_new(plan) and create is not None and not create(plan.run_id):
-            raise RunExists(f"the run {plan.run_id} is there already", hint="run the same command again")
+        if _is_new(plan) and create is not None:
+            create(plan.run_id)
         run = wandb.init(**(arguments if _is_new(plan) else {**arguments, "config": None}))
         end_status_thread(run)
     try:

@@ -184,17 +184,21 @@ def lend(api: wandb.Api, run: wandb.Run) -> None:
     run._cached_public_api = api
 
 
-def await_logged(artifact: wandb.Artifact) -> None:
+def await_logged(artifact: wandb.Artifact) -> str:
     """Wait until the server has a logged artifact; unlike `Artifact.wait`, without requesting it again afterwards.
+
+    Returns:
+        The artifact's id on the server.
 
     Raises:
         ValueError: The server refused the artifact, or the upload was given up.
     """
     handle = artifact._save_handle
-    if handle is not None:
-        answer = handle.wait_or(timeout=None).response.log_artifact_response
-        if answer.error_message:
-            raise ValueError(answer.error_message)
+    assert handle is not None, "the artifact was logged online"
+    answer = handle.wait_or(timeout=None).response.log_artifact_response
+    if answer.error_message:
+        raise ValueError(answer.error_message)
+    return str(answer.artifact_id)
 
 
 def unread_run(api: wandb.Api, path: str, run_id: str) -> Run:

@@ -37,6 +37,7 @@ from ft_sync.errors import (
     on_disk,
 )
 from ft_sync.models import Mark
+from ft_sync.names import NATIVE_TAG, REPLACED_TAG
 from ft_sync.sinks.sdk import has_core_ended
 
 if TYPE_CHECKING:
@@ -74,10 +75,13 @@ SAYS_NOTHING = re.compile(r"\s*<")
 GAVE_UP = "giving up"
 """Part of the SDK core's message when it stops retrying."""
 
-JOB_TYPE = "fine-tune"
-NATIVE_TAG = "openai/"
-"""Prefix of the tags that identify runs of OpenAI's own integration."""
+MARK = "ftsync"
+"""The key of a run's summary that holds the mark of a complete run."""
 
+JOB_ID = "fine_tune_job_id"
+"""The key of a run's config that holds the job's id."""
+
+JOB_TYPE = "fine-tune"
 SET_BY_US = {
     "id": "the job's id is the run's id: choose jobs with --job",
     "project": "use --project",
@@ -167,7 +171,11 @@ def check_init(init: Mapping[str, Any]) -> None:
             raise ConfigError(f"--init {key}=… needs a JSON object", hint=f"""for example --init '{key}={{"a": 1}}'""")
         if key in TEXTS and not isinstance(value, str | os.PathLike | None):
             raise ConfigError(f"--init {key}=… needs a text", hint=f"for example --init {key}=nightly")
-    _check_tags(listed(init.get("tags")))
+    if JOB_ID in (init.get("config") or ()):
+        raise ConfigError(
+            f"--init config=…: {JOB_ID} is the key by which ftsync finds the runs of a job", hint="choose another key"
+        )
+    check_tags(listed(init.get("tags")), "--init tags=…")
     _check_settings(init.get("settings") or {})
     if init.get("mode") not in {None, "online", "offline"}:
         raise ConfigError(f"--init mode={init['mode']} would write nothing", hint="use online or offline")
@@ -180,20 +188,34 @@ def with_environment(init: Mapping[str, Any], environment: Mapping[str, str]) ->
         "group": environment.get("WANDB_RUN_GROUP"),
     }
     tags = [tag.strip() for tag in environment.get("WANDB_TAGS", "").split(",") if tag.strip()]
-    _check_tags(tags)
+    check_tags(tags, "WANDB_TAGS")
     named = {key: value for key, value in given.items() if value and not init.get(key)}
     return {**init, **named, "tags": [*tags, *listed(init.get("tags"))]}
 
 
-def _check_tags(tags: Iterable[object]) -> None:
+def check_tags(tags: Iterable[object], origin: str) -> None:
+    """Refuse tags that W&B does not accept or that ftsync itself would read as the mark of a run.
+
+    Args:
+        tags: Tags for new runs.
+        origin: Where they come from, for the message.
+
+    Raises:
+        ConfigError: A tag is refused.
+    """
     for tag in tags:
         if not isinstance(tag, str) or not 0 < len(tag) <= MAX_TAG:
             example = """for example --init 'tags=["nightly"]'"""
-            raise ConfigError(f"--init tags=…: a tag is a text of 1 to {MAX_TAG} characters", hint=example)
-        if tag.startswith(NATIVE_TAG):
+            raise ConfigError(f"{origin}: a tag is a text of 1 to {MAX_TAG} characters", hint=example)
+        if tag.strip().startswith(NATIVE_TAG):
             raise ConfigError(
-                f"--init tags=…: tags that start with {NATIVE_TAG} mark runs of OpenAI's own integration",
-                hint="choose another tag",
+                f"{origin}: tags that start with {NATIVE_TAG} mark runs of OpenAI's own integration",
+                hint=f"choose another tag than {tag}",
+            )
+        if tag.strip() == REPLACED_TAG:
+            raise ConfigError(
+                f"{origin}: the tag {REPLACED_TAG} marks runs that another run has replaced",
+                hint="choose another tag; ftsync sets this one itself for --keep-replaced",
             )
 
 
@@ -207,6 +229,8 @@ def _check_settings(settings: dict[str, Any] | wandb.Settings) -> None:
         except (ValueError, TypeError) as error:
             hint = "the documentation of wandb.Settings lists what there is"
             raise ConfigError(f"--init settings=…: {_one_line(error)}", hint=hint) from error
+    tags = settings.run_tags if isinstance(settings, wandb.Settings) else settings.get("run_tags")
+    check_tags(listed(tags), "--init settings=…")
 
 
 def log_in() -> None:

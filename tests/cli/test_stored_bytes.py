@@ -63,7 +63,7 @@ def test_what_is_not_stored_as_it_was_uploaded_is_named_and_repaired(
     ftsync: Ftsync, ids: list[str], backend: WandbBackend, project: str, lie: str
 ) -> None:
     for path in (TRAIN, TABLE, MODEL, OF_RUN):
-        backend.lie(path, LIES[lie])
+        backend.corrupt(path, LIES[lie])
     assert ftsync("sync").code == 0
     backend.heal()
     damaged = [dataset(run) for run in backend.runs(project)]
@@ -89,7 +89,7 @@ def test_what_is_not_stored_as_it_was_uploaded_is_named_and_repaired(
 def test_a_damaged_dataset_of_a_job_alone_is_replaced_for_all_that_use_it(
     ftsync: Ftsync, ids: list[str], backend: WandbBackend, project: str
 ) -> None:
-    backend.lie(TABLE, LIES["half"])
+    backend.corrupt(TABLE, LIES["half"])
     assert ftsync("sync").code == 0
     backend.heal()
     artifact = dataset(backend.runs(project)[0])
@@ -113,8 +113,8 @@ def test_a_damaged_dataset_of_a_job_alone_is_replaced_for_all_that_use_it(
 def test_without_content_the_bytes_of_datasets_are_not_read_and_the_verdict_says_so(
     ftsync: Ftsync, ids: list[str], backend: WandbBackend
 ) -> None:
-    backend.lie(TRAIN, LIES["altered"])
-    backend.lie(TABLE, LIES["nothing"])
+    backend.corrupt(TRAIN, LIES["altered"])
+    backend.corrupt(TABLE, LIES["nothing"])
     assert ftsync("sync").code == 0
     backend.requests.clear()
     said = ftsync("verify", "--no-content")
@@ -198,7 +198,7 @@ def test_the_damaged_model_of_an_enriched_run_is_replaced(
     (job,) = world.jobs
     with wandb.init(project=project, id=job.id, tags=["openai/fine-tune"], reinit="create_new") as native:
         native.log({"train_loss": 9.5})
-    backend.lie(MODEL, LIES["half"])
+    backend.corrupt(MODEL, LIES["half"])
     assert ftsync("sync").code == 0
     backend.heal()
     said = ftsync("verify")
@@ -214,7 +214,7 @@ def test_a_damaged_file_that_the_source_does_not_give_any_more_is_named_and_left
 ) -> None:
     world.add(*samples.many(1))
     (job,) = world.jobs
-    backend.lie(TRAIN, LIES["half"])
+    backend.corrupt(TRAIN, LIES["half"])
     assert ftsync("sync").code == 0
     backend.heal()
     world.remove(str(job.job["training_file"]))
@@ -228,7 +228,7 @@ def test_a_damaged_file_that_the_source_does_not_give_any_more_is_named_and_left
 
 def damaged(ftsync: Ftsync, backend: WandbBackend, project: str) -> Artifact:
     """A dataset whose table is damaged, which another run uses, too."""
-    backend.lie(TABLE, LIES["half"])
+    backend.corrupt(TABLE, LIES["half"])
     assert ftsync("sync").code == 0
     backend.heal()
     artifact = dataset(backend.runs(project)[0])
