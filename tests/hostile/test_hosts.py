@@ -85,8 +85,11 @@ def test_the_library_and_the_drop_in_do_not_either(evil: WandbBackend, project: 
 @pytest.mark.usefixtures("_trapped")
 def test_the_place_that_is_not_read_is_named(ftsync: Ftsync, evil: WandbBackend) -> None:
     put(TRAPS["settings"], Path.cwd(), evil)
-    told = ftsync("sync").err
-    assert f"wandb/settings (base_url {evil.url}) is not read" in told
+    first, second, *_ = ftsync("sync").err.splitlines()
+    assert first.startswith("into ")
+    assert second.endswith(
+        f"wandb/settings (base_url {evil.url}) is not read: --entity and --project say where runs go"
+    )
 
 
 @pytest.mark.usefixtures("_trapped")

@@ -32,7 +32,7 @@ from ft_sync.events import (
 from ft_sync.models import Destination, Enrich, Extend, Failed, Replace, Skip, Skipped, Synced, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from rich.console import Console
 
@@ -87,7 +87,7 @@ class _Lines:
                     for plan in plans:
                         tell(f"{plan.job.id}: {plan.reason}")
             case Destination():
-                tell("\n".join(_into(event)))
+                _tell_each(_into(event))
             case ProviderGuessed() | Advanced() if not self._verbose:
                 pass
             case Verified() | JobArchived():
@@ -204,6 +204,11 @@ def _news(event: ProviderGuessed | Advanced | Selected | Started | Noted | Delay
             return "interrupted: finishing the jobs that are at work; once more ends at once"
         case Settled(outcome):
             return f"{outcome.job_id}: {_end(event)}"
+
+
+def _tell_each(lines: Iterable[str]) -> None:
+    for line in lines:
+        tell(line)
 
 
 def _into(destination: Destination) -> Iterator[str]:
