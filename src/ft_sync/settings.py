@@ -240,10 +240,11 @@ def server() -> tuple[str | None, str]:
 
 def ignored() -> str | None:
     """Return the SDK's settings file in the working directory, if it names a place for runs; it does not count."""
-    file = ignored_settings(Path.cwd())
-    return (
-        None if file is None else f"{file.path} ({', '.join(f'{key} {value}' for key, value in file.values.items())})"
-    )
+    here = Path.cwd()
+    if (file := ignored_settings(here)) is None:
+        return None
+    named = ", ".join(f"{key} {value}" for key, value in file.values.items())
+    return f"./{file.path.relative_to(here).as_posix()} ({named})"
 
 
 def _wandb_entity() -> dict[str, str]:
