@@ -139,7 +139,7 @@ def sync(  # noqa: PLR0913 - one argument for each flag
         settings, fine_tune_job_id, num_fine_tunes, rule, watch=watch, link=link, link_alias=link_alias
     )
     # Shared by source and engine: both report events, from any thread.
-    observe, clock = engine.one_at_a_time(observer or _ignore), wiring.SystemClock()
+    observe, clock = engine.one_at_a_time(wiring.outside(observer or _ignore)), wiring.SystemClock()
     with (
         wiring.sink(settings, kwargs_wandb_init, run, model_artifact_copies) as sink,
         wiring.source(settings, clock, observe, openai_client, _folder(from_archive)) as source,
@@ -298,7 +298,7 @@ def verify(  # noqa: PLR0913 - one argument for each flag
         content=content,
         config=kwargs_wandb_init.get("config") or {},
     )
-    observe, clock = engine.one_at_a_time(observer or _ignore), wiring.SystemClock()
+    observe, clock = engine.one_at_a_time(wiring.outside(observer or _ignore)), wiring.SystemClock()
     with _connected(settings, openai_client, kwargs_wandb_init, from_archive, clock=clock, observe=observe) as (
         source,
         sink,
@@ -516,7 +516,7 @@ def archive(  # noqa: PLR0913 - one argument for each flag
     """
     settings = load({"concurrency": concurrency, "shard": shard, "provider": provider})
     selection = asking.selection(settings, fine_tune_job_id, num_fine_tunes)
-    observe, clock = engine.one_at_a_time(observer or _ignore), wiring.SystemClock()
+    observe, clock = engine.one_at_a_time(wiring.outside(observer or _ignore)), wiring.SystemClock()
     served = wiring.source_as_served(settings, clock, observe, openai_client)
     with served as source, archives.writing(Path(folder)) as writer:
         return archiving.archive(source, writer, clock, selection, settings.concurrency, observe)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
@@ -134,7 +135,7 @@ def _begin(probes: Sequence[Probe], settled: dict[str, State], seconds: float) -
             results.put(check)
         results.put(None)
 
-    threading.Thread(target=work, daemon=True).start()
+    threading.Thread(target=copy_context().run, args=(work,), daemon=True).start()
     return results
 
 
@@ -164,7 +165,7 @@ def _within(seconds: float, ask: Callable[[], Finding]) -> Finding:
         except Exception as error:  # noqa: BLE001 - raised again below
             found.put(error)
 
-    threading.Thread(target=work, daemon=True).start()
+    threading.Thread(target=copy_context().run, args=(work,), daemon=True).start()
     try:
         result = found.get(timeout=seconds)
     except queue.Empty:

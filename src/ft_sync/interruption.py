@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def in_order(work: Callable[[], _Result], interrupt: Callable[[], bool]) -> _Res
             result.set_exception(error)
 
     # A daemon thread, since it may still be waiting for a service when the process is to end.
-    thread = threading.Thread(target=done, name="ftsync-decides", daemon=True)
+    work_here = copy_context().run
+    thread = threading.Thread(target=work_here, args=(done,), name="ftsync-decides", daemon=True)
     try:
         thread.start()
         _listen(thread)

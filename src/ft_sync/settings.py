@@ -97,9 +97,7 @@ def config_files() -> tuple[ConfigFile, ...]:
 class Settings(BaseSettings):
     """The settings of one command; keys are not among them, the SDKs read those themselves."""
 
-    model_config = SettingsConfigDict(
-        env_ignore_empty=True, validate_by_name=True, validate_by_alias=True, extra="ignore", frozen=True
-    )
+    model_config = SettingsConfigDict(validate_by_name=True, validate_by_alias=True, extra="ignore", frozen=True)
 
     @classmethod
     def settings_customise_sources(
@@ -111,15 +109,16 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources of values, highest precedence first."""
-        del dotenv_settings, file_secret_settings
+        del env_settings, dotenv_settings, file_secret_settings
         return (
             init_settings,
-            env_settings,
+            # Pydantic's own source would also read the variables PROJECT, MODE, and so on.
+            InitSettingsSource(settings_cls, _in_environment()),
             *(InitSettingsSource(settings_cls, file.read()) for file in config_files()),
             InitSettingsSource(settings_cls, _wandb_entity()),
         )
 
-    project: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\#?%:]+$")] = Field(
+    project: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^/\\#?%:\x00-\x1f]+$")] = Field(
         "OpenAI-Fine-Tune",
         description="W&B project",
         validation_alias=_environment("FTSYNC_PROJECT", "WANDB_PROJECT"),
@@ -245,6 +244,15 @@ def ignored() -> str | None:
         return None
     named = ", ".join(f"{key} {value}" for key, value in file.values.items())
     return f"./{file.path.relative_to(here).as_posix()} ({named})"
+
+
+def _in_environment() -> dict[str, str]:
+    """Return the value of each setting that a variable sets; an empty one is not set."""
+    found = {
+        field: [os.environ[name] for name in variables(field) if os.environ.get(name)]
+        for field in Settings.model_fields
+    }
+    return {field: values[0] for field, values in found.items() if values}
 
 
 def _wandb_entity() -> dict[str, str]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ft_sync.archives import Archive
     from ft_sync.diagnosis import Account
-    from ft_sync.events import Observer
+    from ft_sync.events import Event, Observer
     from ft_sync.ports import Clock, JobSource, ReportSink, RunSink
     from ft_sync.providers import Provider
     from ft_sync.settings import Settings
@@ -160,7 +160,7 @@ def sink(
 ) -> Iterator[RunSink]:
     """Open the sink: W&B, a folder of offline runs, or a run that the caller has open.
 
-    The SDK works in a session of ftsync's own; for the caller's run, in the caller's.
+    The SDK works in a session of ftsync's own; for the caller's run, on the server of that run.
 
     Raises:
         ConfigError: `init` or the environment holds what `wandb.init` does not accept, or the folder is not writable.
@@ -179,21 +179,32 @@ def sink(
         tuple(model_artifact_copies),
         ignored(),
     )
-    if run is not None:
-        with session.quiet():
+    with session.session(os.environ, run):
+        if run is not None:
             yield active.sink(run, options)
-        return
-    with session.session(os.environ):
+            return
         yield offline.OfflineSink(options) if settings.mode == "offline" else online.OnlineSink(options)
 
 
 def step_by_step(found: Iterator[_T]) -> Iterator[_T]:
     """Yield from a generator that works in a session; what the caller does between two items is outside of it."""
-    from ft_sync.sinks.session import suspended  # noqa: PLC0415 - as above
+    from ft_sync.sinks.session import outside  # noqa: PLC0415 - as above
 
     for one in found:
-        with suspended():
+        with outside():
             yield one
+
+
+def outside(observe: Observer) -> Observer:
+    """Return an observer of the caller's that may be called within a session, and works outside of it."""
+
+    def observed(event: Event) -> None:
+        from ft_sync.sinks.session import outside  # noqa: PLC0415 - as above
+
+        with outside():
+            observe(event)
+
+    return observed
 
 
 @contextmanager

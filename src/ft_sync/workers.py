@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Workers(Generic[_Result]):
     def start(self, task: Callable[[], _Result], *, urgent: bool = False) -> None:
         """Submit a task; it should report failure by its return value."""
         self.busy += 1
-        (self._urgent if urgent else self._patient).submit(task).add_done_callback(self._ended.put)
+        (self._urgent if urgent else self._patient).submit(copy_context().run, task).add_done_callback(self._ended.put)
 
     def next(self, timeout: float | None = None) -> _Result | None:
         """Return the result of the next task to end; None after `timeout` seconds, or if that task was cancelled.

@@ -5,15 +5,17 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import wandb
-from wandb.errors import term
 from wandb.sdk import wandb_config, wandb_setup
 from wandb.sdk.artifacts.artifact_instance_cache import artifact_instance_cache
 from wandb.sdk.lib import wb_logging
@@ -21,16 +23,42 @@ from wandb.sdk.lib.service import service_port_file, service_process, service_to
 from wandb.sdk.lib.wbauth import authenticate
 
 from ft_sync import redaction
-from ft_sync.errors import ConfigError
+from ft_sync.errors import ConfigError, Stopped
+from ft_sync.sandbox import samples
 from ft_sync.sinks import session as module
-from ft_sync.sinks.session import KEPT, VARIABLES, SessionSettings, callers_mode, session, settings_from
+from ft_sync.sinks.session import (
+    KEPT,
+    READERS,
+    REPLACEMENTS,
+    VARIABLES,
+    SessionSettings,
+    callers_mode,
+    outside,
+    require_session,
+    session,
+    settings_from,
+)
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from ft_sync.sandbox import Sandbox, World
     from tests.wandb_backend import WandbBackend
 
 KEY = "a1b2c3d4" * 5
+
+READ_OTHERWISE = {
+    "sdk/artifacts/storage_handlers/s3_handler.py": "files kept by reference in S3, which ftsync has none of",
+    "sdk/lib/deprecated_api.py": "an API that ftsync does not use",
+    "sdk/lib/gitlib.py": "the state of a git repository, which runs of ftsync do not hold",
+    "sdk/lib/retry.py": "tests of the SDK",
+    "sdk/lib/service/service_process.py": "starts the core, which the session does itself",
+    "sdk/lib/service/service_token.py": "the address of another core, which the session does not ask for",
+    "sdk/lib/wbauth/wbnetrc.py": "NETRC, which names the user's own file",
+    "sdk/wandb_init.py": "WANDB_CONFIG, for Launch alone, and PEX",
+    "sdk/wandb_run.py": "WANDB_ARTIFACTS, for Launch alone, and Docker images",
+    "sdk/wandb_settings.py": "settings, which a session does not load",
+    "sdk/wandb_setup.py": "the same",
+}
+"""Other modules of the SDK that read the environment, and what for."""
 
 
 @pytest.fixture(autouse=True)
@@ -111,20 +139,54 @@ def test_every_setting_that_counts_is_one_of_the_sdk() -> None:
 # What a session changes, and that it changes back
 
 
-def test_outside_of_a_session_nothing_of_the_sdk_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_changes_the_sdk_for_its_own_threads_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_RUN_ID", "train-7")
+    monkeypatch.setenv("WANDB_LAUNCH_QUEUE_NAME", "queue")
     monkeypatch.delenv("WANDB_ERROR_REPORTING")
-    monkeypatch.setattr(term, "_silent", False)
-    before, singleton, loads = dict(os.environ), wandb_setup._singleton, wandb_config.Config._load_defaults
+    before, own = dict(os.environ), wandb_setup.singleton()
+
+    def seen() -> tuple[bool, str | None, bool]:
+        settings = wandb_setup.singleton().settings
+        return settings.run_id is None, wandb.env.get_launch_queue_name(), wandb.env.error_reporting_enabled()
+
+    with session(os.environ), ThreadPoolExecutor(1) as elsewhere:
+        assert seen() == (True, None, False)
+        assert elsewhere.submit(copy_context().run, seen).result() == (True, None, False)
+        assert elsewhere.submit(seen).result() == (False, "queue", True)
+        assert elsewhere.submit(wandb_setup.singleton).result() is own
+        with outside():
+            assert seen() == (False, "queue", True)
+        assert dict(os.environ) == before
+    assert seen() == (False, "queue", True)
+
+
+def test_after_a_session_the_sdk_has_its_own_functions() -> None:
+    had = {(owner, name): vars(owner).get(name) for owner, name, _ in REPLACEMENTS}
     with session(os.environ):
-        assert "WANDB_RUN_ID" not in os.environ
-        assert os.environ["WANDB_ERROR_REPORTING"] == "false"
-        assert term._silent is True
-        assert wandb_setup._singleton is not singleton
-        assert wandb_config.Config._load_defaults is not loads
-    assert dict(os.environ) == before
-    assert (term._silent, wandb_setup._singleton) == (False, singleton)
-    assert wandb_config.Config._load_defaults is loads
+        assert not any(vars(owner).get(name) is function for (owner, name), function in had.items())
+    assert {(owner, name): vars(owner).get(name) for owner, name, _ in REPLACEMENTS} == had
+
+
+def test_a_thread_that_outlives_its_session_reaches_neither_a_server_nor_the_callers_state(
+    backend: WandbBackend,
+) -> None:
+    over, errors = threading.Event(), []
+
+    def late() -> None:
+        over.wait(60)
+        for work in (require_session, wandb.setup):
+            try:
+                work()
+            except (Stopped, ConnectionResetError) as error:
+                errors.append(type(error))
+
+    with session(os.environ):
+        thread = threading.Thread(target=copy_context().run, args=(late,))
+        thread.start()
+    over.set()
+    thread.join()
+    assert errors[0] is Stopped
+    assert backend.requests == []
 
 
 def test_a_variable_set_by_the_program_during_a_session_stays() -> None:
@@ -136,7 +198,7 @@ def test_a_variable_set_by_the_program_during_a_session_stays() -> None:
 def test_telemetry_of_the_sdk_is_off_unless_the_user_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "true")
     with session(os.environ):
-        assert os.environ["WANDB_ERROR_REPORTING"] == "true"
+        assert wandb.env.error_reporting_enabled()
         core = wandb.setup().assert_service()._proc
         assert core is not None
         assert "--no-observability" not in core._process.args  # type: ignore[operator]
@@ -154,32 +216,45 @@ def test_a_core_gets_none_of_the_variables_of_the_sdk_and_a_limit_of_its_memory(
     assert "GOMEMLIMIT" not in os.environ
 
 
-def test_concurrent_sessions_of_one_process_share_the_core() -> None:
-    ready, connections = threading.Barrier(4), []
+def test_concurrent_sessions_have_their_own_settings_credentials_and_cores(tmp_path: Path) -> None:
+    ready = threading.Barrier(2)
 
-    def work() -> None:
-        with session(os.environ):
+    def work(number: int) -> tuple[str, object]:
+        given = environment(tmp_path, WANDB_BASE_URL=f"http://w{number}.example", WANDB_API_KEY=str(number) * 40)
+        with session(given) as settings:
+            connection = wandb.setup().assert_service()
             ready.wait()
-            connections.append(wandb.setup().assert_service())
+            auth = authenticate.authenticate_session(host=settings.base_url, source="test")
+            found = wandb.setup().settings
             ready.wait()
+            assert (found.base_url, auth) == (settings.base_url, None) or auth is not None
+            return found.base_url, connection
 
-    before = dict(os.environ)
-    with ThreadPoolExecutor(4) as pool:
-        for done in [pool.submit(work) for _ in range(4)]:
-            done.result()
-    assert len(set(connections)) == 1
-    assert dict(os.environ) == before
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (done.result() for done in [pool.submit(work, number) for number in (1, 2)])
+    assert (first[0], second[0]) == ("http://w1.example", "http://w2.example")
+    assert first[1] is not second[1]
 
 
-def test_a_second_session_with_other_settings_is_refused_while_one_is_open(tmp_path: Path) -> None:
-    with (
-        session(os.environ),
-        pytest.raises(ConfigError, match="another sync"),
-        session(environment(tmp_path, WANDB_BASE_URL="https://w.example")),
-    ):
-        pass
+def test_a_nested_session_is_the_same_unless_its_key_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
     with session(os.environ):
-        pass
+        outer = wandb.setup().assert_service()
+        with session(os.environ):
+            assert wandb.setup().assert_service() is outer
+        monkeypatch.setenv("WANDB_API_KEY", "b" * 40)
+        with session(os.environ):
+            assert wandb.setup().assert_service() is not outer
+        assert wandb.setup().assert_service() is outer
+
+
+def test_a_process_that_leaves_a_generator_unfinished_ends(workspace: Path, world: World, sandbox: Sandbox) -> None:
+    world.add(*samples.many(3))
+    assert sandbox.url
+    program = "import ft_sync; jobs = ft_sync.list_jobs(); next(jobs); print('left')"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=workspace, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("left\n", "")
 
 
 @pytest.mark.parametrize("mode", ["disabled", "offline"])
@@ -193,13 +268,21 @@ def test_the_callers_mode_is_that_of_a_session_that_has_begun_or_else_of_the_env
 
 
 def test_the_names_that_a_session_replaces_are_there() -> None:
-    assert {"_silent", "_show_info", "_show_warnings", "_show_errors", "_logger"} <= vars(term).keys()
-    assert "_load_defaults" in vars(wandb_config.Config)
-    assert "_session_auth" in vars(authenticate)
-    assert "_singleton" in vars(wandb_setup)
+    assert [name for owner, name, _ in REPLACEMENTS if name not in vars(owner)] == []
     for name in ("_jupyter", "_ipython", "_notebook", "_colab", "_kaggle", "_aws_lambda"):
         assert isinstance(inspect.getattr_static(wandb.Settings, name), property)
         assert getattr(SessionSettings(), name) is False
+
+
+def test_the_sdk_reads_the_environment_where_it_is_known_to() -> None:
+    root = Path(wandb.__file__).parent
+    reads = re.compile(r"\bos\.(environ|getenv)\b")
+    folders = ("sdk/artifacts", "sdk/interface", "sdk/lib", "sdk/mailbox", "apis/public", "integration/weave")
+    files = [*root.glob("sdk/*.py"), *(file for folder in folders for file in (root / folder).rglob("*.py"))]
+    found = {file.relative_to(root).as_posix() for file in [*files, root / "env.py"] if reads.search(file.read_text())}
+    replaced = {Path(str(module.__file__)).relative_to(root).as_posix() for module in READERS}
+    assert replaced <= found
+    assert found - replaced == set(READ_OTHERWISE)
 
 
 @pytest.mark.filterwarnings("ignore:.*config-defaults:pytest.PytestUnraisableExceptionWarning")

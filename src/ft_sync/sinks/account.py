@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 import wandb
@@ -29,6 +30,7 @@ class WandbAccount:
 
     def __init__(self, environment: Mapping[str, str], seconds: float) -> None:
         self._environment = environment
+        self._context = copy_context()  # the checks run in threads of their own
         self._seconds = max(1, math.ceil(seconds))  # the SDK's core accepts only whole seconds
 
     def login(self) -> str:
@@ -37,14 +39,24 @@ class WandbAccount:
         Raises:
             AuthError: There is no key, or it is malformed.
         """
-        with translated("the settings of W&B"):
-            wandb.setup(wandb.Settings(x_graphql_retry_max=ATTEMPTS - 1, x_graphql_timeout_seconds=self._seconds))
-            log_in()
+        self._context.copy().run(self._log_in)
         variable = next((name for name in KEYS if self._environment.get(name)), None)
         return variable or "as `wandb login` has stored it"
 
     def owner(self) -> Owner:
         """Return the owner of the key."""
+        return self._context.copy().run(self._owner)
+
+    def has_project(self, entity: str, project: str) -> bool:
+        """Return whether the project exists."""
+        return self._context.copy().run(self._has_project, entity, project)
+
+    def _log_in(self) -> None:
+        with translated("the settings of W&B"):
+            wandb.setup(wandb.Settings(x_graphql_retry_max=ATTEMPTS - 1, x_graphql_timeout_seconds=self._seconds))
+            log_in()
+
+    def _owner(self) -> Owner:
         with translated("the account of the key"):
             self._api = wandb.Api(timeout=ATTEMPTS * self._seconds + PAUSE)
             viewer = self._api.viewer
@@ -53,7 +65,6 @@ class WandbAccount:
             raise Unavailable(f"{server} does not say whose the key is", hint="check WANDB_BASE_URL")
         return Owner(viewer.username, viewer.entity, tuple(viewer.teams), bool(viewer.admin), server)
 
-    def has_project(self, entity: str, project: str) -> bool:
-        """Return whether the project exists."""
+    def _has_project(self, entity: str, project: str) -> bool:
         with translated(f"the project {entity}/{project}"):
             return find_project(self._api, entity, project) is not None

@@ -12,6 +12,7 @@ import wandb
 from ft_sync.errors import AuthError, ConfigError
 from ft_sync.sinks.run import LIMITS, PATIENCE
 from ft_sync.sinks.sdk import another, find_project, limited
+from ft_sync.sinks.session import require_session
 from ft_sync.sinks.wandb import log_in, translated
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Apis:
         return another(self._logged_in()[0], patience)
 
     def _logged_in(self) -> tuple[wandb.Api, Place]:
+        require_session()
         with self._login:
             if self._first is None:
                 with translated("logging in"):

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -109,8 +110,9 @@ class OnlineSink:
         """Return the runs of each job, with one query per 200 jobs, several at a time."""
         found: dict[JobId, list[RunState]] = defaultdict(list)
         with ThreadPoolExecutor(QUERIES_AT_ONCE) as threads:
-            for states in threads.map(self._states, _batched(job_ids)):
-                for state in states:
+            asked = [threads.submit(copy_context().run, self._states, wanted) for wanted in _batched(job_ids)]
+            for states in asked:
+                for state in states.result():
                     found[state.job_id].append(state)
         return {job_id: tuple(states) for job_id, states in found.items()}
 

@@ -36,6 +36,7 @@ from ft_sync.names import (
 )
 from ft_sync.sinks.locks import LOCK, locked
 from ft_sync.sinks.sdk import abandon, await_closed, await_logged, end_status_thread, entry, in_batches, lend
+from ft_sync.sinks.session import require_session
 from ft_sync.sinks.wandb import JOB_TYPE, SDK_ERRORS, RunOptions, elsewhere, listed, translate, translated
 from ft_sync.table import write_table
 
@@ -391,6 +392,7 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
         RunExists: A run that was to be created already exists.
         ConfigError: W&B opened another run than the planned one.
     """
+    require_session()
     native = redaction.redacted(native or {})
     arguments = init_arguments(plan, record, options, native)
     with ExitStack() as stack:

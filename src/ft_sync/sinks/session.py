@@ -2,29 +2,35 @@
 
 The SDK keeps its settings, login and core process for the whole Python process and takes them from the environment, the
 working directory, the platform and the program around it, any of which can send a run to another place. A session has
-settings that name what they take, and everything else is the SDK's default. After the session, also after an error, the
-SDK and the environment are as they were.
+settings that name what they take, and everything else is the SDK's default. It belongs to the threads that work for
+ftsync: for all others, and after the session for all, the SDK and the environment are as they were.
 
 All of it uses the SDK's internals, which the SDK does not promise to keep: each is covered by a contract test.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import wandb
 from pydantic import ValidationError
+from wandb.apis.public import api
 from wandb.errors import term
+from wandb.integration.weave import weave
 from wandb.sdk import wandb_config, wandb_setup
 from wandb.sdk.artifacts.artifact_instance_cache import artifact_instance_cache, artifact_instance_cache_by_client_id
+from wandb.sdk.lib import import_hooks, wbauth
 from wandb.sdk.lib.service import ipc_support, service_port_file
 from wandb.sdk.lib.service.service_connection import ServiceConnection
 from wandb.sdk.lib.service.service_process import ServiceProcess
@@ -32,7 +38,7 @@ from wandb.sdk.lib.wbauth import authenticate
 from wandb.util import get_core_path
 
 from ft_sync import scratch
-from ft_sync.errors import ConfigError
+from ft_sync.errors import ConfigError, Stopped
 from ft_sync.redaction import redact
 from ft_sync.wandb_files import user_settings
 
@@ -65,13 +71,14 @@ KEPT = frozenset(
         "WANDB_CONFIG_DIR",
         "WANDB_DATA_DIR",
         "WANDB_ARTIFACT_DIR",
-        "WANDB__PROXIES",
     }
 )
 """Variables that the SDK reads by itself and that count: credentials, and where it keeps files."""
 
 FROM_FILE = ("base_url", "app_url_override", "http_proxy", "https_proxy", "organization", "api_key")
 """Settings that count in the user's own settings file."""
+
+ALWAYS: Mapping[str, Any] = {"silent": True, "quiet": True, "sagemaker_disable": True, "label_disable": True}
 
 CORE_MEMORY = "96MiB"
 """Memory limit beyond which the garbage collector of the SDK's core (written in Go) runs more often.
@@ -115,7 +122,7 @@ def settings_from(environment: Mapping[str, str]) -> SessionSettings:
     Raises:
         ConfigError: Naming the variable or the file with a value that cannot be used.
     """
-    settings = SessionSettings(silent=True, quiet=True, sagemaker_disable=True, label_disable=True)
+    settings = SessionSettings(**ALWAYS)
     file = user_settings(environment)
     for name in FROM_FILE:
         if name in file.values:
@@ -123,6 +130,17 @@ def settings_from(environment: Mapping[str, str]) -> SessionSettings:
     for variable, name in VARIABLES.items():
         if value := environment.get(variable, "").strip():
             _set(settings, name, value, variable)
+    return settings
+
+
+def settings_of(run: wandb.Run) -> SessionSettings:
+    """Return the settings of a session on the server of an open run, with the credentials of that run."""
+    settings, own = SessionSettings(**ALWAYS), run.settings
+    for name in ("base_url", "app_url_override", "http_proxy", "https_proxy", "x_extra_http_headers"):
+        if (value := getattr(own, name)) is not None:
+            setattr(settings, name, value)
+    for name in ("api_key", "identity_token_file", "credentials_file"):
+        setattr(settings, name, getattr(own, name))
     return settings
 
 
@@ -136,53 +154,71 @@ def _set(settings: wandb.Settings, name: str, value: object, origin: str) -> Non
 
 
 @contextmanager
-def session(environment: Mapping[str, str]) -> Iterator[SessionSettings]:
-    """Work in a session of ftsync's own within this context; nested and concurrent ones share it.
+def session(environment: Mapping[str, str], run: wandb.Run | None = None) -> Iterator[SessionSettings]:
+    """Work in a session of ftsync's own within this context; a nested one with the same settings is the same.
+
+    Only this thread, and threads that work in a copy of its context, have the session. All others have the SDK's state
+    as it was, and so have they themselves in `outside`.
 
     Args:
         environment: The variables that count, see `VARIABLES`.
+        run: A run that the caller has open: its server and its credentials are used.
 
     Raises:
-        ConfigError: The settings are not valid, or another thread works in a session with other settings.
+        ConfigError: The settings are not valid.
     """
-    settings = settings_from(environment)
-    with _Shared.lock:
-        if _Shared.session is None:
-            _Shared.session = _Session(settings, dict(environment))
-        elif _Shared.session.given != settings:
-            raise ConfigError(
-                "another sync in this process uses other W&B settings", hint="run one after the other, or two processes"
-            )
-        ours = _Shared.session
-        ours.users += 1
-    try:
-        with ours.active():
-            yield ours.settings
-    finally:
-        with _Shared.lock:
-            ours.users -= 1
-            if ours.users == 0:
-                _Shared.session = None
-                ours.close()
+    kept = {name: environment[name] for name in KEPT if name in environment}
+    settings = settings_from(environment) if run is None else settings_of(run)
+    outer = _current.get()
+    if outer is not None and not outer.is_closed and (outer.given, outer.kept) == (settings, kept):
+        yield outer.settings
+        return
+    with ExitStack() as stack:
+        folder = stack.enter_context(scratch.folder())
+        stack.enter_context(_dispatched())
+        if run is not None:  # it keeps an API object, which would outlive the core that it needs
+            stack.enter_context(_replaced(run, "_cached_public_api", None))
+        ours = _Session(settings, kept, environment, folder)
+        stack.callback(ours.close)
+        atexit.register(stack.close)  # for a generator that is never finished
+        stack.callback(atexit.unregister, stack.close)
+        _current.set(ours)
+        try:
+            yield settings
+        except BaseException:
+            ours.close(seconds=0.5)  # what is still waiting for an answer is given up
+            raise
+        finally:
+            _current.set(outer)
 
 
 @contextmanager
-def suspended() -> Iterator[None]:
-    """Within this context, what the caller of a generator does, the SDK is as it was before the session."""
-    ours = _Shared.session
-    assert ours is not None, "only a session can be suspended"
-    ours.leave()
+def outside() -> Iterator[None]:
+    """Within this context, the SDK is as it is outside of the session: for what is the caller's."""
+    ours = _current.get()
+    _current.set(None)
     try:
         yield
     finally:
-        ours.enter()
+        _current.set(ours)
+
+
+def require_session() -> None:
+    """Refuse to work after the session has ended: a thread may go on for a moment when a command is interrupted.
+
+    Raises:
+        Stopped: The session has ended.
+    """
+    ours = _current.get()
+    if ours is not None and ours.is_closed:
+        raise Stopped("interrupted", hint="run the same command again to carry on")
 
 
 @contextmanager
 def aloud() -> Iterator[None]:
     """Within this context, the SDK's `termlog` and `termwarn` print unless the caller has silenced the SDK."""
-    silent, ours = term._silent, _Shared.session
-    term._silent = ours.was_silent if ours is not None else silent or wandb.env.is_silent()
+    silent = term._silent
+    term._silent = silent or wandb.env.is_silent()
     try:
         yield
     finally:
@@ -197,82 +233,152 @@ def callers_mode(environment: Mapping[str, str]) -> str | None:
 
 
 class _Session:
-    """Settings, credentials and core of ftsync's own.
+    """Settings, credentials and core of ftsync's own, and the environment that the SDK is to see.
 
     Attributes:
         given: The settings as they were at the start.
-        users: Number of contexts that share the session.
-        was_silent: Whether the SDK of the caller prints nothing.
+        kept: The variables that count and are no settings.
+        environment: What the SDK takes for the environment: it reads some variables wherever it needs them, and writes
+            some into the run.
     """
 
-    def __init__(self, settings: SessionSettings, environment: Mapping[str, str]) -> None:
-        self.given = settings.model_copy()
-        self.settings = settings
-        self.users = 0
-        self.was_silent = False
-        self._environment = environment
-        self._setup = _Setup(os.getpid(), settings)
-        self._credentials = authenticate._session_auth
-        self._lock = threading.Lock()
-        self._active = 0
-        self._replaced = ExitStack()
+    def __init__(
+        self, settings: SessionSettings, kept: Mapping[str, str], environment: Mapping[str, str], folder: Path
+    ) -> None:
+        self.given, self.settings, self.kept = settings.model_copy(), settings, kept
+        self.environment = {name: value for name, value in environment.items() if not name.startswith("WANDB_")}
+        self.environment |= {
+            **kept,
+            "WANDB_BASE_URL": settings.base_url,
+            "WANDB_DIR": str(folder),  # for what the SDK downloads of runs that are read
+            "WANDB_DISABLE_WEAVE": "true",  # it would trace the caller's program into our run
+            # The core would post its telemetry to the configured server on its only request loop, and every run of the
+            # process would wait for that. When it does not start, recording that would wait for ever (wandb 0.31.0).
+            "WANDB_ERROR_REPORTING": environment.get("WANDB_ERROR_REPORTING") or "false",
+        }
+        if home := scratch.home():
+            folders = ("XDG_CACHE_HOME", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR")
+            self.environment = {**dict.fromkeys(folders, str(home)), **self.environment}
+        self.setup = _Setup(settings, self.environment)
+        self._pid = os.getpid()
+        self._credentials: wbauth.Auth | None = None
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        """Within this context, the SDK has the state of this session."""
-        self.enter()
-        try:
-            yield
-        finally:
-            self.leave()
+    @property
+    def is_closed(self) -> bool:
+        return self.setup.is_closed
 
-    def enter(self) -> None:
-        """Give the SDK the state of this session, unless another thread has."""
-        with self._lock:
-            self._active += 1
-            if self._active == 1:
-                self._replace()
+    def credentials(self, **asked: Any) -> wbauth.Auth | None:  # noqa: ANN401 - what the SDK asks for
+        """Return the credentials for the session's server, looked up once."""
+        if self._credentials is None:
+            host = asked.get("host") or self.settings.base_url
+            if self.settings.api_key:
+                self._credentials = wbauth.AuthApiKey(host=host, api_key=self.settings.api_key)
+            else:
+                self._credentials = _AUTHENTICATE(host=host, source="ftsync", prompt=False, update_session=False)
+            if self._credentials is not None:
+                wbauth.set_auth_settings(self.settings, self._credentials)
+        return self._credentials
 
-    def leave(self) -> None:
-        """Give the SDK back the state of the caller, unless another thread still works."""
-        with self._lock:
-            self._active -= 1
-            if self._active == 0:
-                self._credentials = authenticate._session_auth
-                self._replaced.close()
-
-    def close(self) -> None:
-        """End the core."""
-        with _kept("WANDB_SERVICE"):  # the SDK would remove the address of the caller's core
-            self._setup.close()
-
-    def _replace(self) -> None:
-        stack = self._replaced
-        stack.enter_context(quiet())
-        self.was_silent = term._silent or wandb.env.is_silent()
-        stack.enter_context(_only_ours(self.settings, self._environment))
-        for name in ("_silent", "_show_info", "_show_warnings", "_show_errors", "_logger"):
-            stack.enter_context(_replaced(term, name, getattr(term, name)))
-        term.termsetup(self.settings, None)
-        # Each new config would start with what `config-defaults.yaml` in the working directory says.
-        stack.enter_context(_replaced(wandb_config.Config, "_load_defaults", lambda _: None))
-        stack.enter_context(_replaced(authenticate, "_session_auth", self._credentials))
-        stack.enter_context(_replaced(wandb_setup, "_singleton", self._setup))
+    def close(self, seconds: float = ENDING_SECONDS) -> None:
+        """End the core; a child process leaves it to its parent."""
+        if os.getpid() == self._pid:
+            self.setup.close(seconds)
 
 
-class _Shared:
-    """The session of this process, if there is one."""
+_current: ContextVar[_Session | None] = ContextVar("session", default=None)
+
+
+# The parts of the SDK that are the same for a whole process, made to depend on the context
+
+
+def _setup(*arguments: Any, **options: Any) -> wandb_setup._WandbSetup:  # noqa: ANN401 - of the SDK's own function
+    ours = _current.get()
+    return _SETUP(*arguments, **options) if ours is None else ours.setup.updated(*arguments, **options)
+
+
+def _authenticate(**asked: Any) -> wbauth.Auth | None:  # noqa: ANN401 - as above
+    ours = _current.get()
+    return _AUTHENTICATE(**asked) if ours is None else ours.credentials(**asked)
+
+
+def _log(*arguments: Any, **options: Any) -> None:  # noqa: ANN401 - as above
+    if _current.get() is None:
+        _LOG(*arguments, **options)
+
+
+def _load_defaults(config: wandb_config.Config) -> None:
+    """Read `config-defaults.yaml` in the working directory for runs of the caller alone."""
+    if _current.get() is None:
+        _LOAD_DEFAULTS(config)  # type: ignore[no-untyped-call]
+
+
+class _Os:
+    """The module `os`, with the environment of the session."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the module has
+        ours = _current.get()
+        if ours is not None and name == "environ":
+            return ours.environment
+        if ours is not None and name == "getenv":
+            return ours.environment.get
+        return getattr(os, name)
+
+
+_SETUP, _AUTHENTICATE = wandb_setup._setup, authenticate.authenticate_session
+_LOG, _LOAD_DEFAULTS = term._log, wandb_config.Config._load_defaults
+
+READERS = (wandb.env, authenticate, weave, api)
+"""Modules of the SDK that read its variables from the environment, on ways that ftsync goes."""
+
+REPLACEMENTS: tuple[tuple[Any, str, Any], ...] = (
+    (wandb_setup, "_setup", _setup),
+    (wbauth, "authenticate_session", _authenticate),
+    (term, "_log", _log),
+    (wandb_config.Config, "_load_defaults", _load_defaults),
+    *((module, "os", _Os()) for module in READERS),
+)
+
+
+class _Dispatching:
+    """How many sessions there are; the SDK's functions are replaced while there is one."""
 
     lock = threading.Lock()
-    session: _Session | None = None
+    sessions = 0
+    replaced = ExitStack()
+
+
+@contextmanager
+def _dispatched() -> Iterator[None]:
+    with _Dispatching.lock:
+        if _Dispatching.sessions == 0:
+            _Dispatching.replaced.enter_context(quiet())
+            _Dispatching.replaced.enter_context(_import_hooks_kept())
+            for owner, name, value in REPLACEMENTS:
+                _Dispatching.replaced.enter_context(_replaced(owner, name, value))
+        _Dispatching.sessions += 1
+    try:
+        yield
+    finally:
+        with _Dispatching.lock:
+            _Dispatching.sessions -= 1
+            if _Dispatching.sessions == 0:
+                _Dispatching.replaced.close()
+
+
+@contextmanager
+def _import_hooks_kept() -> Iterator[None]:
+    """After this context, Python imports modules as before: each run has the SDK listen to imports."""
+    had = [*sys.meta_path]
+    try:
+        yield
+    finally:
+        ours: Any = import_hooks.ImportHookFinder
+        sys.meta_path[:] = [finder for finder in sys.meta_path if finder in had or not isinstance(finder, ours)]
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within this context, the SDK logs no keys, and its caches are safe for many threads.
-
-    It suffices for a run that the caller has opened in a session of their own.
-    """
+    """Within this context, the SDK logs no keys, and its caches are safe for many threads."""
     with ExitStack() as stack:
         # Otherwise two threads may evict the same artifact, and the second gets a `KeyError` (wandb 0.31.0).
         lock = threading.Lock()
@@ -310,88 +416,72 @@ def _replaced(owner: Any, name: str, value: object) -> Iterator[None]:  # noqa: 
 _NOTHING = object()
 
 
-@contextmanager
-def _kept(name: str) -> Iterator[None]:
-    """After this context, a variable of the environment is what it was before."""
-    had = os.environ.get(name)
-    try:
-        yield
-    finally:
-        if had is not None:
-            os.environ[name] = had
-
-
-@contextmanager
-def _only_ours(settings: SessionSettings, environment: Mapping[str, str]) -> Iterator[None]:
-    """Within this context, leave the SDK only those of its variables that count.
-
-    It reads some variables not into its settings but wherever it needs them, and writes some into the run.
-    """
-    had = {name: value for name, value in os.environ.items() if name.startswith("WANDB_")}
-    instead = {name: value for name, value in environment.items() if name in KEPT}
-    instead |= {
-        "WANDB_BASE_URL": settings.base_url,
-        "WANDB_SILENT": "true",
-        "WANDB_DISABLE_WEAVE": "true",  # it would trace the caller's program into our run
-        # The core would post its telemetry to the configured server on its only request loop, and every run of the
-        # process would wait for that. When it does not start, recording that would even wait for ever (wandb 0.31.0).
-        "WANDB_ERROR_REPORTING": environment.get("WANDB_ERROR_REPORTING") or "false",
-    }
-    if home := scratch.home():
-        folders = ("XDG_CACHE_HOME", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR")
-        instead |= {name: str(home) for name in folders if name not in environment}
-    without = {name: os.environ.get(name) for name in instead.keys() - had.keys()}
-    try:
-        for name in had.keys() - instead.keys():
-            del os.environ[name]
-        os.environ.update(instead)
-        yield
-    finally:
-        for name, value in without.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        os.environ.update(had)
-
-
 class _Setup(wandb_setup._WandbSetup):
     """The SDK's global state, with settings that were not loaded but given, and a core that belongs to it."""
 
-    def __init__(self, pid: int, settings: SessionSettings) -> None:
-        super().__init__(pid)
+    def __init__(self, settings: SessionSettings, environment: Mapping[str, str]) -> None:
+        super().__init__(os.getpid())
         self._settings = settings
+        self._environment = environment
+        self._closing = threading.Lock()
+        self.is_closed = False
+
+    def updated(
+        self,
+        settings: wandb.Settings | None = None,
+        start_service: bool = True,
+        load_settings: bool = True,
+    ) -> _Setup:
+        """Do what the SDK's `_setup` does with its only one."""
+        del load_settings
+        if settings is not None:
+            self.settings.update_from_settings(settings)
+        if start_service:
+            self.ensure_service()
+        return self
 
     def ensure_service(self) -> ServiceConnection:
         with self._connection_lock:
+            if self.is_closed:
+                raise ConnectionResetError("the session of the SDK has ended")
             if self._connection is None:
-                core = _Core.start(self.settings.x_service_wait)
+                core = _Core.start(self.settings.x_service_wait, self._environment)
                 self._connection = ServiceConnection(self._asyncer, core.token.connect(asyncer=self._asyncer), core)
             return self._connection
 
-    def close(self) -> None:
-        """End the core, and the thread that talks to it."""
-        if self._connection is not None and not self._connection._torn_down:
+    def close(self, seconds: float) -> None:
+        """End the core, and the thread that talks to it; the core is killed if that takes longer."""
+        with self._connection_lock:
+            if self.is_closed:
+                return
+            self.is_closed = True
+        connection, service = self._connection, os.environ.get("WANDB_SERVICE")
+        if connection is not None and connection._proc is not None:
+            connection._proc.seconds = seconds  # type: ignore[attr-defined]
             with suppress(ConnectionError):  # the core may have ended before
-                self._connection.teardown(0)
+                connection.teardown(0)
+            if service is not None:
+                os.environ["WANDB_SERVICE"] = service  # the address of the caller's core, which the SDK has removed
         self._asyncer.join()
 
 
 class _Core(ServiceProcess):
     """The SDK's core, a process. The SDK's own way to start it puts its address into the environment for others."""
 
+    seconds = ENDING_SECONDS
+
     @classmethod
-    def start(cls, seconds: float) -> _Core:
+    def start(cls, seconds: float, environment: Mapping[str, str]) -> _Core:
         """Start the core.
 
         Raises:
             ServicePollForTokenError: It has not started within so many seconds.
         """
-        quiet_unless = [] if wandb.env.error_reporting_enabled() else ["--no-observability"]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+        observed = [] if wandb.env.error_reporting_enabled() else ["--no-observability"]
+        given = {name: value for name, value in environment.items() if not name.startswith("WANDB_")}
         with tempfile.TemporaryDirectory() as folder:
             port = Path(folder, "port")
-            arguments = [get_core_path(), *quiet_unless, "--log-level", LOG_ERRORS]
+            arguments = [get_core_path(), *observed, "--log-level", LOG_ERRORS]
             arguments += ["--port-filename", str(port), "--pid", str(os.getpid())]
             if not ipc_support.SUPPORTS_UNIX:
                 arguments.append("--listen-on-localhost")
@@ -400,7 +490,7 @@ class _Core(ServiceProcess):
             if os.name == "nt":
                 group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined, unused-ignore]
             process = subprocess.Popen(  # noqa: S603 - our own arguments
-                arguments, env={"GOMEMLIMIT": CORE_MEMORY, **environment}, **group
+                arguments, env={"GOMEMLIMIT": CORE_MEMORY, **given}, **group
             )
             return cls(connection_token=_token(port, process, seconds), process=process)
 
@@ -411,7 +501,7 @@ class _Core(ServiceProcess):
         then all runs are finished or given up, so the core has nothing left to do.
         """
         try:
-            return self._process.wait(ENDING_SECONDS)
+            return self._process.wait(self.seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -111,6 +111,11 @@ class _Session(requests.Session):
         proxies = {"http": settings.http_proxy, "https": settings.https_proxy}
         self.proxies.update({scheme: proxy for scheme, proxy in proxies.items() if proxy})
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+
+    def merge_environment_settings(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - of `requests`
+        """Check certificates even where the SDK, by a variable of its own, has switched that off for all sessions."""
+        merged = super().merge_environment_settings(*arguments, **options)
+        return {**merged, "verify": merged["verify"] or True}
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         """Send no credentials after a redirect either."""

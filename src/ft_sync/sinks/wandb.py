@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import wandb
 from wandb.errors import WandbCoreNotAvailableError
+from wandb.sdk.lib import wbauth
 from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 from wandb.sdk.lib.service.service_port_file import ServicePollForTokenError
 from wandb.sdk.lib.service.service_token import WandbServiceConnectionError
-from wandb.sdk.lib.wbauth import authenticate_session, set_auth_settings
 from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
 from wandb.sdk.mailbox.mailbox_handle import ServerResponseError
 
@@ -39,6 +39,7 @@ from ft_sync.errors import (
 from ft_sync.models import Mark
 from ft_sync.names import NATIVE_TAG, REPLACED_TAG
 from ft_sync.sinks.sdk import has_core_ended
+from ft_sync.sinks.session import require_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -239,15 +240,14 @@ def log_in() -> None:
     Raises:
         AuthError: There is no key, or it is malformed.
     """
+    require_session()
     settings = wandb.setup().settings
     try:
         # Unlike `wandb.login`, this writes no settings file, and works while the caller has an active run.
-        credentials = authenticate_session(host=settings.base_url, source="ftsync", prompt=False)
+        credentials = wbauth.authenticate_session(host=settings.base_url, source="ftsync", prompt=False)
     except SDK_ERRORS as error:
         redaction.cleanse(error)
         raise AuthError(f"the W&B key cannot be used: {error}", hint="`wandb login --relogin`") from error
-    if credentials is not None:
-        set_auth_settings(settings, credentials)  # not done for credentials that the caller's session has, too
     redaction.learn(settings.api_key)  # the key may come from a file of the SDK
     if credentials is None:
         raise NotLoggedIn("not logged in to W&B", hint="`wandb login`, or export WANDB_API_KEY=…, or use --offline")
