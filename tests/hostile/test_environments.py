@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,11 +23,12 @@ from wandb.sdk.lib.wbauth import authenticate
 import ft_sync
 from ft_sync.errors import AuthError, ConfigError, SinkRejected
 from ft_sync.sandbox import samples
+from tests.wandb_backend import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ft_sync.sandbox import World
+    from ft_sync.sandbox import Sandbox, World
     from tests.cli.conftest import Ftsync
     from tests.wandb_backend import Run, WandbBackend
 
@@ -69,6 +73,14 @@ VARIABLES: Mapping[str, Mapping[str, str]] = {
     "host, program and code": {"WANDB_HOST": "elsewhere", "WANDB_PROGRAM": "train.py", "WANDB_SAVE_CODE": "true"},
     "invalid values of what does not count": {"WANDB_INIT_TIMEOUT": "5m", "WANDB_QUIET": "", "WANDB_RUN_TAGS": "["},
     "a service that has ended": {"WANDB_SERVICE": "3-1-unix-/nowhere"},
+    "names that other programs use": {
+        "PROJECT": "stolen",
+        "ENTITY": "lab",
+        "MODE": "offline",
+        "SHARD": "1/9",
+        "DIR": "/x",
+    },
+    "a proxy that is no object": {"WANDB__PROXIES": "true"},
     "a notebook in the cloud": {"KAGGLE_KERNEL_RUN_TYPE": "Batch", "AWS_LAMBDA_FUNCTION_NAME": "f"},
 }
 
@@ -343,3 +355,103 @@ def test_a_run_that_is_open_during_a_sync_goes_on(world: World, backend: WandbBa
     assert [row["loss"] for row in open_run.history] == [1.0, 2.0]
     assert open_run.summary["done"] is True
     assert json.dumps(open_run.config) == "{}"
+
+
+@pytest.mark.usefixtures("workspace")
+def test_a_thread_of_the_program_starts_its_own_run_during_a_sync(
+    world: World, backend: WandbBackend, project: str
+) -> None:
+    world.add(*samples.many(2))
+    started, synced = threading.Event(), threading.Event()
+    runs: list[wandb.Run] = []
+
+    def train() -> None:
+        started.wait(60)
+        with wandb.init(project=f"{project}-train", id="own", reinit="create_new") as run:
+            runs.append(run)
+            run.log({"loss": 1.0})
+            synced.wait(60)
+            run.log({"loss": 2.0})
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    ft_sync.sync(project=project, observer=lambda _: started.set())
+    synced.set()
+    thread.join()
+    (own,) = backend.runs(f"{project}-train")
+    assert (own.id, [row["loss"] for row in own.history], own.state) == ("own", [1.0, 2.0], "finished")
+    assert len(backend.runs(project)) == 2
+
+
+@pytest.mark.usefixtures("workspace")
+def test_two_syncs_at_once_go_each_where_its_arguments_say(
+    world: World, backend: WandbBackend, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add(*samples.many(2))
+    monkeypatch.setenv("WANDB_TAGS", "prod")
+    monkeypatch.setenv("WANDB_ENTITY", backend.store.team)
+    begun = threading.Event()
+
+    def later() -> int:
+        begun.wait(60)
+        return len(ft_sync.sync(project=f"{project}-2").synced)
+
+    with ThreadPoolExecutor(1) as other:
+        second = other.submit(later)
+        first = len(ft_sync.sync(project=project, observer=lambda _: begun.set()).synced)
+        assert (first, second.result()) == (2, 2)
+    for name in (project, f"{project}-2"):
+        assert [run.tags[-1] for run in backend.runs(name, backend.store.team)] == ["prod", "prod"]
+
+
+@pytest.mark.usefixtures("workspace")
+def test_a_run_that_is_open_on_another_server_is_written_there(
+    world: World, backend: WandbBackend, project: str
+) -> None:
+    world.add(*samples.many(1))
+    with serving() as other:
+        settings = wandb.Settings(base_url=other.url, api_key=other.api_key, x_file_stream_transmit_interval=1)
+        with wandb.init(project=project, id="own", reinit="create_new", settings=settings) as run:
+            assert len(ft_sync.sync(num_fine_tunes=1, run=run).synced) == 1
+        (own,) = other.runs(project)
+        assert (own.id, len(own.history)) == ("own", 4)
+    assert backend.requests == []
+
+
+INTERRUPTED = """
+import _thread, sys, threading, time, wandb
+from wandb.sdk import wandb_setup
+import ft_sync
+for number in range(int(sys.argv[1])):
+    timer = threading.Timer(0.03 + number * 0.04, _thread.interrupt_main)
+    timer.start()
+    try:
+        try:
+            ft_sync.sync(project=sys.argv[2], num_fine_tunes=1, wait_for_job_success=False)
+        finally:
+            timer.join()
+            time.sleep(0.01)
+    except KeyboardInterrupt:
+        pass
+assert wandb_setup._singleton is None, wandb_setup._singleton
+"""
+
+
+def test_an_interruption_at_any_moment_leads_no_thread_to_another_host_or_into_the_programs_sdk(
+    workspace: Path, world: World, sandbox: Sandbox, backend: WandbBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add(*samples.many(1))
+    assert sandbox.url
+    backend.latency = 0.02
+    home = workspace.parent / "own"
+    home.mkdir()
+    (home / "settings").write_text(f"[default]\nbase_url = {backend.url}\n")
+    (workspace / "wandb").mkdir()
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(home))
+    monkeypatch.delenv("WANDB_BASE_URL")
+    with serving() as evil:
+        (workspace / "wandb" / "settings").write_text(f"[default]\nbase_url = {evil.url}\n")
+        command = [sys.executable, "-c", INTERRUPTED, "12", "interrupted"]
+        done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=False, timeout=120)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert evil.requests == []

@@ -12,7 +12,17 @@ import wandb
 
 from ft_sync.errors import ConfigError
 from ft_sync.models import Mark
-from ft_sync.sinks.wandb import NOT_STARTED, REFUSED_SETTINGS, SDK_ERRORS, SET_BY_US, check_init, listed, mark_from
+from ft_sync.sinks.wandb import (
+    NOT_STARTED,
+    OTHERS_REFUSED,
+    REFUSED_SETTINGS,
+    SDK_ERRORS,
+    SET_BY_US,
+    SETTINGS,
+    check_init,
+    listed,
+    mark_from,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,34 +56,52 @@ def test_what_would_be_misunderstood_or_write_nothing_is_refused(init: dict[str,
 
 GIVEN: dict[str, object] = {
     "insecure_disable_ssl": True,
+    "api_key": "a" * 40,
+    "identity_token_file": "token",
     "base_url": "https://elsewhere.example",
     "settings_system": "settings",
     "mode": "online",
     "reinit": "create_new",
+    "run_id": "train-7",
+    "project": "mine",
+    "entity": "lab",
     "resume": "must",
     "resumed": True,
     "resume_from": "a?_step=1",
     "fork_from": "a?_step=1",
+    "sweep_id": "abcd",
     "launch": True,
     "config_paths": ("a.yaml",),
     "sagemaker_disable": False,
+    "root_dir": "/tmp",
+    "x_label": "worker",
     "x_primary": False,
+    "x_files_dir": "/tmp",
+    "x_sync_dir_suffix": "/../../elsewhere",
+    "x_file_stream_max_line_bytes": 100,
     "x_skip_transaction_log": False,
     "x_update_finish_state": False,
 }
-"""A valid value of each setting; any other takes a text."""
 
 
-@pytest.mark.parametrize("key", sorted(REFUSED_SETTINGS))
+@pytest.mark.parametrize("key", sorted(GIVEN))
 @pytest.mark.parametrize("kind", [dict, wandb.Settings])
 def test_what_decides_the_place_or_the_safety_of_a_run_is_no_setting_of_it(key: str, kind: Callable[..., Any]) -> None:
     with pytest.raises(ConfigError, match=key) as raised:
-        check_init({"settings": kind(**{key: GIVEN.get(key, "a" * 40)})})
-    assert raised.value.hint == REFUSED_SETTINGS[key]
+        check_init({"settings": kind(**{key: GIVEN[key]})})
+    assert raised.value.hint == REFUSED_SETTINGS.get(key, OTHERS_REFUSED)
 
 
-def test_what_is_refused_as_a_setting_is_one_of_wandbs() -> None:
-    assert set(REFUSED_SETTINGS) <= set(wandb.Settings.model_fields)
+@pytest.mark.parametrize("key", ["_label", "_update_finish_state", "_primary", "x_primary_node", "_files_dir"])
+def test_a_setting_is_refused_by_whatever_name(key: str) -> None:
+    with pytest.raises(ConfigError, match="cannot set"):
+        check_init({"settings": {key: "worker" if key in {"_label", "_files_dir"} else False}})
+
+
+def test_every_setting_is_judged_and_what_only_says_how_wandb_is_reached_is_accepted() -> None:
+    accepted = {name for name in wandb.Settings.model_fields if SETTINGS.fullmatch(name)}
+    assert {"x_graphql_timeout_seconds", "init_timeout", "http_proxy", "console", "run_group"} <= accepted
+    assert not accepted & {*GIVEN, "x_history_value_encoding", "x_server_side_derived_summary", "credentials_file"}
 
 
 def test_every_argument_that_ftsync_sets_is_one_of_wandbs() -> None:

@@ -96,39 +96,22 @@ SET_BY_US = {
 TEXTS = frozenset({"dir", "group", "job_type", "mode", "name", "notes"})
 """Arguments of `wandb.init` that are always strings, even if they look like numbers."""
 
+SETTINGS = re.compile(
+    r"allow_val_change|console(_\w+)?|disable_(code|git|git_fork_point|job_creation)|email|finish_timeout(_raises)?"
+    r"|git_\w+|https?_proxy|ignore_globs|init_timeout|max_end_\w+|notebook_name|organization|program(_\w+)?|quiet"
+    r"|run_(group|job_type|name|notes|tags)|save_code|show_\w+|silent|strict|summary_(timeout|warnings)|symlink"
+    r"|table_raise_\w+|username|x_disable_\w+|x_extra_http_headers"
+    r"|x_file_stream_(retry_\w+|timeout_seconds|transmit_interval)|x_file_transfer_\w+|x_graphql_\w+|x_log_level"
+    r"|x_save_requirements|x_service_wait|x_stats_\w+"
+)
+"""The settings of `wandb.Settings` that do not decide where a run goes, or whether it is complete."""
+
 REFUSED_SETTINGS = {
-    **dict.fromkeys(
-        (
-            "base_url",
-            "app_url_override",
-            "settings_system",
-            "mode",
-            "reinit",
-            "run_id",
-            "project",
-            "entity",
-            "resume",
-            "resume_from",
-            "resumed",
-            "fork_from",
-            "sweep_id",
-            "sweep_param_path",
-            "launch",
-            "launch_config_path",
-            "config_paths",
-            "sagemaker_disable",
-            "root_dir",
-            "x_files_dir",
-            "x_label",
-            "x_primary",
-            "x_skip_transaction_log",
-            "x_update_finish_state",
-        ),
-        "it would change where runs go or what they contain: there are flags for project, entity, mode and dir",
-    ),
     "insecure_disable_ssl": "certificates are always checked; name a CA of your own in SSL_CERT_FILE",
     "api_key": "a key is never an argument: export WANDB_API_KEY=…, or `wandb login`",
 }
+OTHERS_REFUSED = "it would change where runs go or what they contain: there are flags for project, entity, mode and dir"
+
 
 Mode = Literal["online", "offline"]
 
@@ -220,18 +203,17 @@ def check_tags(tags: Iterable[object], origin: str) -> None:
             )
 
 
-def _check_settings(settings: dict[str, Any] | wandb.Settings) -> None:
-    given = settings.model_fields_set if isinstance(settings, wandb.Settings) else settings.keys()
-    for key in [key for key in REFUSED_SETTINGS if key in given]:
-        raise ConfigError(f"--init settings=… cannot set {key}", hint=REFUSED_SETTINGS[key])
-    if isinstance(settings, dict):
-        try:
-            wandb.Settings(**settings)
-        except (ValueError, TypeError) as error:
-            hint = "the documentation of wandb.Settings lists what there is"
-            raise ConfigError(f"--init settings=…: {_one_line(error)}", hint=hint) from error
-    tags = settings.run_tags if isinstance(settings, wandb.Settings) else settings.get("run_tags")
-    check_tags(listed(tags), "--init settings=…")
+def _check_settings(given: dict[str, Any] | wandb.Settings) -> None:
+    try:
+        settings = wandb.Settings(**given) if isinstance(given, dict) else given
+    except (ValueError, TypeError) as error:
+        hint = "the documentation of wandb.Settings lists what there is"
+        raise ConfigError(f"--init settings=…: {_one_line(error)}", hint=hint) from error
+    # Not the names as given: the SDK knows some settings by several.
+    for key in sorted(settings.model_fields_set):
+        if not SETTINGS.fullmatch(key):
+            raise ConfigError(f"--init settings=… cannot set {key}", hint=REFUSED_SETTINGS.get(key, OTHERS_REFUSED))
+    check_tags(listed(settings.run_tags), "--init settings=…")
 
 
 def log_in() -> None:
