@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ft_sync import redaction
 from ft_sync.errors import BadData
-from ft_sync.result_text import decode
+from ft_sync.result_text import decode, without_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,3 +76,44 @@ class TestDecode:
     @given(st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cc"])).map(lambda text: f"step,{text}"))
     def test_base64_and_plain_say_the_same(self, text: str) -> None:
         assert decode(base64.b64encode(text.encode())) == decode(text.encode()) == text
+
+
+KEY = "sk-proj-Ab3_/x9Zq.T=k+Lm8Rw2Vy7Qs4Dt6Fg1Hj5Kn0PcXvBz"
+HEX_KEY = "0a1b2c3d4e5f60718293a4b5c6d7e8f901234567"
+
+
+def wrapped(content: bytes, length: int, end: bytes) -> bytes:
+    digits = base64.b64encode(content)
+    return end.join(digits[at : at + length] for at in range(0, len(digits), length))
+
+
+class TestWithoutKeys:
+    @pytest.fixture(autouse=True)
+    def _only_these_keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(redaction, "_known", redaction._Known())
+        redaction.learn(KEY)
+        redaction.learn(HEX_KEY)
+
+    @pytest.mark.parametrize("length", [24, 76, 10**6])
+    @pytest.mark.parametrize("end", [b"\n", b" \n", b"\r", b"\n\n \t"])
+    @pytest.mark.parametrize("written", [KEY, HEX_KEY, KEY.encode().hex(), base64.b64encode(KEY.encode()).decode()])
+    def test_a_key_is_taken_out_of_base64_whatever_its_lines_and_all_rows_stay(
+        self, length: int, end: bytes, written: str
+    ) -> None:
+        served = CSV.replace("train_loss", f"train_loss,{written}", 1)
+        clean = without_keys(wrapped(served.encode(), length, end))
+        assert decode(clean).replace("==", "") == CSV.replace("train_loss", "train_loss,***", 1)
+        assert base64.b64decode(clean, validate=True).decode() == decode(clean)
+
+    def test_a_plain_file_stays_plain(self) -> None:
+        assert without_keys(f"step,{KEY}\r\n1,2\r\n".encode()) == b"step,***\r\n1,2\r\n"
+
+    @pytest.mark.parametrize("content", [HEX_KEY.encode(), wrapped(WEIGHTS + KEY.encode(), 24, b"\n")])
+    def test_a_file_that_is_no_table_holds_no_key_either(self, content: bytes) -> None:
+        clean = without_keys(content)
+        assert HEX_KEY.encode() not in clean
+        assert KEY.encode() not in base64.b64decode(clean)
+
+    @pytest.mark.parametrize("content", [b"", CSV.encode(), wrapped(CSV.encode(), 24, b" \r\n"), WEIGHTS])
+    def test_a_file_without_keys_is_the_same_object(self, content: bytes) -> None:
+        assert without_keys(content) is content

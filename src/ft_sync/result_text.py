@@ -1,15 +1,17 @@
-"""Result-file bytes -> text -> cells line by line, also of a file that is damaged or cut off; pure."""
+"""Result-file bytes -> text -> cells line by line, also of a file that is damaged or cut off; performs no I/O."""
 
 from __future__ import annotations
 
+import base64
 import binascii
 import codecs
 import csv
 import re
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ft_sync.errors import BadData
+from ft_sync.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,9 +38,8 @@ def decode(content: bytes) -> str:
     Raises:
         BadData: The content is not text. Some services list the model's weights as a result file.
     """
-    packed = b"".join(content.removeprefix(_BOM).split())
-    if _BASE64.fullmatch(packed):
-        text = _as_text(_unpack(packed), errors="strict")
+    if (unpacked := _unpacked(content)) is not None:
+        text = _as_text(unpacked, errors="strict")
         if text is not None and ("," in text or "\n" in text):
             return text
         if len(content.split(maxsplit=1)[0]) > LONGEST_WORD:
@@ -49,8 +50,24 @@ def decode(content: bytes) -> str:
     return text
 
 
-def _unpack(packed: bytes) -> bytes:
-    """Decode base64, even if padding is missing or the end was cut off."""
+def without_keys(content: bytes) -> bytes:
+    """Return a result file whose text, as `decode` reads it, holds no key; one that holds none is the same object.
+
+    In base64 the keys are taken out of what it encodes, since a mask among its digits would make it unreadable, and
+    since `decode` joins lines of any length.
+    """
+    unpacked: Any = _unpacked(content)
+    clean = redacted(unpacked)
+    # The rest is for a file that only looks like base64, such as one that is nothing but a key.
+    rest: bytes = redacted(content if clean is unpacked else base64.b64encode(clean))
+    return rest
+
+
+def _unpacked(content: bytes) -> bytes | None:
+    """Decode a file in base64, even if padding is missing or the end was cut off; None if it is not in base64."""
+    packed = b"".join(content.removeprefix(_BOM).split())
+    if not _BASE64.fullmatch(packed):
+        return None
     symbols = packed.rstrip(b"=")
     if len(symbols) % 4 == 1:  # a lone symbol is less than a byte
         symbols = symbols[:-1]

@@ -5,10 +5,11 @@ Whatever is written to a run or printed comes through here, from an archive, too
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from ft_sync.models import Failed
 from ft_sync.redaction import redacted
+from ft_sync.result_text import without_keys
 from ft_sync.sources.objects import checkpoint_from, event_from, file_from, job_from, listed_from
 from ft_sync.spool import each
 
@@ -57,8 +58,9 @@ class RedactedSource:
         return _without_keys(self._source.file(file_id), lambda raw: file_from(file_id, raw))
 
     def content(self, file_id: FileId, *, limit: int) -> bytes | None:
-        """Return a file's content; None if it is larger than `limit` bytes."""
-        return cast("bytes | None", redacted(self._source.content(file_id, limit=limit)))
+        """Return a result file's content; None if it is larger than `limit` bytes."""
+        content = self._source.content(file_id, limit=limit)
+        return None if content is None else without_keys(content)
 
     def download(self, file_id: FileId, to: Path) -> Download:
         """Stream a file's content to `to`, byte for byte."""
