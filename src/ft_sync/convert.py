@@ -1,4 +1,4 @@
-"""JobSnapshot -> RunRecord: expresses a job in W&B's terms; pure."""
+"""JobSnapshot -> RunRecord: expresses a job in W&B's terms, without keys; performs no I/O."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ft_sync.file_names import file_name, folder_name
 from ft_sync.models import OF_SERVICE, RunFile, RunRecord
 from ft_sync.names import CHECKPOINTS, EVENTS, FOLDER, NATIVE_TAG, REPLACED_TAG, alias, dataset_name
+from ft_sync.redaction import redact, redacted
 from ft_sync.results import merge
 from ft_sync.spool import each
 
@@ -79,19 +80,20 @@ def record(snapshot: JobSnapshot, missing: Mapping[FileId, str] | None = None) -
     left_out = [f"metrics left out, whose names mean something else in a run: {', '.join(taken)}"] if taken else []
     lost = (*could_not_be_had(snapshot.missing, "result file"), *could_not_be_had(missing, "file"))
     gone = {**snapshot.missing, **missing}
+    # All is redacted once more where texts were joined, since a key may have been in parts of it.
     return RunRecord(
         job_id=job.id,
-        config=storable(_config(snapshot) | ({"missing_files": gone} if gone else {})),
-        summary=storable(metrics | _summary(job)),  # the job's own values win over a metric called "status"
+        config=redacted(storable(_config(snapshot) | ({"missing_files": gone} if gone else {}))),
+        summary=redacted(storable(metrics | _summary(job))),  # the job's values win over a metric called "status"
         tags=tuple(filter(None, map(_tag, ("openai", job.base_model, job.method)))),
         rows=rows,
-        model_metadata=portable(model) if model else None,
+        model_metadata=redacted(portable(model)) if model else None,
         digest=digest(job),
         best=best,
         files=tuple(_files(snapshot)),
         log=each(_line, snapshot.events),
-        failure=job.verdict and _text(job.verdict),
-        notes=tuple(dict.fromkeys(map(_text, (*snapshot.notes, *merged.notes, *left_out, *lost)))),
+        failure=job.verdict and redact(_text(job.verdict)),
+        notes=redacted(tuple(dict.fromkeys(map(_text, (*snapshot.notes, *merged.notes, *left_out, *lost))))),
     )
 
 
@@ -241,7 +243,7 @@ def _files(snapshot: JobSnapshot) -> Iterator[RunFile]:
         yield RunFile(CHECKPOINTS, each(_json_line, snapshot.checkpoints))
     for file in snapshot.result_files:
         name = f"{folder_name(file.id)}/{file_name(PurePosixPath(file.filename or 'content').name)}"
-        yield RunFile(f"{FOLDER}/result_files/{name}", [file.content])
+        yield RunFile(f"{FOLDER}/result_files/{redact(name)}", [file.content])
 
 
 def _json_line(one: JobEvent | Checkpoint) -> bytes:
@@ -253,7 +255,7 @@ def _line(event: JobEvent) -> str:
     level, message, kind = (
         " ".join(CONTROL.sub(" ", said).split()) for said in (event.level.upper(), event.message, event.type)
     )
-    return _text(" ".join(filter(None, (_iso(event.created_at), level, message or kind or "(nothing)"))))
+    return redact(_text(" ".join(filter(None, (_iso(event.created_at), level, message or kind or "(nothing)")))))
 
 
 def _grader(raw: Mapping[str, Any]) -> object:
@@ -316,7 +318,7 @@ def _json(value: JsonObject, indent: int | None = None) -> bytes:
 
 def _tag(text: str | None) -> str:
     # A base model may be called openai/gpt-oss-20b, and the service may choose any name.
-    tag = _text((text or "").strip())
+    tag = redact(_text((text or "").strip()))
     while tag.startswith(NATIVE_TAG):
         tag = tag.removeprefix(NATIVE_TAG).strip()
     return "" if tag == REPLACED_TAG else tag[:MAX_TAG]

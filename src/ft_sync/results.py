@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ft_sync.errors import BadData
 from ft_sync.models import MetricRow
+from ft_sync.redaction import redact
 from ft_sync.result_text import decode, lines
 from ft_sync.spool import Numbers, made
 
@@ -145,7 +146,9 @@ class _Notes:
     @staticmethod
     def _listed(things: Mapping[object, None]) -> str:
         # Names may contain line breaks.
-        shown = [" ".join(str(thing).split())[:_LONGEST_NAME] or "(no name)" for thing in islice(things, _SHOWN)]
+        shown = [
+            " ".join(redact(str(thing)).split())[:_LONGEST_NAME] or "(no name)" for thing in islice(things, _SHOWN)
+        ]
         more = len(things) - len(shown)
         return ", ".join(shown) + (f" and {more} more" if more else "")
 
@@ -302,7 +305,8 @@ def _flatten(data: JsonObject, what: str, notes: _Notes) -> dict[str, float]:
 
 def _renamed(found: Mapping[str, float]) -> dict[str, float]:
     """Rename numbers to their canonical names (see `ALIASES`); one that came under both names is kept once."""
-    flat = {_encodable(path): number for path, number in found.items() if path not in ALIASES}
+    # A path is redacted once more, since a key may have been in its parts.
+    flat = {_encodable(redact(path)): number for path, number in found.items() if path not in ALIASES}
     for path, name in ALIASES.items():
         if path not in found:
             continue

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ft_sync import convert, names, plan
+from ft_sync import convert, names, plan, redaction
 from ft_sync.errors import Refused
 from ft_sync.models import FileId, JobSnapshot, ResultFile, RunRecord, TrainingFile
 from ft_sync.sandbox import SampleJob
@@ -95,3 +95,29 @@ def test_the_description_of_a_file_may_be_anything(raw: dict[str, Any]) -> None:
     file = file_from(FileId("file-1"), raw)
     assert file.filename is None or file.filename
     assert file.size is None or abs(file.size) <= 2**63
+
+
+KEY = "sk-proj-Ab3_/x9Zq T=k+Lm8Rw2Vy7Qs4Dt6Fg1Hj5Kn0PcXvBz"
+
+
+def test_a_key_in_parts_is_in_nothing_that_is_made_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "_known", redaction._Known())
+    redaction.learn(KEY)
+    first, last = KEY.split("/")
+    one, other = KEY.split(" ")
+    sample = SampleJob(
+        job=SAMPLE.job | {"model": f"{one}\x00{other}", "metadata": {first: {last: 1}}},
+        events=[
+            {"type": "metrics", "message": f"{one}\x00{other}", "data": {"step": 1, first: {last: 1.5}}},
+            {"type": "metrics", "message": one, "data": {"step": 2, first: {last: "a text"}}},
+            {"type": "metrics", "data": {"step": 3, "graders": [{"type": first, "name": last, "loss": 0.5}]}},
+        ],
+        checkpoints=[{"id": "c", "step_number": 4, "metrics": {first: {last: 2.5}}}],
+        files=SAMPLE.files,
+    )
+    record = record_of(sample)
+    found = {name for row in record.rows for name in row.metrics}
+    assert {"***", "graders/***/loss"} <= found
+    written = [record.config, record.summary, record.tags, record.notes, [*record.log], *map(sorted, [found])]
+    assert KEY not in json.dumps(written)
+    assert last[:20] not in json.dumps([*record.notes, *found])
