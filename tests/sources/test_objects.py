@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 
 from ft_sync.models import TOO_DEEP, Failed, JobId
+from ft_sync.sources import objects
 from ft_sync.sources.objects import DEEPEST, job_from, listed_from, parse
 from tests.hostile.mutations import JSON, nested
 
@@ -38,6 +39,13 @@ def test_what_is_nested_just_so_deeply_stays() -> None:
 @pytest.mark.parametrize("text", ["[" * 2_000, "[" * 2_000 + "]" * 1_999, '["' + "[" * 200, "]" * 200 + "[" * 200])
 def test_what_does_not_end_is_no_json(text: str) -> None:
     with pytest.raises(ValueError, match=r"Expecting|Unterminated|Extra"):
+        parse(text.encode())
+
+
+def test_a_string_that_does_not_end_is_passed_over_once() -> None:
+    text = '{"data":' + "[" * (DEEPEST + 1) + '"' + '\\"' * 100_000
+    assert len(objects._TOKEN.findall(text.encode())) == DEEPEST + 4
+    with pytest.raises(ValueError, match=r"Expecting|Unterminated"):
         parse(text.encode())
 
 

@@ -43,7 +43,8 @@ LONGEST_INTEGER = 300
 LARGEST = 2**63
 """Integers beyond this do not occur in services' fields, and W&B would store them as a different number."""
 
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+"""Matches a bracket or a string, one that is not closed up to the end, so that its quotes are not tried one by one."""
 
 
 def parse(content: bytes) -> Any:  # noqa: ANN401 - JSON
