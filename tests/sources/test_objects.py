@@ -31,6 +31,20 @@ def test_what_is_nested_too_deeply_is_left_out_and_what_is_beside_it_stays(
     assert TOO_DEEP in json.dumps(found["deep"])
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
+def test_nesting_is_limited_in_every_encoding_of_json(encoding: str) -> None:
+    text = f'{{"a": "é∀[", "deep": {"[" * 100_000}1{"]" * 100_000}, "after": "∀"}}'
+    found = parse(text.encode(encoding))
+    assert (found["a"], found["after"]) == ("é∀[", "∀")
+    assert TOO_DEEP in json.dumps(found["deep"])
+
+
+def test_what_python_cannot_nest_is_no_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "DEEPEST", 10**6)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse(b"[" * 100_000 + b"]" * 100_000)
+
+
 def test_what_is_nested_just_so_deeply_stays() -> None:
     deepest = nested(DEEPEST - 1)
     assert parse(json.dumps([deepest[0], *[[]] * 10]).encode())[0] == deepest[0]
@@ -44,7 +58,7 @@ def test_what_does_not_end_is_no_json(text: str) -> None:
 
 def test_a_string_that_does_not_end_is_passed_over_once() -> None:
     text = '{"data":' + "[" * (DEEPEST + 1) + '"' + '\\"' * 100_000
-    assert len(objects._TOKEN.findall(text.encode())) == DEEPEST + 4
+    assert len(objects._TOKEN.findall(text)) == DEEPEST + 4
     with pytest.raises(ValueError, match=r"Expecting|Unterminated"):
         parse(text.encode())
 

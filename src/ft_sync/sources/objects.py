@@ -43,7 +43,7 @@ LONGEST_INTEGER = 300
 LARGEST = 2**63
 """Integers beyond this do not occur in services' fields, and W&B would store them as a different number."""
 
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 """Matches a bracket or a string, one that is not closed up to the end, so that its quotes are not tried one by one."""
 
 
@@ -53,7 +53,12 @@ def parse(content: bytes) -> Any:  # noqa: ANN401 - JSON
     Raises:
         ValueError: The content is not JSON.
     """
-    return json.loads(_shallow(content), parse_int=_whole)
+    try:
+        # Decoded first, as `json.loads` would: in UTF-16, brackets and quotes are not single bytes.
+        text = content.decode(json.detect_encoding(content), "surrogatepass")
+        return json.loads(_shallow(text), parse_int=_whole)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
 
 
 def entry_from(served: object) -> JsonObject:
@@ -205,21 +210,21 @@ def _whole(digits: str) -> int | float:
     return int(digits) if len(digits) <= LONGEST_INTEGER else math.copysign(math.inf, float(digits))
 
 
-def _shallow(content: bytes) -> bytes:
+def _shallow(content: str) -> str:
     """Return JSON with a placeholder for each value that is nested too deeply."""
-    if content.count(b"[") + content.count(b"{") <= DEEPEST:
+    if content.count("[") + content.count("{") <= DEEPEST:
         return content
-    kept: list[bytes] = []
+    kept: list[str] = []
     depth = begin = 0
     for token in _TOKEN.finditer(content):
         match token[0]:
-            case b"[" | b"{":
+            case "[" | "{":
                 depth += 1
                 if depth == DEEPEST + 1:
-                    kept += content[begin : token.start()], json.dumps(TOO_DEEP).encode()
-            case b"]" | b"}":
+                    kept += content[begin : token.start()], json.dumps(TOO_DEEP)
+            case "]" | "}":
                 depth -= 1
                 if depth == DEEPEST:
                     begin = token.end()
     # JSON whose brackets are never closed stays unclosed, so that parsing still fails.
-    return b"".join(kept if depth > DEEPEST else [*kept, content[begin:]])
+    return "".join(kept if depth > DEEPEST else [*kept, content[begin:]])
