@@ -204,6 +204,8 @@ SIZE = 4 * 2**20
         "\\\\u0073",
         "7",
         "x" * 40 + "\n",
+        "&#0",
+        "&amp;",
     ],
 )
 def test_time_grows_no_faster_than_the_text(text: str) -> None:
@@ -217,3 +219,18 @@ def test_time_grows_no_faster_than_the_text(text: str) -> None:
 
     # An algorithm that is quadratic would take 64 times as long for 8 times the text.
     assert seconds(SIZE) < 24 * max(seconds(SIZE // 8), 0.02)
+
+
+@pytest.mark.parametrize("before", ["", "x" * 40, 'x"'])
+@pytest.mark.parametrize("after", ['"', 'n"', "\0"])
+def test_time_grows_no_faster_than_a_run_of_backslashes_that_is_left_alone(before: str, after: str) -> None:
+    redaction.learn(SLASHED)
+
+    def seconds(size: int) -> float:
+        content = before + "\\" * size + after
+        began = time.process_time()
+        redact(content)
+        return time.process_time() - began
+
+    # Quadratic, the shorter one alone would take a second.
+    assert seconds(256_000) < 24 * max(seconds(32_000), 0.02)

@@ -43,6 +43,9 @@ GROWTH = 64
 REMEMBERED = 100
 """Maximum length in characters of texts whose redaction is remembered."""
 
+SHORT_SEQUENCE = 16
+"""Maximum length in bytes of escape sequences whose decoding is remembered."""
+
 LINE = 32
 """Least length of a line, in digits, that may be continued on the next one; encoders use 60, 64 or 76."""
 
@@ -84,7 +87,7 @@ ESCAPE = rb"""
       | U[0-9a-fA-F]{8}
       | [0-3][0-7]{2}
       | (?<=[A-Za-z0-9+/_-]{%(line)d}\\)\\*+[rn]
-      | \\(?:\\\\)*+(?!\\?[%(idle)b])
+      | (?<!\\\\)\\(?:\\\\)*+(?!\\?[%(idle)b])
       | [%(punctuation)b]
     )
   | &(?:\#(?:0*[0-9]{1,7} | [xX]0*[0-9a-fA-F]{1,6});?  |  %(entities)b)
@@ -371,6 +374,10 @@ def _replaced(content: bytes, pattern: re.Pattern[bytes], decode: Callable[[byte
 
 def _unescaped(sequence: bytes) -> bytes:
     """Decode what `ESCAPE` matched."""
+    return _short_unescaped(sequence) if len(sequence) <= SHORT_SEQUENCE else _sequence_unescaped(sequence)
+
+
+def _sequence_unescaped(sequence: bytes) -> bytes:
     kind = sequence[1:2]
     if sequence[:1] == b"&":
         return (
@@ -390,6 +397,10 @@ def _unescaped(sequence: bytes) -> bytes:
     if sequence[-1:] in {b"n", b"r"}:
         return b"\n" if sequence[-1:] == b"n" else b"\r"
     return sequence[1::2]  # of a series of backslashes
+
+
+_short_unescaped = lru_cache(1_024)(_sequence_unescaped)
+"""A text with many of them, as in HTML, repeats them."""
 
 
 def _character(digits: bytes, base: int) -> bytes:
