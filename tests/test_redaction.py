@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ft_sync import redaction
 from ft_sync.errors import FtSyncError
-from ft_sync.redaction import PORTION, redact, redacted
+from ft_sync.redaction import DEEPEST, PORTION, redact, redacted
 from tests.encoders import ENCODERS, holds
 
 if TYPE_CHECKING:
@@ -123,6 +123,14 @@ SLASHED = "sk-proj/aB3_xY9z"
         ('{"a": "{\\"b\\": \\"sk-proj\\\\/aB3_xY9z\\"}"}', '{"a": "{\\"b\\": \\"***\\"}"}'),
         ("100%sk-proj/aB3_xY9z%7", "100%***%7"),
         ("sk-proj/aB3_xY9zsk-proj/aB3_xY9z", "******"),
+        (r"key sk\55proj\57aB3\137xY9z.", "key ***."),
+        (r"key sk\0055proj\0057aB3\0137xY9z.", "key ***."),
+        (r"key \0163\0153\0055proj/aB3_xY9z.", "key ***."),
+        (r"key \x{73}k\u{000000000000002d}proj/aB3_xY9z.", "key ***."),
+        (r"key \000073k\00002Dproj/aB3_xY9z.", "key ***."),
+        ("key sk=2Dproj=2FaB3=5FxY9z.", "key ***."),
+        ("key =73=6B=2D=70=72=6F=6A=2F=61=42=33=5F=78=59=39=7A.", "key ***."),
+        ("key s\0k\0-\0p\0r\0o\0j\0/\0a\0B\0003\0_\0x\0Y\0009\0z\0.", "key ***\0."),
     ],
 )
 def test_a_key_is_found_as_it_is_written(written: str, shown: str) -> None:
@@ -137,7 +145,66 @@ def test_a_key_is_found_across_the_lines_of_base64() -> None:
     assert redact(f"it is\n{text}") == f"it is\n{text[:66]}***{text[89:]}"
 
 
-@pytest.mark.parametrize("secret", ["pässwörd-😀", "a\"b\\c'd e", "back\\next\\u", "%41%42%43%44", "&amp;&lt;&gt;"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        "\r",
+        " \n",
+        "\t\r\n",
+        "\n\n",
+        "\n \n\t",
+        r"\r\n",
+        r"\\r\\n",
+        r"\\\\r\\\\n",
+        r"\n\n",
+        "%0D%0A",
+        "&#13;&#10;",
+        "\\012",
+    ],
+)
+@pytest.mark.parametrize("before", range(0, 48, 5))
+def test_a_key_is_found_across_lines_however_they_end(end: str, before: int) -> None:
+    redaction.learn(SLASHED)
+    digits = base64.b64encode(b"y" * before + SLASHED.encode() + b"y" * 50).decode()
+    text = end.join(digits[at : at + 40] for at in range(0, len(digits), 40))
+    assert "***" in redact(f"it is {text}")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16", "utf-32-le"])
+@pytest.mark.parametrize("encode", [bytes.hex, base64.b64encode, quote])
+def test_a_key_is_found_in_utf_16_below_an_encoding(encoding: str, encode: Callable[[bytes], str | bytes]) -> None:
+    redaction.learn(SLASHED)
+    encoded = encode(f"Bearer {SLASHED} is it".encode(encoding))
+    assert "***" in redact(f"key {encoded if isinstance(encoded, str) else encoded.decode()}.")
+
+
+@pytest.mark.parametrize("deep", range(1, DEEPEST + 1))
+@pytest.mark.parametrize("after", ["", "x", "xy"])
+def test_a_key_is_found_in_base64_as_deep_as_it_is_promised(deep: int, after: str) -> None:
+    redaction.learn(SLASHED)
+    text = f"{SLASHED}{after}"
+    for _ in range(deep):
+        text = base64.b64encode(text.encode()).decode()
+    assert "***" in redact(f"key {text} .")
+
+
+NUMBER = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+
+
+def test_a_key_that_is_a_number_is_found_in_either_case_and_as_bytes_in_base64() -> None:
+    redaction.learn(NUMBER)
+    assert redact(NUMBER.upper()) == "***"
+    assert redact(quote(quote(base64.b64encode(NUMBER.upper().encode()), safe=""))) == "***%253D"
+    for before in range(4):
+        octets = bytes(range(256 - before, 256)) + bytes.fromhex(NUMBER) + b"\xfe\xff"
+        for text in (base64.b64encode(octets).decode(), base64.urlsafe_b64encode(octets).decode()):
+            assert "***" in redact(text)
+            assert len(redact(text)) < 16
+
+
+@pytest.mark.parametrize(
+    "secret", ["pässwörd-😀", "a\"b\\c'd e", "back\\next\\u", "%41%42%43%44", "&amp;&lt;&gt;", "a=3D/_=41.b_=2F"]
+)
 @pytest.mark.parametrize("encode", [str, json.dumps, quote, lambda text: json.dumps(json.dumps(text))])
 def test_a_password_may_have_any_characters(secret: str, encode: Callable[[str], str]) -> None:
     redaction.learn(secret)
@@ -181,10 +248,13 @@ def test_what_holds_no_key_is_the_same_object(value: str | bytes) -> None:
 
 def test_a_key_is_found_where_portions_of_a_large_text_meet() -> None:
     redaction.learn(SLASHED)
-    hexadecimal = ENCODERS["url, in full"](ENCODERS["hex"](SLASHED))
-    for place in (PORTION - 50, PORTION - 1, PORTION, 2 * PORTION - 7):
-        before, after = b"." * place, b"," * (2 * PORTION)
-        assert redacted(before + hexadecimal.encode() + after) == before + b"***" + after
+    for chain in (("hex", "url, in full"), ("python, long",) * 2, ("json, in full",) * 3, ("html, padded",) * 2):
+        encoded = SLASHED
+        for name in chain:
+            encoded = ENCODERS[name](encoded)
+        for place in (PORTION - len(encoded) // 2, PORTION - len(encoded) + 1, PORTION - 1, PORTION):
+            before, after = b"." * place, b"," * PORTION
+            assert redacted(before + encoded.encode() + after) == before + b"***" + after
 
 
 SIZE = 4 * 2**20
@@ -206,6 +276,12 @@ SIZE = 4 * 2**20
         "x" * 40 + "\n",
         "&#0",
         "&amp;",
+        "=3D",
+        "a\0",
+        "x" * 40 + " ",
+        "x" * 40 + "\\r\\n",
+        "\\0012",
+        "\\x{0",
     ],
 )
 def test_time_grows_no_faster_than_the_text(text: str) -> None:

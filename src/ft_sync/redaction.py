@@ -32,12 +32,15 @@ SHORTEST = 8
 """Minimum length of a key in characters; shorter strings could be parts of ordinary words."""
 
 DEEPEST = 6
-"""Number of nested encodings that are decoded; a chain of three takes up to two each when it is broken into lines."""
+"""Number of nested encodings that are decoded.
+
+One that is broken into lines counts as two, or as three if its line ends are escaped; so does text in UTF-16.
+"""
 
 PORTION = 2**20
 """Bytes that are searched at a time, since what is decoded takes several times their memory."""
 
-GROWTH = 64
+GROWTH = 1_024
 """Factor by which nested encodings may make a key longer and it is still found across two portions."""
 
 REMEMBERED = 100
@@ -65,7 +68,7 @@ URLS = ("OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT", "WANDB_BASE_URL", "HTTP_PROX
 
 BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
 HEX = b"0123456789ABCDEFabcdef"
-URLSAFE = bytes.maketrans(b"-_", b"+/")
+URLSAFE, STANDARD = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")
 
 
 def _marked(**kinds: bytes) -> bytes:
@@ -73,7 +76,7 @@ def _marked(**kinds: bytes) -> bytes:
     return bytes(next((ord(kind) for kind, of in kinds.items() if byte in of), ord(" ")) for byte in range(256))
 
 
-IN_BASE64, IN_HEX = _marked(x=BASE64, n=b"\r\n"), _marked(x=HEX)
+IN_BASE64, IN_HEX = _marked(x=BASE64, n=b" \t\r\n"), _marked(x=HEX)
 OTHER = re.compile(b"[^x]")
 
 ENTITIES = {name.encode(): char.encode() for name, char in html5.items() if char.isascii()}
@@ -83,16 +86,26 @@ ESCAPE = rb"""
     %%(?:[0-9a-fA-F]{2}(?:%%[0-9a-fA-F]{2})*  |  u[0-9a-fA-F]{4})
   | \\(?:
         x[0-9a-fA-F]{2}(?:\\x[0-9a-fA-F]{2})*
-      | u(?:%(unit)b | \{[0-9a-fA-F]{1,6}\})
+      | u%(unit)b
+      | [xu]\{[0-9a-fA-F]++\}
       | U[0-9a-fA-F]{8}
+      | 0000(?:[2-7][0-9a-fA-F] | 0[9aAdD])
+      | 0[0-3][0-7]{2}(?:\\0[0-3][0-7]{2})+
+      | 0(?!1[25])[0-3][0-7]{2}
       | [0-3][0-7]{2}
-      | (?<=[A-Za-z0-9+/_-]{%(line)d}\\)\\*+[rn]
+      | [2-7][0-7](?![0-7])
+      | (?<=[A-Za-z0-9+/_-]{%(line)d}\\)\\*+[rn](?:\\++[rn])*+
       | (?<!\\\\)\\(?:\\\\)*+(?!\\?[%(idle)b])
       | [%(punctuation)b]
     )
   | &(?:\#(?:0*[0-9]{1,7} | [xX]0*[0-9a-fA-F]{1,6});?  |  %(entities)b)
+  | =(?:[0-9A-F]{2}(?:=[0-9A-F]{2}){3,} | %(quoted)b)
 """
-"""Matches an escape sequence of URLs, JSON and programming languages, or HTML, or a series of the same kind."""
+"""Matches an escape sequence, or a series of the same kind.
+
+They are those of URLs, of JSON, programming languages and CSS, of HTML, and of quoted-printable text. In octal, four
+digits that begin with a line end are three and one more, unless there are several.
+"""
 
 ASCII_UNIT = rb"00[0-7][0-9a-fA-F](?:\\u00[0-7][0-9a-fA-F])*"
 ANY_UNIT = rb"[0-9a-fA-F]{4}(?:(?<=[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})?"
@@ -103,7 +116,19 @@ r"""Punctuation whose backslash is removed, as is that of punctuation in keys; `
 IDLE = "\"'bfnrt"
 """What strings in JSON within JSON escape most: a series of backslashes before these is left alone, for speed."""
 
-WRAP = re.compile(rb"(?<=[A-Za-z0-9+/_-]{%d})\r?\n[ \t]*(?=[A-Za-z0-9+/_-])" % LINE)
+WRAP = re.compile(rb"(?=\s)(?<=[A-Za-z0-9+/_-]{%d})[ \t]*+[\r\n][ \t\r\n]*+(?=[A-Za-z0-9+/_-])" % LINE)
+"""Matches line ends between base64 digits, with blank lines and the space around them."""
+
+NULS = re.compile(rb"\0+")
+
+QUOTED_PRINTABLE = re.compile("=[2-7][0-9A-F]")
+
+QUOTED = re.compile("2[BDEF]|3D|5F")
+"""Punctuation of keys in quoted-printable text, where it stands alone; not if a key itself looks like that."""
+
+CSS = re.compile(rb"\\0000[0-9a-fA-F]{2}")
+
+HEX_KEY = re.compile(r"(?:[0-9a-fA-F]{2}){8,}")
 
 Span: TypeAlias = tuple[int, int]
 
@@ -117,7 +142,13 @@ class _Known:
 
     @cached_property
     def forms(self) -> tuple[str, ...]:
-        return (*self.keys, *self.urls)
+        numbers = filter(HEX_KEY.fullmatch, self.keys)
+        return tuple({*self.keys, *self.urls, *(form for number in numbers for form in _forms_of_number(number))})
+
+    @cached_property
+    def least(self) -> int:
+        """Least length of a text in characters that holds a key as it is."""
+        return min(map(len, self.forms), default=2**62)
 
     @cached_property
     def plain(self) -> tuple[bytes, ...]:
@@ -136,7 +167,7 @@ class _Known:
     @cached_property
     def in_text(self) -> bytes:
         """Table that marks the bytes of text in which a key may be, encoded or not."""
-        return _marked(x=bytes([*b"\t\r\n", *range(32, 127), *b"".join(self.plain)]))
+        return _marked(x=bytes([*b"\0\t\r\n", *range(32, 127), *b"".join(self.plain)]))
 
     @cached_property
     def least_text(self) -> bytes:
@@ -156,6 +187,9 @@ class _Known:
             b"line": LINE,
             b"idle": re.escape("\0" if "\\" in own else "".join({"\0", *IDLE} - own)).encode(),
             b"punctuation": re.escape("".join({*SYNTAX} | own)).encode(),
+            b"quoted": b"(?!)"
+            if any(map(QUOTED.match, (part for key in self.keys for part in key.split("=")[1:])))
+            else QUOTED.pattern.encode(),
             b"entities": b"|".join(sorted(ENTITIES, reverse=True)),
         }
         return re.compile(ESCAPE % parts, re.VERBOSE)
@@ -242,6 +276,10 @@ def _may_be_in(text: str, known: _Known) -> bool:
     """Tell quickly of most short texts that no key is in them."""
     if len(text) >= known.digits or "%" in text or "\\" in text or "&" in text:
         return True
+    if len(text) < known.least:
+        return False
+    if "=" in text and QUOTED_PRINTABLE.search(text):
+        return True
     for form in known.forms:  # noqa: SIM110 - each string of each event comes by here; `any` takes twice the time
         if form in text:
             return True
@@ -254,6 +292,16 @@ def _text_redacted(text: str, known: _Known) -> str:
 
 _short_redacted = lru_cache(1_024)(_text_redacted)
 """The names and values in JSON that might be a key's encoding, since they are long enough, are often the same."""
+
+
+def _forms_of_number(key: str) -> Iterator[str]:
+    """Yield other ways to write a key that is a hexadecimal number: in either case, and its bytes in base64."""
+    yield from (key.lower(), key.upper())
+    octets = bytes.fromhex(key)
+    for before, begin in enumerate((0, 2, 3)):  # bytes that may stand before it in a group of three; their digits
+        end = (before + len(octets)) * 8 // 6
+        digits = binascii.b2a_base64(bytes(before) + octets)[begin:end]
+        yield from (digits.decode(), digits.translate(STANDARD).decode())
 
 
 def _encoded(text: str) -> bytes:
@@ -324,11 +372,14 @@ class _Decoded:
 
 def _decoded(content: bytes, known: _Known) -> Iterator[_Decoded]:
     """Yield what the content may encode, one encoding removed."""
-    digits = content.translate(IN_BASE64)
-    if b"x" * LINE + b"n" in digits and (whole := _replaced(content, WRAP, lambda _: b"")):
+    if b"\0" in content and (whole := _replaced(content, NULS, lambda _: b"")):  # text in UTF-16, for instance
         yield whole  # and nothing else: whatever is encoded here is so there, too
         return
-    if (b"%" in content or b"\\" in content or b"&" in content) and (
+    digits = content.translate(IN_BASE64)
+    if b"x" * LINE + b"n" in digits and (whole := _replaced(content, WRAP, lambda _: b"")):
+        yield whole  # and nothing else, again
+        return
+    if (b"%" in content or b"\\" in content or b"&" in content or b"=" in content) and (
         decoded := _replaced(content, known.escape, _unescaped)
     ):
         yield decoded
@@ -339,7 +390,8 @@ def _decoded(content: bytes, known: _Known) -> Iterator[_Decoded]:
             padded = run[shift:] + b"A" * (-(len(run) - shift) % 4)
             octets = binascii.a2b_base64(padded)
             if known.least_text in octets.translate(known.in_text):
-                yield _Decoded(octets, [(0, len(octets), begin + shift, begin + shift + len(padded))])
+                encoded = (len(run) - shift) * 6 // 8  # the rest is of the padding
+                yield _Decoded(octets[:encoded], [(0, len(octets), begin + shift, begin + shift + len(padded))])
         for first, last in _runs(content[begin:end].translate(IN_HEX), 2 * known.shortest):
             for shift in range(2):
                 start, stop = begin + first + shift, begin + last - (last - first - shift) % 2
@@ -385,15 +437,17 @@ def _sequence_unescaped(sequence: bytes) -> bytes:
             if kind == b"#"
             else ENTITIES[sequence[1:]]
         )
-    digits = sequence.translate(None, rb"%\xuU{}")
+    digits = sequence.translate(None, rb"%\xuU{}=")
     if kind == b"U" or sequence[2:3] == b"{":
         return _character(digits, 16)
     if kind == b"u":
         return _encoded(binascii.a2b_hex(digits).decode("utf-16-be", "surrogatepass"))
-    if kind == b"x" or sequence[:1] == b"%":
+    if kind == b"x" or sequence[:1] in {b"%", b"="}:
         return binascii.a2b_hex(digits)
+    if CSS.fullmatch(sequence):
+        return binascii.a2b_hex(digits[-2:])
     if digits.isdigit():
-        return bytes([int(digits, 8)])
+        return bytes(int(number, 8) for number in sequence[1:].split(b"\\"))
     if sequence[-1:] in {b"n", b"r"}:
         return b"\n" if sequence[-1:] == b"n" else b"\r"
     return sequence[1::2]  # of a series of backslashes
