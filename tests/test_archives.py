@@ -552,6 +552,20 @@ def test_a_folder_that_is_exchanged_for_a_link_while_it_is_written_leads_nowhere
     as_it_was(outside)
 
 
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [(errno.ENOSPC, "make room"), (errno.EROFS, "name a folder on a disk"), (errno.EACCES, "check who may write")],
+)
+def test_the_hint_fits_the_fault(folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, hint: str) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(DiskError) as raised:
+        fill(folder)
+    assert str(raised.value.hint).startswith(hint)
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
 def test_a_disk_that_is_full_or_fails_is_no_wrong_argument(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int

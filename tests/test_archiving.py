@@ -275,6 +275,31 @@ def test_a_link_in_the_way_of_one_job_stops_no_other(folder: Path, tmp_path: Pat
     assert run(source, folder).failed == ()
 
 
+@pytest.mark.parametrize("is_empty", [True, False])
+@pytest.mark.parametrize(
+    "path",
+    ["jobs/ftjob-1/job.json", "jobs/ftjob-1/events.jsonl", "files/file-train/content", "files/file-train/file.json"],
+)
+def test_a_folder_in_the_place_of_a_file_fails_its_job_alone_until_it_is_moved(
+    folder: Path, path: str, *, is_empty: bool
+) -> None:
+    source = FakeSource([one(), job("ftjob-2", training_file=None, result_files=())])
+    run(source, folder)
+    (folder / path).unlink()
+    (folder / path).mkdir()
+    if not is_empty:
+        (folder / path / "thesis.txt").write_text("mine")
+    for _ in range(3):
+        (failed,) = run(source, folder).failed
+        assert failed.job_id == "ftjob-1"
+        assert failed.error.message == f"{folder / path} cannot be written to: it is a folder"
+        assert failed.error.hint == "move it elsewhere, then run the same command again"
+        assert path in {named for named, _ in Archive(folder).check()}
+    (folder / path).rename(folder.parent / "elsewhere")
+    assert run(source, folder).failed == ()
+    assert list(Archive(folder).check()) == []
+
+
 @pytest.mark.parametrize("trap", ["symlink_to", "hardlink_to", "mkfifo"])
 def test_a_download_that_is_exchanged_for_something_else_meanwhile_is_not_stored(
     folder: Path, tmp_path: Path, trap: str

@@ -119,6 +119,16 @@ def test_a_file_that_is_moved_or_removed_takes_a_link_along_and_not_what_it_lead
     as_it_was(victim)
 
 
+def test_a_file_is_not_moved_to_where_a_folder_is(folder: Folder) -> None:
+    (folder.path / "docs" / "below").mkdir(parents=True)
+    (folder.path / "file").write_bytes(b"new")
+    for path, fault in (("docs", "it is a folder"), ("docs/below", "it is a folder"), ("file/x", "it is no folder")):
+        with pytest.raises(Unsafe, match=fault):
+            folder.move("file", folder, path)
+    assert (folder.path / "file").read_bytes() == b"new"
+    folder.move("file", folder, "docs/new")
+
+
 @pytest.mark.parametrize(
     "use",
     [

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -21,7 +21,19 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from filelock import FileLock, Timeout
 
 from ft_sync.confined import Folder, Unsafe
-from ft_sync.errors import REFUSALS, BadData, ConfigError, FtSyncError, NotOffered, Unavailable, in_folder, unusable
+from ft_sync.errors import (
+    FAILING,
+    REFUSALS,
+    BadData,
+    ConfigError,
+    DiskError,
+    FtSyncError,
+    NotOffered,
+    Unavailable,
+    in_folder,
+    in_the_way,
+    unusable,
+)
 from ft_sync.file_names import DEVICES, file_name
 from ft_sync.models import Failed, JobId
 from ft_sync.scratch import private
@@ -272,8 +284,8 @@ class Archive:
         return self.is_there(held)
 
     def is_there(self, stored: Stored) -> bool:
-        """Whether there is a file for the entry, which may be damaged."""
-        return self._root.size(self._where(stored)) is not None
+        """Whether there is a file in the entry's own place, which may be damaged."""
+        return self._root.size(stored.path) is not None
 
     def place(self, kind: Kind, name: str) -> str:
         """Return the path of an item: where it is stored, or where it would be."""
@@ -299,8 +311,11 @@ class Archive:
 
     def _fault(self, stored: Stored) -> str | None:
         """Return what is wrong with a stored file; None if nothing is."""
+        where = self._where(stored)
+        if where != stored.path and (obstacle := self._root.obstacle(stored.path)):
+            return f"is in the way of a file, which is in {PARTIAL}: {obstacle}"
         try:
-            digest, size = self._digest(self._where(stored))
+            digest, size = self._digest(where)
         except OSError as error:
             return f"cannot be read: {error.strerror}"
         return None if digest == stored.sha256 else f"is damaged: {size} bytes, {stored.bytes} were stored"
@@ -411,8 +426,11 @@ class ArchiveWriter(Archive):
         for name in filter(PARTIAL_NAME.fullmatch, self._partial.names()):
             stored = left.get(name)
             if stored and self._where(stored) != stored.path:
-                with suppress(Unsafe):  # a link in its way: it stays readable where it is
+                try:
                     self._partial.move(name, self._root, stored.path)
+                except OSError as error:  # something is in its way: it stays readable where it is
+                    if error.errno in FAILING:
+                        raise
             elif "." in name:  # partial downloads are kept, to be resumed
                 self._partial.unlink(name)
 
@@ -434,6 +452,7 @@ class ArchiveWriter(Archive):
             os.fsync(written.fileno())
             if os.chmod in os.supports_fd:
                 os.chmod(written.fileno(), 0o600)  # noqa: PTH101 - the open file, whatever a source has made it
+        self._root.require_free(stored.path)
         # Manifest first: if the process is killed before the move, `_where` finds the file in the partial folder.
         self._append(stored)
         self._partial.move(aside, self._root, stored.path)
@@ -522,7 +541,12 @@ def _on_disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise in_folder(folder, error) from error
+        raise unwritten(folder, error) from error
+
+
+def unwritten(folder: Path, error: OSError) -> DiskError:
+    """Return the error for a file of an archive that could not be written."""
+    return in_the_way(error) if isinstance(error, Unsafe) else in_folder(folder, error)
 
 
 def _line(entry: Entry) -> bytes:

@@ -11,8 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ft_sync import events
-from ft_sync.archives import Missing, Stored
-from ft_sync.errors import REFUSALS, FtSyncError, NotFound, NotOffered, Stopped, Unavailable, in_folder, unexpected
+from ft_sync.archives import Missing, Stored, unwritten
+from ft_sync.errors import REFUSALS, FtSyncError, NotFound, NotOffered, Stopped, Unavailable, unexpected
 from ft_sync.interruption import in_order
 from ft_sync.models import Archived, ArchiveReport, Failed, File, Lost
 from ft_sync.once import Once
@@ -152,7 +152,7 @@ class _Work:
             except FtSyncError as error:
                 failures.append(error)
             except OSError as error:
-                failures.append(in_folder(self.archive.folder, error))
+                failures.append(unwritten(self.archive.folder, error))
             except Exception as error:  # noqa: BLE001 - a bug met in one job must not cost the others
                 failures.append(unexpected(error))
         if failures:

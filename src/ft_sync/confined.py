@@ -168,9 +168,25 @@ class Folder:
         found = self.place(name).status()
         return _folder_fault(found, self._device) if is_folder else _file_fault(found)
 
+    def obstacle(self, path: str) -> str | None:
+        """Return why no file can be moved to a path, in place of a file or link of that name; None if one can."""
+        try:
+            with self.reach(path) as place:
+                is_folder = stat.S_ISDIR(place.status().st_mode)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return error.strerror
+        return "it is a folder" if is_folder else None
+
+    def require_free(self, path: str) -> None:
+        """Raise `Unsafe` if no file can be moved to a path."""
+        _require(self.obstacle(path), self.path / path)
+
     def move(self, name: str, to: Folder, path: str) -> None:
         """Move a file of this folder to a path below another one, in place of a file or link of that name."""
         old = self.place(name)
+        to.require_free(path)
         with to.reach(path, create=True) as new:
             os.replace(old.name, new.name, src_dir_fd=old.dir_fd, dst_dir_fd=new.dir_fd)
 

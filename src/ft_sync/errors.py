@@ -134,7 +134,14 @@ def on_disk(cause: Exception) -> DiskError:
 
 def in_folder(folder: object, cause: OSError, use: str = "written to") -> DiskError:
     """Return the error for a file that could not be written, or read, in a folder that the user has named."""
-    return DiskError(f"{folder} cannot be {use}: {cause.strerror}", hint=ROOM_THERE)
+    hint = ROOM_THERE if cause.errno in FULL else HINTS_THERE.get(cause.errno or 0, FAILS_THERE)
+    return DiskError(f"{folder} cannot be {use}: {cause.strerror}", hint=hint)
+
+
+def in_the_way(cause: OSError) -> DiskError:
+    """Return the error for what is in the place of a file or folder that is to be written, and is not used."""
+    hint = "move it elsewhere, then run the same command again"
+    return DiskError(f"{cause.filename} cannot be written to: {cause.strerror}", hint=hint)
 
 
 def unusable(folder: object, cause: OSError, *, hint: str, use: str = "written to") -> FtSyncError:
@@ -159,9 +166,23 @@ def unexpected(cause: Exception) -> FtSyncError:
 
 ROOM = "make room, or name other folders by TMPDIR and WANDB_DIR, then run the same command again"
 
-ROOM_THERE = "make room for it on a disk that can be written to, then run the same command again"
+ROOM_THERE = "make room for it, then run the same command again"
 
-FAILING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE})
+FAILS_THERE = "check the disk and the folder, then run the same command again"
+
+NOT_ALLOWED_THERE = "check who may write there (`ls -la`), then run the same command again"
+
+HINTS_THERE = {
+    errno.EROFS: "name a folder on a disk that can be written to",
+    errno.EACCES: NOT_ALLOWED_THERE,
+    errno.EPERM: NOT_ALLOWED_THERE,
+}
+"""errno -> what to do about a file in a folder that the user has named, for what room does not help."""
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""The errno values of a disk without room."""
+
+FAILING = FULL | {errno.EROFS, errno.EIO, errno.ESTALE}
 """The errno values of a disk that is full, read-only or failing."""
 
 DISK = FAILING | {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR}
