@@ -10,22 +10,24 @@ import re
 import resource
 import signal
 import stat
-from contextlib import suppress
+import tracemalloc
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ft_sync.archives import MANIFEST, PARTIAL, Archive, ArchiveWriter, Kind, Stored, writing
+from ft_sync.archives import LARGEST, MANIFEST, PARTIAL, Archive, ArchiveWriter, Kind, Stored, writing
 from ft_sync.confined import Folder
 from ft_sync.errors import BadData, ConfigError, DiskError, Forbidden, FtSyncError, NotFound, Refused, Unavailable
 from ft_sync.models import Download
 from ft_sync.scratch import private
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 
@@ -160,6 +162,79 @@ def test_a_line_that_is_no_entry_is_kept_by_whoever_writes(folder: Path) -> None
     assert set(Archive(folder).entries("job")) == {"ftjob-1", "ftjob-2"}
 
 
+@contextmanager
+def taking_at_most(size: int) -> Iterator[None]:
+    """Fail if more bytes than this are held at any time."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < size
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("tail", [b"", b"\n"])
+def test_an_endless_line_of_the_manifest_is_not_read(folder: Path, tail: bytes) -> None:
+    with (folder / MANIFEST).open("r+b") as manifest:
+        manifest.seek(8 * 2**30)
+        manifest.write(tail or b"\0")
+    for use in (Archive, fill):
+        with taking_at_most(64 * 2**20), pytest.raises(BadData, match="line 5 has more than 8 MiB"):
+            use(folder)
+
+
+def test_of_many_lines_that_are_no_entries_the_first_are_named_and_all_are_kept(folder: Path) -> None:
+    with (folder / MANIFEST).open("ab") as manifest:
+        manifest.write(b"\n" * 200_000)
+    with taking_at_most(8 * 2**20):
+        archive = Archive(folder)
+        problems = list(archive.check())
+    assert [failed.job_id for failed in archive.unreadable][-2:] == [
+        "line 14 of manifest.jsonl",
+        "199990 more lines of manifest.jsonl",
+    ]
+    assert len(problems) == 11
+    assert problems[-1] == (MANIFEST, "199990 more lines cannot be read")
+    fill(folder)
+    assert (folder / MANIFEST).read_bytes().startswith(b"\n" * 200_000)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "path"),
+    [
+        ("job", "ftjob-1", "jobs/ftjob-1/job.json"),
+        ("events", "ftjob-1", "jobs/ftjob-1/events.jsonl"),
+        ("content", "file-1", "files/file-1/train.jsonl"),
+    ],
+)
+def test_a_file_of_another_size_is_not_read(folder: Path, kind: Kind, name: str, path: str) -> None:
+    os.truncate(folder / path, 2**40)
+    archive = Archive(folder)
+    for read in (archive.read, archive.lines):
+        with taking_at_most(8 * 2**20), pytest.raises(BadData, match="is missing or damaged"):
+            read(kind, name)
+    ((found, fault),) = archive.check()
+    assert (found, fault.partition(",")[0]) == (path, "is damaged: 1099511627776 bytes")
+
+
+@pytest.mark.parametrize("kind", ["job", "events"])
+def test_a_file_that_is_as_large_as_the_manifest_says_is_read_up_to_a_bound(folder: Path, kind: Kind) -> None:
+    stored = Archive(folder).stored(kind, "ftjob-1")
+    entry = json.dumps(asdict(stored) | {"bytes": 2**40})
+    os.truncate(folder / stored.path, 2**40)
+    with (folder / MANIFEST).open("a") as manifest:
+        manifest.write(entry + "\n")
+    archive = Archive(folder)
+    with taking_at_most(2 * LARGEST), pytest.raises(BadData, match="more than 64 MiB"):
+        (archive.read if kind == "job" else archive.lines)(kind, "ftjob-1")
+
+
+def test_a_line_that_would_be_too_long_for_the_manifest_is_not_written(folder: Path) -> None:
+    with writing(folder) as archive, pytest.raises(BadData, match="an id of 10000000 characters"):
+        archive.store("job", "x" * 10_000_000, [b"{}"])
+    assert set(Archive(folder).entries("job")) == {"ftjob-1"}
+
+
 @pytest.mark.parametrize("content", [b'{"audio_filepath": "a.wav", "text": "hello"}\n', b"\x00\xff\n\n", b"\n"])
 def test_a_manifest_without_any_entry_is_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / MANIFEST).write_bytes(content)
@@ -219,6 +294,8 @@ def test_a_line_for_which_there_is_no_room_spoils_no_other(folder: Path) -> None
         {"sha256": f"{'0' * 64}  /etc/passwd"},
         {"bytes": 1.5},
         {"bytes": True},
+        {"bytes": -1},
+        {"bytes": 10**400},
         {"bytes": float("nan")},
     ],
 )
@@ -239,6 +316,17 @@ def test_a_manifest_cannot_lead_out_of_the_folder_nor_speak_of_the_unknown(
     assert archive.entries("content") == {}
     (failed,) = archive.unreadable
     assert failed.job_id == "line 2 of manifest.jsonl"
+
+
+def test_a_size_that_is_wrong_is_named_and_set_right(folder: Path) -> None:
+    manifest = (folder / MANIFEST).read_text()
+    (folder / MANIFEST).write_text(manifest.replace('"bytes": 2,', '"bytes": 3,'))
+    assert {path for path, _ in Archive(folder).check()} == {"jobs/ftjob-1/job.json", "files/file-1/file.json"}
+    with writing(folder) as archive:
+        assert not archive.holds("job", "ftjob-1", b"{}")
+        for kind, name in (("job", "ftjob-1"), ("file", "file-1")):
+            assert archive.store(cast("Kind", kind), name, [b"{}"])
+    assert list(Archive(folder).check()) == []
 
 
 def test_a_readme_of_the_users_own_is_not_overwritten(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ import re
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import PurePosixPath
 from threading import Lock
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import IO, TYPE_CHECKING, Literal, TypeAlias
 
 from filelock import FileLock, Timeout
 
@@ -88,6 +89,18 @@ OF_SYSTEMS = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|lost\+found|\
 
 CHUNK = 2**20
 """Bytes that are read at once."""
+
+LONGEST_LINE = 8 * 2**20
+"""Maximum size in bytes of a line of the manifest, which may quote an answer of 1 MiB, each byte in up to six."""
+
+LARGEST = 64 * 2**20
+"""Maximum size in bytes of a job, of a file's description, and of a line of events or checkpoints.
+
+A service may serve a page of 16 MiB, and JSON in ASCII takes up to three times that.
+"""
+
+FEW = 10
+"""Number of lines of the manifest that are named if many cannot be read."""
 
 DEPTH = 3
 """Number of parts of a stored file's path."""
@@ -170,35 +183,61 @@ class Archive:
         self._entries: dict[tuple[Kind, str], Entry] = {}
         self._folders: dict[tuple[str, str], str] = {}
         self._owners: dict[str, str] = {}
-        self._unread: dict[int, tuple[bytes, str]] = {}
+        self._unread = 0
+        self._unread_parts: list[tuple[int, int]] = []  # from byte to byte of the manifest, neighbours in one
+        self._faults: dict[int, str] = {}
         place = folder
         try:
             self._root = root or Folder.at(folder)
             place /= MANIFEST
             with self._root.open(MANIFEST) as held:
-                manifest = held.read()
+                self._learn(held)
         except FileNotFoundError:
             raise ConfigError(f"{folder} is no archive", hint=f"`ftsync archive {folder}` makes one") from None
         except OSError as error:
             raise unusable(place, error, use="read", hint="name an archive of your own") from error
-        # Ignore an incomplete last line, left by a killed command: that item is fetched again.
-        lines = manifest.split(b"\n")[:-1]
-        for number, line in enumerate(lines, 1):
+        if self._faults and not self._entries:
+            raise BadData(f"{folder / MANIFEST} is no manifest of an archive", hint=RESTORE)
+
+    def _learn(self, manifest: IO[bytes]) -> None:
+        """Read the manifest; a line that cannot be read is counted, and where it is, is remembered."""
+        number = end = 0
+        while line := manifest.readline(LONGEST_LINE + 1):
+            number, begin, end = number + 1, end, end + len(line)
+            if len(line) > LONGEST_LINE:
+                fault = f"line {number} has more than {LONGEST_LINE // 2**20} MiB"
+                raise BadData(f"{self.folder / MANIFEST}: {fault}", hint=f"remove it, or {RESTORE}")
+            if not line.endswith(b"\n"):
+                return  # incomplete, left by a killed command: that item is fetched again
             try:
                 self._know(_entry(line))
             except ValueError as error:
-                self._unread[number] = line, f"line {number} {error}"
-        if self._unread and not self._entries:
-            raise BadData(f"{folder / MANIFEST} is no manifest of an archive", hint=RESTORE)
+                self._unread += 1
+                if len(self._faults) < FEW:
+                    self._faults[number] = f"line {number} {error}"
+                if self._unread_parts and self._unread_parts[-1][1] == begin:
+                    begin, _ = self._unread_parts.pop()
+                self._unread_parts.append((begin, end))
 
     @property
     def unreadable(self) -> tuple[Failed, ...]:
-        """The lines of the manifest that cannot be read, each in the place of a job: it may have been about any."""
+        """The lines of the manifest that cannot be read, each in the place of a job: it may have been about any.
+
+        Of many, the first few, and how many more there are.
+        """
         hint = f"restore the line from a backup, or remove it; `ftsync archive {self.folder}` fetches again what it can"
+        named = {f"line {number} of {MANIFEST}": fault for number, fault in self._faults.items()}
+        if more := self._more:
+            named[f"{more} more lines of {MANIFEST}"] = _cannot_be_read(more)
         return tuple(
-            Failed(JobId(f"line {number} of {MANIFEST}"), BadData(f"{self.folder / MANIFEST}: {fault}", hint=hint))
-            for number, (_, fault) in self._unread.items()
+            Failed(JobId(name), BadData(f"{self.folder / MANIFEST}: {fault}", hint=hint))
+            for name, fault in named.items()
         )
+
+    @property
+    def _more(self) -> int:
+        """The number of lines that cannot be read and are not named."""
+        return self._unread - len(self._faults)
 
     def entries(self, kind: Kind) -> dict[str, Entry]:
         """Return all entries of this kind, by id."""
@@ -222,23 +261,29 @@ class Archive:
             Unavailable: The item has not been archived.
             BadData: The file is missing or damaged.
         """
-        return b"".join(self._chunks(self.stored(kind, name)))
+        stored = self.stored(kind, name)
+        if kind != "content" and stored.bytes > LARGEST:
+            raise self._damaged(stored, f"has more than {LARGEST // 2**20} MiB")
+        return b"".join(self._chunks(stored))
 
     def lines(self, kind: Kind, name: str) -> Many[bytes]:
         """Return an item's lines, read from disk at each iteration; raises the errors of `read`."""
         stored = self.stored(kind, name)
-        number, last = 0, b""
+        number, open_line = 0, 0  # the bytes of a line whose end has not been read yet
         for chunk in self._chunks(stored):
-            number, last = number + chunk.count(b"\n"), chunk
+            number += chunk.count(b"\n")
+            open_line = len(chunk) - 1 - end if (end := chunk.rfind(b"\n")) >= 0 else open_line + len(chunk)
+            if open_line > LARGEST:
+                raise self._damaged(stored, f"has a line of more than {LARGEST // 2**20} MiB")
 
         def lines() -> Iterator[bytes]:
             try:
                 with self._root.open(self._where(stored)) as content:
                     yield from content
             except OSError as error:
-                raise self._damaged(stored, error) from error
+                raise self._unread_file(stored, error) from error
 
-        return Many(number + (last[-1:] not in {b"", b"\n"}), lines)
+        return Many(number + (open_line > 0), lines)
 
     def copy(self, name: str, to: Path) -> Stored:
         """Copy a file's content to `to`; raises the errors of `read`."""
@@ -262,8 +307,10 @@ class Archive:
 
     def check(self) -> Iterator[Problem]:
         """Read the whole archive again and yield each path that is missing, damaged or not in the manifest."""
-        for _, line in self._unread.values():
+        for line in self._faults.values():
             yield MANIFEST, line
+        if self._more:
+            yield MANIFEST, _cannot_be_read(self._more)
         stored = {one.path: one for one in self._stored()}
         for one in stored.values():
             if fault := self._fault(one):
@@ -279,9 +326,10 @@ class Archive:
     def holds(self, kind: Kind, name: str, content: bytes) -> bool:
         """Whether the item is stored with exactly this content."""
         held = self.entry(kind, name)
-        if not isinstance(held, Stored) or held.sha256 != hashlib.sha256(content).hexdigest():
+        if not isinstance(held, Stored):
             return False
-        return self.is_there(held)
+        is_same = (held.sha256, held.bytes) == (hashlib.sha256(content).hexdigest(), len(content))
+        return is_same and self.is_there(held)
 
     def is_there(self, stored: Stored) -> bool:
         """Whether there is a file in the entry's own place, which may be damaged."""
@@ -298,13 +346,18 @@ class Archive:
     def _where(self, stored: Stored) -> str:
         """Return a stored file's path: in the partial folder, if a command was killed before it moved the file."""
         aside = f"{PARTIAL}/{self._aside(stored.kind, stored.id)}"
-        is_aside = self._root.size(aside) == stored.bytes and self._digest(aside) == (stored.sha256, stored.bytes)
+        is_aside = self._root.size(aside) == stored.bytes and self._digest(aside, stored.bytes) == (
+            stored.sha256,
+            stored.bytes,
+        )
         return aside if is_aside else stored.path
 
-    def _digest(self, path: str) -> tuple[str, int]:
-        """Return the SHA-256 and the size of a file."""
+    def _digest(self, path: str, expected: int) -> tuple[str, int]:
+        """Return the SHA-256 and the size of a file; no sum if it has not the expected size: it is not read."""
         digest = hashlib.sha256()
         with self._root.open(path) as content:
+            if (size := _size(content)) != expected:
+                return "", size
             while chunk := content.read(CHUNK):
                 digest.update(chunk)
             return digest.hexdigest(), content.tell()
@@ -315,7 +368,7 @@ class Archive:
         if where != stored.path and (obstacle := self._root.obstacle(stored.path)):
             return f"is in the way of a file, which is in {PARTIAL}: {obstacle}"
         try:
-            digest, size = self._digest(where)
+            digest, size = self._digest(where, stored.bytes)
         except OSError as error:
             return f"cannot be read: {error.strerror}"
         return None if digest == stored.sha256 else f"is damaged: {size} bytes, {stored.bytes} were stored"
@@ -325,11 +378,13 @@ class Archive:
         digest = hashlib.sha256()
         try:
             with self._root.open(self._where(stored)) as content:
+                if _size(content) != stored.bytes:
+                    raise self._damaged(stored)
                 while chunk := content.read(CHUNK):
                     digest.update(chunk)
                     yield chunk
         except OSError as error:
-            raise self._damaged(stored, error) from error
+            raise self._unread_file(stored, error) from error
         if digest.hexdigest() != stored.sha256:
             raise self._damaged(stored)
 
@@ -337,13 +392,15 @@ class Archive:
         with self._lock:
             return [entry for entry in self._entries.values() if isinstance(entry, Stored)]
 
-    def _damaged(self, stored: Stored, error: OSError | None = None) -> BadData:
-        fault = "is missing or damaged"
-        if error is not None and not isinstance(error, FileNotFoundError):
-            fault = f"cannot be read: {error.strerror}"
+    def _damaged(self, stored: Stored, fault: str = "is missing or damaged") -> BadData:
         return BadData(
             f"{self.folder / stored.path} {fault}", hint=f"`ftsync archive {self.folder} --check` names all that is"
         )
+
+    def _unread_file(self, stored: Stored, error: OSError) -> BadData:
+        if isinstance(error, FileNotFoundError):
+            return self._damaged(stored)
+        return self._damaged(stored, f"cannot be read: {error.strerror}")
 
     def _know(self, entry: Entry) -> None:
         """Take an entry in place of an earlier one on the same item.
@@ -391,7 +448,7 @@ class ArchiveWriter(Archive):
                 digest.update(chunk)
             size = out.tell()
         held = self.entry(kind, name)
-        if isinstance(held, Stored) and held.sha256 == digest.hexdigest():
+        if isinstance(held, Stored) and (held.sha256, held.bytes) == (digest.hexdigest(), size):
             if self._root.size(held.path) is not None:
                 self._partial.unlink(aside)
                 return False
@@ -420,8 +477,7 @@ class ArchiveWriter(Archive):
         """Explain the archive, compact its manifest to a line per item, and clean up after a killed command."""
         if self._root.size(README) is None:
             self._replace(README, [EXPLANATION.encode()])
-        unread = (line + b"\n" for line, _ in self._unread.values())
-        self._replace(MANIFEST, (*unread, *(_line(entry) for entry in self._entries.values())))
+        self._replace(MANIFEST, chain(self._unread_lines(), map(_line, self._entries.values())))
         left = {self._aside(stored.kind, stored.id): stored for stored in self._stored()}
         for name in filter(PARTIAL_NAME.fullmatch, self._partial.names()):
             stored = left.get(name)
@@ -433,6 +489,14 @@ class ArchiveWriter(Archive):
                         raise
             elif "." in name:  # partial downloads are kept, to be resumed
                 self._partial.unlink(name)
+
+    def _unread_lines(self) -> Iterator[bytes]:
+        """Yield what cannot be read of the manifest, which is kept, in chunks."""
+        with self._root.open(MANIFEST) as held:
+            for begin, end in self._unread_parts:
+                held.seek(begin)
+                while chunk := held.read(min(CHUNK, end - held.tell())):
+                    yield chunk
 
     def end(self) -> None:
         """Write the checksums in the format of `sha256sum`."""
@@ -459,6 +523,8 @@ class ArchiveWriter(Archive):
 
     def _append(self, entry: Entry) -> None:
         line = _line(entry)
+        if len(line) > LONGEST_LINE:
+            raise BadData(f"the {entry.kind} of a job or file has an id of {len(entry.id)} characters")
         with self._lock:
             with self._root.open(MANIFEST, "ab", buffering=0) as out:
                 end = out.tell()
@@ -549,6 +615,10 @@ def unwritten(folder: Path, error: OSError) -> DiskError:
     return in_the_way(error) if isinstance(error, Unsafe) else in_folder(folder, error)
 
 
+def _size(content: IO[bytes]) -> int:
+    return os.fstat(content.fileno()).st_size
+
+
 def _line(entry: Entry) -> bytes:
     return json.dumps(asdict(entry)).encode() + b"\n"
 
@@ -559,6 +629,8 @@ def _entry(line: bytes) -> Entry:
     Raises:
         ValueError: It is no entry, or not one that ftsync makes: none leads out of the folder.
     """
+    if b"{" not in line:  # at once, as there may be millions
+        raise ValueError("cannot be read")
     try:
         found = json.loads(line)
         entry: Entry = Missing(**found) if "error" in found else Stored(**found)
@@ -577,8 +649,12 @@ def _is_ours(stored: Stored) -> bool:
     if path is None or DEVICES.match(path[2]) or DEVICES.match(path[3]):
         return False
     is_named = path[3] == NAMES[stored.kind] if stored.kind in NAMES else path[3].casefold() != NAMES["file"]
-    is_summed = SUM.fullmatch(stored.sha256) is not None and type(stored.bytes) is int
+    is_summed = SUM.fullmatch(stored.sha256) is not None and type(stored.bytes) is int and 0 <= stored.bytes < 2**63
     return is_named and is_summed and path[1] == FOLDERS[stored.kind]
+
+
+def _cannot_be_read(number: int) -> str:
+    return f"{number} more lines cannot be read"
 
 
 def _hashed(name: str) -> str:

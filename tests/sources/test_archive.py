@@ -157,6 +157,15 @@ def test_huge_and_odd_numbers_are_read_as_from_a_service(folder: Path) -> None:
     assert TOO_DEEP in json.dumps(job.metadata)
 
 
+def test_too_many_objects_are_not_parsed(folder: Path) -> None:
+    many = b'{"id": "ftjob-2", "model": [' + b"[]," * 1_000_000 + b"0]}"
+    put(folder, "job", "ftjob-2", many)
+    put(folder, "events", "ftjob-1", many + b"\n")
+    assert [failed.job_id for failed in split(folder)[1]] == ["ftjob-2"]
+    (event,) = ArchiveSource(Archive(folder)).events(JobId("ftjob-1"))
+    assert list(event.raw) == ["not an object"]
+
+
 @pytest.mark.parametrize("content", NO_OBJECTS.values(), ids=NO_OBJECTS)
 def test_the_description_of_a_file_that_is_none_is_bad_data(folder: Path, content: bytes) -> None:
     put(folder, "file", "file-1", content)

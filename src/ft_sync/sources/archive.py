@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from ft_sync.models import Checkpoint, File, FileId, Job, JobEvent, JsonObject
 
 
+MOST_OBJECTS = 1_000_000
+"""Maximum number of objects and lists in a file or line, as in the answer of a service: each takes much memory."""
+
+
 class ArchiveSource:
     """Reads jobs, events, checkpoints and files from an archive."""
 
@@ -85,7 +89,7 @@ class ArchiveSource:
 
     def _object(self, kind: Kind, name: str) -> JsonObject:
         try:
-            found = parse(self._archive.read(kind, name))
+            found = _parsed(self._archive.read(kind, name))
         except ValueError as error:
             raise self._unreadable(kind, name, "is no JSON") from error
         if not isinstance(found, dict):
@@ -99,7 +103,13 @@ class ArchiveSource:
 
 def _entry(line: bytes) -> JsonObject:
     try:
-        served = parse(line)
+        served = _parsed(line)
     except ValueError:
         served = line.decode(errors="replace").rstrip("\n")
     return entry_from(served)
+
+
+def _parsed(content: bytes) -> object:
+    if content.count(b"{") + content.count(b"[") > MOST_OBJECTS:
+        raise ValueError(f"more than {MOST_OBJECTS:,} objects and lists")
+    return parse(content)
