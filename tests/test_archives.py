@@ -386,6 +386,27 @@ def test_a_check_names_files_that_nobody_stored(folder: Path) -> None:
     assert list(Archive(folder).check()) == [("files/stray", "is not in the manifest")]
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["README.md", f"{PARTIAL}/0123456789abcdef.job", "SHA256SUMS", "jobs/ftjob-7", "files/stray", "new", "new/er"],
+)
+def test_a_check_names_empty_folders_where_none_belong(folder: Path, path: str) -> None:
+    (folder / path).unlink(missing_ok=True)
+    (folder / path).mkdir(parents=True)
+    assert [found for found, _ in Archive(folder).check()] == [f"{path}/"]
+    (folder / path / "file").touch()
+    assert [found for found, _ in Archive(folder).check()] == [f"{path}/file"]
+
+
+def test_a_check_names_sums_that_are_missing(folder: Path) -> None:
+    (folder / "SHA256SUMS").unlink()
+    ((path, fault),) = Archive(folder).check()
+    assert (path, fault) == ("SHA256SUMS", f"is missing: `ftsync archive {folder}` writes it")
+    with writing(folder):
+        pass
+    assert list(Archive(folder).check()) == []
+
+
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ConfigError, match="not empty"), writing(tmp_path):

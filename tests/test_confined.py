@@ -197,11 +197,15 @@ def test_a_folder_that_is_exchanged_for_a_link_meanwhile_is_still_the_one_that_w
 def test_everything_is_walked_but_what_links_lead_to(folder: Folder, victim: Path) -> None:
     (folder.path / "a" / "b" / "c").mkdir(parents=True)
     (folder.path / "a" / "b" / "file").touch()
+    (folder.path / "a" / "empty").mkdir()
     (folder.path / "docs").symlink_to(victim.parent)
     os.mkfifo(folder.path / "fifo")
     assert list(folder.walk(3)) == [
         ("a/b/c", "it is a folder"),
         ("a/b/file", None),
+        ("a/b/", None),
+        ("a/empty/", None),
+        ("a/", None),
         ("docs", "it is a symbolic link"),
         ("fifo", "it is a FIFO"),
     ]

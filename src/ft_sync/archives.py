@@ -315,13 +315,24 @@ class Archive:
         for one in stored.values():
             if fault := self._fault(one):
                 yield one.path, fault
-        own = {name for name, is_folder in PARTS.items() if not is_folder}
+        if self._root.size(SUMS) is None and SUMS not in self._root.names():
+            yield SUMS, f"is missing: `ftsync archive {self.folder}` writes it"
+        named = ""
         for path, unsafe in self._root.walk(DEPTH):
-            folder, _, name = path.rpartition("/")
-            if OF_SYSTEMS.fullmatch(name) or path in stored:
+            if path in stored or OF_SYSTEMS.fullmatch(PurePosixPath(path).name):
                 continue
-            if unsafe or not (path in own or (folder == PARTIAL and PARTIAL_NAME.fullmatch(name))):
+            # The folder of what is named is not named, too.
+            if unsafe or not (self._is_known(path) or (path.endswith("/") and named.startswith(path))):
+                named = path
                 yield path, unsafe or "is not in the manifest"
+
+    def _is_known(self, path: str) -> bool:
+        """Whether an archive contains this without an entry; the path of a folder ends in a slash."""
+        name = path.removesuffix("/")
+        if path != name:
+            return PARTS.get(name, False) or name.casefold() in self._owners
+        folder, _, name = path.rpartition("/")
+        return PARTS.get(path) is False or (folder == PARTIAL and PARTIAL_NAME.fullmatch(name) is not None)
 
     def holds(self, kind: Kind, name: str, content: bytes) -> bool:
         """Whether the item is stored with exactly this content."""

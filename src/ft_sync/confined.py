@@ -200,7 +200,10 @@ class Folder:
         return sorted(os.listdir(place))  # noqa: PTH208 - of a descriptor
 
     def walk(self, depth: int) -> Iterator[tuple[str, str | None]]:
-        """Yield the path of everything down to `depth` levels but the folders entered, and why it is not used."""
+        """Yield the path of everything down to `depth` levels, and why it is not used.
+
+        The path of a folder that is entered ends in a slash, and comes after all that is in it.
+        """
         for name in self.names():
             if depth == 1 or not stat.S_ISDIR(self.place(name).status().st_mode):
                 yield name, self.fault(name)
@@ -212,6 +215,7 @@ class Folder:
                 continue
             with entered:
                 yield from ((f"{name}/{path}", fault) for path, fault in entered.walk(depth - 1))
+            yield f"{name}/", None
 
     def path_of(self, name: str) -> Path:
         """Return a path to a file, for code that takes nothing else; on Linux it leads through the open directory."""
