@@ -195,6 +195,7 @@ def test_a_compression_that_was_not_requested_is_refused(source: OpenAISource, b
     with taking_at_most(MIB), pytest.raises(BadData, match="compressed in a way that was not requested") as raised:
         source.job(JobId("ftjob-1"))
     assert KEY not in str(raised.value)
+    assert bomb.requests == 1
 
 
 @pytest.mark.parametrize(

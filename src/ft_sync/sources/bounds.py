@@ -59,6 +59,10 @@ LEAST_SPEED = 1_000
 """Minimum speed after that, in bytes per second: a body that trickles in would never hit the SDK's read timeout."""
 
 
+class NotRequested(BadData):
+    """The answer is compressed in a way that was not requested; another attempt would get the same one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What is requested: its name in messages, the maximum size of the answer, and the service with its variable."""
@@ -98,7 +102,7 @@ def bounded(response: httpx2.Response) -> None:
     """Response hook: have the body, of which nothing has been read yet, decompressed and bounded while it is read.
 
     Raises:
-        BadData: The body is compressed in a way that was not requested.
+        NotRequested: The body is compressed in a way that was not requested.
     """
     asked = _asked.get()
     if asked is None:
@@ -106,7 +110,7 @@ def bounded(response: httpx2.Response) -> None:
     codings = [coding.lower() for coding in response.headers.get_list("content-encoding", split_commas=True)]
     codings = [coding for coding in codings if coding not in {"", "identity"}]
     if len(codings) > MOST_CODINGS or not CODINGS.issuperset(codings):
-        raise BadData(
+        raise NotRequested(
             f"{asked.service}'s answer for {asked.what} is compressed in a way that was not requested",
             hint=f"check {asked.address} and the proxies in between",
         )

@@ -13,6 +13,7 @@ import openai
 
 from ft_sync.errors import BadData, TooLarge
 from ft_sync.events import Delayed
+from ft_sync.sources.bounds import NotRequested
 from ft_sync.sources.routes import speaks_of_the_route
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def _limits_the_rate(error: Exception) -> bool:
 
 def _is_worth_asking_again(error: Exception) -> bool:
     if not isinstance(error, openai.APIStatusError):
-        return not isinstance(error, TooLarge)
+        return not isinstance(error, TooLarge | NotRequested)
     if speaks_of_the_route(error):
         return False
     match error.response.headers.get("x-should-retry"):
