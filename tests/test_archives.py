@@ -407,6 +407,27 @@ def test_a_check_names_sums_that_are_missing(folder: Path) -> None:
     assert list(Archive(folder).check()) == []
 
 
+def test_a_check_names_folders_to_which_any_user_can_write(folder: Path) -> None:
+    for path in (folder, folder / "jobs"):
+        path.chmod(0o1777)
+    fill(folder)
+    expected = [(path, "any user can write to it") for path in (".", "jobs/")]
+    assert list(Archive(folder).check()) == expected
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+@pytest.mark.parametrize("path", [MANIFEST, "README.md", "SHA256SUMS", ".lock", "jobs/ftjob-1/job.json"])
+def test_a_file_of_another_user_is_not_used(folder: Path, path: str) -> None:
+    os.chown(folder / path, 1000, 1000)
+    if path.endswith("job.json"):
+        assert [found for found, _ in Archive(folder).check()] == [path]
+        with pytest.raises(BadData, match="it belongs to another user"):
+            Archive(folder).read("job", "ftjob-1")
+        return
+    with pytest.raises(ConfigError, match="it belongs to another user"):
+        fill(folder)
+
+
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(ConfigError, match="not empty"), writing(tmp_path):

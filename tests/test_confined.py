@@ -175,6 +175,24 @@ def test_a_folder_of_another_user_is_not_used(folder: Folder, monkeypatch: pytes
         folder.folder("below")
 
 
+def test_a_file_of_another_user_is_not_used(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder.path / "file").write_bytes(b"new")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    for mode in ("rb", "ab"):
+        with pytest.raises(Unsafe, match="another user"):
+            folder.open("file", mode)
+    assert folder.size("file") is None
+    assert str(folder.fault("file")).startswith("it belongs to another user")
+
+
+def test_folders_to_which_any_user_can_write_are_named(folder: Folder) -> None:
+    (folder.path / "below").mkdir()
+    assert not folder.is_open_to_all
+    assert list(folder.walk(2)) == [("below/", None)]
+    (folder.path / "below").chmod(0o777)
+    assert list(folder.walk(2)) == [("below/", "any user can write to it")]
+
+
 def test_a_folder_that_is_exchanged_for_a_link_meanwhile_is_still_the_one_that_was_opened(
     tmp_path: Path, victim: Path
 ) -> None:

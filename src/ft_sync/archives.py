@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Literal, TypeAlias
 
 from filelock import FileLock, Timeout
 
-from ft_sync.confined import Folder, Unsafe
+from ft_sync.confined import OPEN_TO_ALL, Folder, Unsafe
 from ft_sync.errors import (
     FAILING,
     REFUSALS,
@@ -307,6 +307,8 @@ class Archive:
 
     def check(self) -> Iterator[Problem]:
         """Read the whole archive again and yield each path that is missing, damaged or not in the manifest."""
+        if self._root.is_open_to_all:
+            yield ".", OPEN_TO_ALL
         for line in self._faults.values():
             yield MANIFEST, line
         if self._more:

@@ -38,15 +38,18 @@ KINDS = {
 }
 
 
+OPEN_TO_ALL = "any user can write to it"
+
+
 class Unsafe(OSError):  # noqa: N818 - names what was found
-    """What is at a path is not used: a link, a FIFO, a socket, a device, or a folder of another user's."""
+    """What is at a path is not used: a link, a FIFO, a socket, a device, or something of another user's."""
 
     def __init__(self, fault: str, path: object) -> None:
         super().__init__(errno.EPERM, fault, str(path))
 
 
 def opened(path: str, flags: int, dir_fd: int | None = None) -> int:
-    """Open a regular file that has no other name; one that is created is readable by this user alone.
+    """Open a regular file of this user's that has no other name; one that is created is readable by this user alone.
 
     Raises:
         Unsafe: Something else is there; it was neither changed nor waited for.
@@ -85,21 +88,22 @@ class Place:
 class Folder:
     """An open folder and what is below it, named by relative paths with `/`; thread-safe, apart from `names`.
 
-    Methods raise `Unsafe` rather than follow a link, open anything but a regular file that has no other name, or enter
-    a folder that is another user's or on another file system.
+    Methods raise `Unsafe` rather than follow a link, open anything but a regular file that has no other name, enter a
+    folder that is on another file system, or use anything of another user's.
     """
 
-    def __init__(self, path: Path, descriptor: int | None, device: int) -> None:
+    def __init__(self, path: Path, descriptor: int | None, found: os.stat_result) -> None:
         """Use an open directory, to be closed with this object.
 
         Args:
             path: The folder's path, for messages, and to reach it without a descriptor.
             descriptor: The open directory; None where the operating system has no such thing.
-            device: The file system on which it is.
+            found: Its status when it was opened.
         """
         self.path = path
         self._descriptor = descriptor
-        self._device = device
+        self._device = found.st_dev
+        self.is_open_to_all = os.name == "posix" and bool(found.st_mode & stat.S_IWOTH)
         self._closing = None if descriptor is None else weakref.finalize(self, os.close, descriptor)
 
     def __enter__(self) -> Self:
@@ -215,7 +219,7 @@ class Folder:
                 continue
             with entered:
                 yield from ((f"{name}/{path}", fault) for path, fault in entered.walk(depth - 1))
-            yield f"{name}/", None
+            yield f"{name}/", OPEN_TO_ALL if entered.is_open_to_all else None
 
     def path_of(self, name: str) -> Path:
         """Return a path to a file, for code that takes nothing else; on Linux it leads through the open directory."""
@@ -233,7 +237,7 @@ def _entered(place: Place, device: int | None) -> Folder:
     if not IS_RELATIVE:
         found = place.path.stat(follow_symlinks=is_named)
         _require(_folder_fault(found, device), place.path)
-        return Folder(place.path, None, found.st_dev)
+        return Folder(place.path, None, found)
     flags = DIRECTORY | NO_WAIT | (0 if is_named else NO_FOLLOW)
     descriptor = os.open(place.name, flags, dir_fd=place.dir_fd)
     try:
@@ -242,7 +246,7 @@ def _entered(place: Place, device: int | None) -> Folder:
     except OSError:
         os.close(descriptor)
         raise
-    return Folder(place.path, descriptor, found.st_dev)
+    return Folder(place.path, descriptor, found)
 
 
 def _require(fault: str | None, path: object) -> None:
@@ -256,6 +260,8 @@ def _file_fault(found: os.stat_result) -> str | None:
         return fault
     if not stat.S_ISREG(found.st_mode):
         return f"it is {KINDS.get(stat.S_IFMT(found.st_mode), 'no file')}"
+    if fault := _owner_fault(found):
+        return fault
     return "it is a hard link: the same file has another name" if found.st_nlink > 1 else None
 
 
@@ -265,9 +271,14 @@ def _folder_fault(found: os.stat_result, device: int | None) -> str | None:
         return fault
     if not stat.S_ISDIR(found.st_mode):
         return "it is no folder"
-    if os.name == "posix" and found.st_uid != os.geteuid():
-        return f"it belongs to another user (uid {found.st_uid})"
+    if fault := _owner_fault(found):
+        return fault
     return "it is on another file system" if device not in {None, found.st_dev} else None
+
+
+def _owner_fault(found: os.stat_result) -> str | None:
+    is_foreign = os.name == "posix" and found.st_uid != os.geteuid()
+    return f"it belongs to another user (uid {found.st_uid})" if is_foreign else None
 
 
 def _link_fault(found: os.stat_result) -> str | None:
