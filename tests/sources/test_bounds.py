@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import threading
 import tracemalloc
 import zlib
@@ -187,6 +188,39 @@ def test_a_file_of_any_size_is_streamed_though_it_is_compressed_against_all_agre
     bomb.body = lambda: [compressed([compressed(repeat(BLOCK, size // len(BLOCK)))])]
     with taking_at_most(4 * MIB):
         assert source.download(FileId("file-1"), tmp_path / "content").size == size
+
+
+@pytest.mark.parametrize("stated", [45, 0, None])
+def test_a_file_that_never_ends_is_not_written_beyond_a_bound(
+    source: OpenAISource, bomb: Bomb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stated: int | None
+) -> None:
+    monkeypatch.setattr("ft_sync.sources.openai.SLACK", 3 * MIB)
+    monkeypatch.setattr("ft_sync.sources.openai.LARGEST_FILE", 3 * MIB)
+    bomb.body = lambda: [json.dumps({"id": "file-1", "bytes": stated}).encode()]
+    source.file(FileId("file-1"))
+    bomb.body, bomb.requests = lambda: repeat(BLOCK), 0
+    (tmp_path / "content").write_bytes(b"what an earlier command left")
+    with pytest.raises(TooLarge, match="the content of file file-1 has more than 3 MiB"):
+        source.download(FileId("file-1"), tmp_path / "content")
+    assert list(tmp_path.iterdir()) == []
+    assert bomb.requests == 1
+
+
+@pytest.mark.parametrize("list_of", ["jobs", "events", "checkpoints"])
+def test_a_list_that_never_ends_is_not_read_beyond_a_bound(
+    source: OpenAISource, bomb: Bomb, monkeypatch: pytest.MonkeyPatch, list_of: str
+) -> None:
+    monkeypatch.setattr("ft_sync.sources.openai.MOST_ENTRIES", 1000)
+    monkeypatch.setattr("ft_sync.sources.openai.MOST_CHECKPOINTS", 1000)
+
+    def page() -> list[bytes]:
+        entries = [{"id": f"x-{bomb.requests}-{number}"} for number in range(100)]
+        return [json.dumps({"data": entries, "has_more": True}).encode()]
+
+    bomb.body = page
+    with pytest.raises(TooLarge, match="has more than 1,000 entries"):
+        tuple(source.jobs() if list_of == "jobs" else getattr(source, list_of)(JobId("ftjob-1")))
+    assert bomb.requests == 11
 
 
 @pytest.mark.parametrize("codings", ["br", "zstd", "deflate", "gzip, br", "gzip, gzip, gzip", KEY])

@@ -26,6 +26,7 @@ from ft_sync.errors import (
     NotLoggedIn,
     NotOffered,
     Refused,
+    TooLarge,
     Unavailable,
 )
 from ft_sync.models import Download
@@ -63,6 +64,19 @@ FILES_KNOWN = 1_000
 
 RECENT = 10_000
 """Number of latest entries of a list whose ids are remembered, to skip entries that are served twice."""
+
+MOST_ENTRIES = 2_000_000
+"""Maximum number of entries of a list: twice the events of the largest jobs; pages of ever new ids would never end."""
+
+MOST_CHECKPOINTS = 100_000
+"""Maximum number of checkpoints of a job, which are held in memory; OpenAI keeps three."""
+
+FACTOR = 2
+SLACK = 64 * bounds.MIB
+"""A file may take its stated size so many times, and so many bytes more: base64 takes 4/3, and sizes may be rough."""
+
+LARGEST_FILE = 16 * 2**30
+"""Maximum size in bytes of a file whose size is not stated, or is stated as 0; OpenAI takes 8 GB at most."""
 
 NO_OBJECT = "not an object"
 """The key under which a list entry that is not a JSON object is wrapped, so that it is kept."""
@@ -140,9 +154,9 @@ class OpenAISource:
     def checkpoints(self, job_id: JobId) -> tuple[Checkpoint, ...]:
         """Return the job's checkpoints, in the order of the service."""
         path = f"{_path_of(job_id)}/checkpoints"
-        return tuple(
-            map(checkpoint_from, self._pages(path, f"the checkpoints of {job_id}", route("checkpoints", job_id)))
-        )
+        name = route("checkpoints", job_id)
+        served = self._pages(path, f"the checkpoints of {job_id}", name, most=MOST_CHECKPOINTS)
+        return tuple(map(checkpoint_from, served))
 
     def file(self, file_id: FileId) -> File:
         """Return a file's description, cached: many jobs share a training file, and its description never changes."""
@@ -169,24 +183,40 @@ class OpenAISource:
 
     def download(self, file_id: FileId, to: Path) -> Download:
         """Stream a file's content to `to`, resuming a partial download there."""
-        with self._asking(f"the content of file {file_id}", route("content", file_id), bounds.ANY_SIZE):
-            return self._pace(lambda: self._streamed(file_id, to))
+        with self._asking(f"the content of file {file_id}", route("content", file_id), bounds.ANY_SIZE) as asked:
+            return self._pace(lambda: self._streamed(file_id, to, asked))
 
-    def _streamed(self, file_id: FileId, to: Path) -> Download:
+    def _streamed(self, file_id: FileId, to: Path, asked: bounds.Asked) -> Download:
         held = to.stat().st_size if to.exists() else 0
         try:
             with self._opened(file_id, start=held) as response:
                 goes_on = held > 0 and response.headers.get("content-range", "").startswith(f"bytes {held}-")
                 with open(to, "ab" if goes_on else "wb", opener=private) as out:
-                    out.writelines(response.iter_bytes())
+                    out.writelines(self._up_to_bound(file_id, response, out.tell(), asked))
                 self._check_whole(file_id, response, to.stat().st_size)
+        except TooLarge:
+            to.unlink(missing_ok=True)  # it would be resumed
+            raise
         except openai.APIStatusError as error:
             if error.status_code != BEYOND_THE_END or not held:
                 raise
             to.unlink()  # the local file is not a part of this one, or is already complete
-            return self._streamed(file_id, to)
+            return self._streamed(file_id, to, asked)
         with to.open("rb") as content:
             return Download(to, to.stat().st_size, hashlib.file_digest(content, "sha256").hexdigest())
+
+    def _up_to_bound(
+        self, file_id: FileId, response: openai.APIResponse[Any], size: int, asked: bounds.Asked
+    ) -> Iterator[bytes]:
+        """Yield a file's content, of which `size` bytes are there; a body may be endless, whatever its description."""
+        file = self._files.known(file_id)
+        stated = (file and file.size) or 0
+        limit = FACTOR * stated + SLACK if stated > 0 else LARGEST_FILE
+        for chunk in response.iter_bytes():
+            size += len(chunk)
+            if size > limit:
+                raise asked.too_large(f"{limit // bounds.MIB:,} MiB")
+            yield chunk
 
     @contextmanager
     def _opened(self, file_id: FileId, start: int = 0) -> Iterator[openai.APIResponse[Any]]:
@@ -204,8 +234,11 @@ class OpenAISource:
         if (size == 0 or not is_delimited) and file is not None and size < (file.size or 0):
             raise BadData(f"file {file_id} broke off: {size} of {file.size} bytes came", hint=self._hint)
 
-    def _pages(self, path: str, what: str, route: str = "jobs", *, limit: int | None = None) -> Iterator[JsonObject]:
-        """Yield the entries of a cursor-paged list, without duplicates, fetching pages lazily."""
+    def _pages(
+        self, path: str, what: str, route: str = "jobs", *, limit: int | None = None, most: int = 0
+    ) -> Iterator[JsonObject]:
+        """Yield the entries of a cursor-paged list, at most `most`, without duplicates, fetching pages lazily."""
+        most = most or MOST_ENTRIES
         size = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit)
         given = 0
         seen = _Seen()
@@ -218,6 +251,9 @@ class OpenAISource:
                     continue
                 if entry_id is not None:
                     seen.add(entry_id)
+                if given == most:
+                    asked = bounds.Asked(what, bounds.PAGE, self._service.name, self._service.address)
+                    raise asked.too_large(f"{most:,} entries")
                 yield entry
                 given += 1
                 if given == limit:
