@@ -254,6 +254,27 @@ def test_two_items_cannot_have_one_folder(folder: Path) -> None:
     assert "another job" in archive.unreadable[0].error.message
 
 
+def test_a_folder_belongs_to_the_job_of_its_name_whichever_line_comes_first(folder: Path) -> None:
+    lines = (folder / MANIFEST).read_text()
+    entry = json.loads(lines.splitlines()[0]) | {"id": "ftjob-2"}
+    (folder / MANIFEST).write_text(json.dumps(entry) + "\n" + lines)
+    for _ in range(2):
+        archive = Archive(folder)
+        assert set(archive.entries("job")) == {"ftjob-1"}
+        (failed,) = archive.unreadable
+        assert failed.job_id == "line 1 of manifest.jsonl"
+        assert archive.read("events", "ftjob-1") == b""
+        with writing(folder):
+            pass
+
+
+def test_a_folder_of_another_name_is_read_if_nobody_else_claims_it(folder: Path) -> None:
+    (folder / "jobs" / "ftjob-1").rename(folder / "jobs" / "renamed")
+    manifest = (folder / MANIFEST).read_text()
+    (folder / MANIFEST).write_text(manifest.replace("jobs/ftjob-1/", "jobs/renamed/"))
+    assert Archive(folder).read("job", "ftjob-1") == b"{}"
+
+
 def test_a_line_for_which_there_is_no_room_spoils_no_other(folder: Path) -> None:
     """The disk is full in the middle of a line, and there is room again for the next."""
     with writing(folder) as archive:

@@ -202,22 +202,36 @@ class Archive:
     def _learn(self, manifest: IO[bytes]) -> None:
         """Read the manifest; a line that cannot be read is counted, and where it is, is remembered."""
         number = end = 0
+        odd: list[tuple[int, int, int, Stored]] = []
         while line := manifest.readline(LONGEST_LINE + 1):
             number, begin, end = number + 1, end, end + len(line)
             if len(line) > LONGEST_LINE:
                 fault = f"line {number} has more than {LONGEST_LINE // 2**20} MiB"
                 raise BadData(f"{self.folder / MANIFEST}: {fault}", hint=f"remove it, or {RESTORE}")
             if not line.endswith(b"\n"):
-                return  # incomplete, left by a killed command: that item is fetched again
+                break  # incomplete, left by a killed command: that item is fetched again
             try:
-                self._know(_entry(line))
+                entry = _entry(line)
+                if isinstance(entry, Stored) and not _is_named(entry):
+                    odd.append((number, begin, end, entry))
+                else:
+                    self._know(entry)
             except ValueError as error:
-                self._unread += 1
-                if len(self._faults) < FEW:
-                    self._faults[number] = f"line {number} {error}"
-                if self._unread_parts and self._unread_parts[-1][1] == begin:
-                    begin, _ = self._unread_parts.pop()
-                self._unread_parts.append((begin, end))
+                self._cannot_read(number, begin, end, error)
+        # Only now: a folder belongs to the job or file of its name, whichever line comes first.
+        for number, begin, end, entry in odd:
+            try:
+                self._know(entry)
+            except ValueError as error:
+                self._cannot_read(number, begin, end, error)
+
+    def _cannot_read(self, number: int, begin: int, end: int, error: ValueError) -> None:
+        self._unread += 1
+        if len(self._faults) < FEW:
+            self._faults[number] = f"line {number} {error}"
+        if self._unread_parts and self._unread_parts[-1][1] == begin:
+            begin, _ = self._unread_parts.pop()
+        self._unread_parts.append((begin, end))
 
     @property
     def unreadable(self) -> tuple[Failed, ...]:
@@ -668,6 +682,12 @@ def _is_ours(stored: Stored) -> bool:
 
 def _cannot_be_read(number: int) -> str:
     return f"{number} more lines cannot be read"
+
+
+def _is_named(stored: Stored) -> bool:
+    """Whether the folder has the name that `_folder_of` gives it."""
+    name, own = PurePosixPath(stored.path).parent.name, file_name(stored.id)
+    return name == own or re.fullmatch(rf"{re.escape(own)}(-{_hashed(stored.id)})+", name) is not None
 
 
 def _hashed(name: str) -> str:
