@@ -432,7 +432,7 @@ def test_a_check_names_folders_to_which_any_user_can_write(folder: Path) -> None
     for path in (folder, folder / "jobs"):
         path.chmod(0o1777)
     fill(folder)
-    expected = [(path, "any user can write to it") for path in (".", "jobs/")]
+    expected = [(path, "any user can write to it: `chmod o-w` ends that") for path in (".", "jobs/")]
     assert list(Archive(folder).check()) == expected
 
 

@@ -190,7 +190,7 @@ def test_folders_to_which_any_user_can_write_are_named(folder: Folder) -> None:
     assert not folder.is_open_to_all
     assert list(folder.walk(2)) == [("below/", None)]
     (folder.path / "below").chmod(0o777)
-    assert list(folder.walk(2)) == [("below/", "any user can write to it")]
+    assert list(folder.walk(2)) == [("below/", "any user can write to it: `chmod o-w` ends that")]
 
 
 def test_a_folder_that_is_exchanged_for_a_link_meanwhile_is_still_the_one_that_was_opened(

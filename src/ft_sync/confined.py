@@ -38,7 +38,7 @@ KINDS = {
 }
 
 
-OPEN_TO_ALL = "any user can write to it"
+OPEN_TO_ALL = "any user can write to it: `chmod o-w` ends that"
 
 
 class Unsafe(OSError):  # noqa: N818 - names what was found
