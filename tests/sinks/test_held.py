@@ -158,6 +158,12 @@ def test_an_artifact_that_was_deleted_is_not_held_although_wb_goes_on_listing_it
     assert read(sink).datasets == ()
 
 
+def test_an_artifact_that_was_never_committed_is_not_held(run: Run, sink: OnlineSink) -> None:
+    run.used[0].state = run.logged[0].state = "PENDING"
+    held = read(sink)
+    assert (held.datasets, held.model) == ((), None)
+
+
 @pytest.mark.parametrize("fault", [{"status": 404}, {"status": 200, "body": '{"data": {"project": null}}'}])
 def test_an_artifact_whose_files_wb_cannot_list_holds_none(
     run: Run, sink: OnlineSink, backend: WandbBackend, fault: dict[str, Any]

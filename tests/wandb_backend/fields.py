@@ -233,7 +233,7 @@ RUN: Fields = {
     "fileCount": lambda run, _: len(run.files),
     "files": _run_files,
     "inputArtifacts": lambda run, call: connection(run.used, call),
-    "outputArtifacts": lambda run, call: connection(_committed(run.logged), call),
+    "outputArtifacts": lambda run, call: connection(_not_deleted(run.logged), call),
 }
 
 FILE: Fields = {
@@ -341,8 +341,9 @@ VIEW: Fields = {
 # Artifacts
 
 
-def _committed(artifacts: list[Artifact]) -> list[Artifact]:
-    return [artifact for artifact in artifacts if artifact.state == "COMMITTED"]
+def _not_deleted(artifacts: list[Artifact]) -> list[Artifact]:
+    """Artifacts that W&B lists of a run, whether their upload was committed or not."""
+    return [artifact for artifact in artifacts if artifact.state != "DELETED"]
 
 
 def _artifact_files(artifact: Artifact, call: Call) -> Json:

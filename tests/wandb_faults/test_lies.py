@@ -12,6 +12,7 @@ from ft_sync import arrival
 from ft_sync.sandbox import World, samples
 from tests.cli.conftest import Ftsync, ftsync
 from tests.truth import Held, differences, held
+from tests.wandb_backend import Artifact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -95,6 +96,22 @@ def no_lineage(attribute: str) -> Lie:
     return lie
 
 
+def uncommitted(kind: str) -> Lie:
+    """Go on listing the artifacts of a type, as drafts."""
+
+    def lie(backend: WandbBackend) -> object:
+        def done(_: Request) -> None:
+            for artifact in [one for one in backend.store.objects.values() if isinstance(one, Artifact)]:
+                if artifact.type == kind and artifact.state == "COMMITTED":
+                    artifact.collection.remove(artifact)
+                    artifact.collection.pending.append(artifact)
+                    artifact.state = "PENDING"
+
+        return backend.lie("CommitArtifact", done=done)
+
+    return lie
+
+
 def upload(name: str, change: Callable[[bytes], bytes]) -> Lie:
     """Keep other bytes than are uploaded as a file."""
 
@@ -127,6 +144,8 @@ LIES: dict[str, tuple[Lie, str]] = {
     "a doubled row": (stream(HISTORY, lambda rows: [*rows, rows[-1]]), "5 of 4 rows"),
     "inputs": (no_lineage("used"), "artifact train-"),
     "outputs": (no_lineage("logged"), "artifact model_metadata@"),
+    "the commit of an input": (uncommitted("training_files"), "it did not commit the artifact train-"),
+    "the commit of an output": (uncommitted("model"), "artifact model_metadata@"),
     "half of a file": (upload("events.jsonl", lambda body: body[: len(body) // 2]), "file fine_tuning/events.jsonl ("),
     "an empty file": (upload("job.json", lambda _: b""), "file fine_tuning/job.json (0 of "),
 }

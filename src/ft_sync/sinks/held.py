@@ -12,6 +12,7 @@ from ft_sync.errors import SinkRejected
 from ft_sync.models import MetricRow, RunId
 from ft_sync.names import DATASET_TYPES, FOLDER, MODEL_FILE
 from ft_sync.once import Once
+from ft_sync.sinks.sdk import listed_artifacts
 from ft_sync.sinks.wandb import SDK_ERRORS, http_status, translate
 from ft_sync.table import count_rows
 
@@ -83,9 +84,11 @@ class Reader:
             newest_model: Maps an artifact type to the id of the newest job's model.
             content: Read the stored bytes of datasets, too; otherwise take W&B's word for them.
         """
-        logged = [one for one in _committed(run.logged_artifacts(A_PAGE)) if collection(one) == self._model]
-        model = max(logged, key=lambda one: (bool(one.aliases), _version(one)), default=None)
-        used = [one for one in _committed(run.used_artifacts(A_PAGE)) if one.type in DATASET_TYPES.values()]
+        logged, used = (
+            listed_artifacts(some)[0] for some in (run.logged_artifacts(A_PAGE), run.used_artifacts(A_PAGE))
+        )
+        models = [one for one in logged if collection(one) == self._model]
+        model = max(models, key=lambda one: (bool(one.aliases), _version(one)), default=None)
         return HeldRun(
             run_id=RunId(run.id),
             state=run.state,
@@ -96,7 +99,7 @@ class Reader:
             rows=history(run),
             files={file.name: self._storage.digest(file) for file in run_files(run)},
             log=console_log(run),
-            datasets=tuple(self._dataset(one, read=content) for one in used),
+            datasets=tuple(self._dataset(one, read=content) for one in used if one.type in DATASET_TYPES.values()),
             model=self._held_model(model, is_newest=model.id == newest_model(model.type)) if model else None,
         )
 
@@ -175,11 +178,6 @@ def console_log(run: Run) -> tuple[str, ...] | None:
         if http_status(error) in NO_SUCH_QUESTION:
             return None
         raise
-
-
-def _committed(artifacts: Iterable[wandb.Artifact]) -> Iterator[wandb.Artifact]:
-    """Yield the artifacts that still exist: W&B may go on listing those that were deleted."""
-    return (one for one in artifacts if one.state == "COMMITTED")
 
 
 def _files(artifact: wandb.Artifact) -> list[File]:

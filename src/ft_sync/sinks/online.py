@@ -24,7 +24,7 @@ from ft_sync.sinks.gate import Gate
 from ft_sync.sinks.held import A_PAGE, Reader, collection, console_log, history, run_files
 from ft_sync.sinks.locks import forget_lock, is_being_written
 from ft_sync.sinks.run import Held, described, filterable, notes_of, opened, reference, summary_of
-from ft_sync.sinks.sdk import create_run, delete_run, remove_folder
+from ft_sync.sinks.sdk import create_run, delete_run, listed_artifacts, remove_folder
 from ft_sync.sinks.stored import RUNS_AT_ONCE, StoredRuns
 from ft_sync.sinks.wandb import JOB_ID, JOB_TYPE, MARK, RunOptions, elsewhere, mark_from, translated
 
@@ -168,10 +168,13 @@ class OnlineSink:
 
     def _has_artifacts_of(self, there: Run, record: RunRecord, inputs: Collection[TrainingFile]) -> bool:
         """Whether the run has used only artifacts of `inputs`, and logged only the record's model."""
-        used = {collection(one) for one in there.used_artifacts(A_PAGE)}
+        used, used_drafts = listed_artifacts(there.used_artifacts(A_PAGE))
+        logged, logged_drafts = listed_artifacts(there.logged_artifacts(A_PAGE))
         model = record.model_metadata and filterable(model_content(record.model_metadata, there.id, inputs))
-        return used <= set(map(dataset_name, inputs)) and all(
-            one.metadata == model for one in there.logged_artifacts(A_PAGE)
+        return (
+            not (used_drafts or logged_drafts)  # under another run id, the model is another artifact
+            and set(map(collection, used)) <= set(map(dataset_name, inputs))
+            and all(one.metadata == model for one in logged)
         )
 
     def dataset(self, file: TrainingFile) -> DatasetSummary | None:
@@ -293,7 +296,7 @@ class OnlineSink:
                 return {"log": console_log(there)}
             self._require_as_listed(there, plan.run, plan.job.id)
             # The run keeps its id, so its model's file would be the same, and W&B would reuse the damaged one.
-            for one in there.logged_artifacts(A_PAGE):
+            for one in listed_artifacts(there.logged_artifacts(A_PAGE))[0]:
                 if collection(one) in self._models and not self._reader.content(one).is_sound:
                     one.delete(delete_aliases=True)
             return {

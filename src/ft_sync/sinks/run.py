@@ -35,7 +35,7 @@ from ft_sync.names import (
     table_key,
 )
 from ft_sync.sinks.locks import LOCK, locked
-from ft_sync.sinks.sdk import abandon, await_closed, await_logged, end_status_thread, entry, in_batches, lend
+from ft_sync.sinks.sdk import abandon, await_closed, await_logged, end_status_thread, entry, in_batches, lend, use_draft
 from ft_sync.sinks.session import require_session
 from ft_sync.sinks.wandb import JOB_TYPE, SDK_ERRORS, RunOptions, elsewhere, listed, translate, translated
 from ft_sync.table import write_table
@@ -330,7 +330,7 @@ class WandbRun:
         aliases = ["latest", alias(file.id)]
         if is_online:
             with self.replacing(artifact):
-                artifact = self.run.use_artifact(artifact, aliases=aliases)
+                artifact = use_draft(self.run, artifact, aliases)
         else:
             # `use_artifact` raises an error offline. Online it calls `_log_artifact` as here; when the offline run is
             # uploaded, the artifact becomes its input.

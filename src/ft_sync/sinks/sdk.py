@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from wandb.apis.public import Run
+    from wandb.apis.public.artifacts import RunArtifacts
+
+COMMITTED = "COMMITTED"
+"""State of an artifact that W&B holds in full; others are drafts whose upload did not end, or deleted."""
 
 MESSAGES_AT_ONCE = 100
 """Messages to the SDK's core that are sent together."""
@@ -199,6 +203,33 @@ def await_logged(artifact: wandb.Artifact) -> str:
     if answer.error_message:
         raise ValueError(answer.error_message)
     return str(answer.artifact_id)
+
+
+def use_draft(run: wandb.Run, draft: wandb.Artifact, aliases: list[str]) -> wandb.Artifact:
+    """Log an artifact and make it an input of the run.
+
+    Raises:
+        ValueError: W&B took the artifact but did not commit it, which the SDK only asserts.
+    """
+    try:
+        return run.use_artifact(draft, aliases=aliases)
+    except AssertionError as error:
+        if not draft.is_draft():
+            raise
+        raise ValueError(f"it did not commit the artifact {draft.name}") from error
+
+
+def listed_artifacts(artifacts: RunArtifacts) -> tuple[list[wandb.Artifact], int]:
+    """Return the committed artifacts in a run's list, and the number of drafts, which the SDK cannot represent."""
+    convert, drafts = artifacts._convert, 0
+
+    def committed(node: Any) -> wandb.Artifact | None:  # noqa: ANN401 - a private type of the SDK
+        nonlocal drafts
+        drafts += node.state == "PENDING"
+        return convert(node) if node.state == COMMITTED else None
+
+    artifacts._convert = committed  # type: ignore[method-assign]
+    return list(artifacts), drafts
 
 
 def unread_run(api: wandb.Api, path: str, run_id: str) -> Run:

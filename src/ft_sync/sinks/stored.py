@@ -13,7 +13,7 @@ from ft_sync.content import LOG, ROWS, STATE, RunContent
 from ft_sync.models import RunId
 from ft_sync.names import FOLDER
 from ft_sync.sinks.held import A_PAGE, NO_SUCH_QUESTION, collection, console_log, run_files
-from ft_sync.sinks.sdk import graphql, remove_folder, unread_run
+from ft_sync.sinks.sdk import COMMITTED, graphql, listed_artifacts, remove_folder, unread_run
 from ft_sync.sinks.wandb import http_status
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ PARTS = """
 """.replace("FOLDER", FOLDER).replace("A_PAGE", str(A_PAGE))
 """What the SDK itself asks only of single runs, so that an older server may not list it."""
 
-STORED = "fragment Stored on Artifact { id size artifactSequence { name } }"
+STORED = "fragment Stored on Artifact { id state size artifactSequence { name } }"
 
 LISTED = """
 query Runs($project: String!, $entity: String!, $filters: JSONString, $perPage: Int) {
@@ -134,11 +134,12 @@ def _files(node: Mapping[str, Any], run: Run) -> Iterator[tuple[str, int]]:
 def _artifacts(node: Mapping[str, Any], run: Run) -> Iterator[tuple[str, Item]]:
     for field, read in (("inputArtifacts", run.used_artifacts), ("outputArtifacts", run.logged_artifacts)):
         if _is_whole(listed := node.get(field)):
-            for one in _nodes(listed):
+            for one in (one for one in _nodes(listed) if one.get("state", COMMITTED) == COMMITTED):
                 size = one.get("size")
                 yield content.artifact(one["artifactSequence"]["name"], one["id"], None if size is None else int(size))
         else:
-            yield from (content.artifact(collection(one), str(one.id), one.size) for one in read(A_PAGE))
+            held, _ = listed_artifacts(read(A_PAGE))
+            yield from (content.artifact(collection(one), str(one.id), one.size) for one in held)
 
 
 def _project(answer: Mapping[str, Any]) -> dict[str, Any]:
