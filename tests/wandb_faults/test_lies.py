@@ -118,6 +118,22 @@ def upload(name: str, change: Callable[[bytes], bytes]) -> Lie:
     return lambda backend: backend.lie("upload", asked=change, when=lambda request: request.path.endswith(name))
 
 
+def manifest(change: Callable[[dict[str, Any]], object]) -> Lie:
+    """Keep another list of an artifact's files than is uploaded."""
+
+    def asked(body: bytes) -> bytes:
+        kept = json.loads(body)
+        change(kept["contents"])
+        return json.dumps(kept).encode()
+
+    return lambda backend: backend.lie("upload", asked=asked, when=lambda one: one.path.endswith("wandb_manifest.json"))
+
+
+def without_table(contents: dict[str, Any]) -> None:
+    for name in [name for name in contents if name.endswith(".table.json")]:
+        del contents[name]
+
+
 def only_the_mark(kept: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in kept.items() if key.startswith("_") or key == "ftsync"}
 
@@ -144,6 +160,7 @@ LIES: dict[str, tuple[Lie, str]] = {
     "a doubled row": (stream(HISTORY, lambda rows: [*rows, rows[-1]]), "5 of 4 rows"),
     "inputs": (no_lineage("used"), "artifact train-"),
     "outputs": (no_lineage("logged"), "artifact model_metadata@"),
+    "a file of an input": (manifest(without_table), "bytes)"),
     "the commit of an input": (uncommitted("training_files"), "it did not commit the artifact train-"),
     "the commit of an output": (uncommitted("model"), "artifact model_metadata@"),
     "half of a file": (upload("events.jsonl", lambda body: body[: len(body) // 2]), "file fine_tuning/events.jsonl ("),

@@ -23,7 +23,7 @@ from ft_sync.sinks.apis import Apis
 from ft_sync.sinks.gate import Gate
 from ft_sync.sinks.held import A_PAGE, Reader, collection, console_log, history, run_files
 from ft_sync.sinks.locks import forget_lock, is_being_written
-from ft_sync.sinks.run import Held, described, filterable, notes_of, opened, reference, summary_of
+from ft_sync.sinks.run import Held, described, filterable, notes_of, opened, reference, size_of, summary_of
 from ft_sync.sinks.sdk import create_run, delete_run, listed_artifacts, remove_folder
 from ft_sync.sinks.stored import RUNS_AT_ONCE, StoredRuns
 from ft_sync.sinks.wandb import JOB_ID, JOB_TYPE, MARK, RunOptions, elsewhere, mark_from, translated
@@ -459,7 +459,11 @@ class OnlineSink:
         summary = summary_of(artifact.metadata, self._options.table_rows) if artifact else None
         if artifact is None or summary is None:
             return None
-        return self._held.get(dataset_name(file), lambda: Held(artifact, summary))
+        size = size_of(artifact.metadata)
+        if size not in {None, artifact.size}:
+            self._renewing.setdefault(dataset_name(file), frozenset())  # otherwise W&B would reuse this version
+            return None
+        return self._held.get(dataset_name(file), lambda: Held(artifact, summary, size))
 
     def _artifact(self, name: str) -> wandb.Artifact | None:
         """Return an artifact by `NAME:ALIAS`; None if W&B answers that there is none."""

@@ -105,10 +105,17 @@ LIVE: Mapping[str, object] = {
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A dataset in W&B: its artifact and the summary of its content."""
+    """A dataset in W&B.
+
+    Attributes:
+        artifact: Its artifact.
+        summary: The summary of its content.
+        size: Bytes of its files as they were before the upload; None if that was not noted.
+    """
 
     artifact: wandb.Artifact
     summary: DatasetSummary
+    size: int | None = None
 
 
 @dataclass(slots=True)
@@ -144,7 +151,7 @@ class WandbRun:
     _defined: set[str] = field(default_factory=set)
     _models: list[wandb.Artifact] = field(default_factory=list)
     _model_ids: dict[str, str] = field(default_factory=dict)
-    _used_datasets: dict[str, wandb.Artifact] = field(default_factory=dict)
+    _used_datasets: dict[str, Held] = field(default_factory=dict)
     _config: dict[str, Any] = field(default_factory=dict)
     _summary: dict[str, Any] = field(default_factory=dict)
     _lines_written: int = 0
@@ -205,7 +212,7 @@ class WandbRun:
         """Make the file's artifact, which includes a table of examples, an input of the run."""
         with translated(f"the {file.split} file {file.id}"):
             held = self._used(file, download)
-            self._used_datasets[dataset_name(file)] = held.artifact
+            self._used_datasets[dataset_name(file)] = held
             self._show_table(file.split, held)
             self._config[f"n_{file.split}"] = held.summary.examples
             self.run.config.update(self._config, allow_val_change=True)
@@ -258,8 +265,9 @@ class WandbRun:
         if self.lines is not None:
             yield LOG, len(self.lines) + self._lines_written
         yield from ((f"file {path}", size) for path, size in self.saved.items())
-        for name, artifact in self._used_datasets.items():
-            yield content.artifact(name, str(artifact.id), artifact.size)
+        for name, held in self._used_datasets.items():
+            # Not the artifact's own size: that is W&B's word.
+            yield content.artifact(name, str(held.artifact.id), held.size)
         for model in self._models:
             yield content.artifact(model.name, self._model_ids[model.name], model.size)
 
@@ -314,6 +322,7 @@ class WandbRun:
                 "format": str(summary.format),
                 "sha256": download.sha256,
                 "bytes": download.size,
+                "table_bytes": table.stat().st_size,
                 "table_rows": summary.rows,
                 "table_truncated": summary.truncated,
                 "table_format": TABLE_FORMAT,
@@ -322,6 +331,7 @@ class WandbRun:
                 "file": portable(file.raw),
             },
         )
+        size = size_of(artifact.metadata)
         is_online = self.options.mode == "online"
         for path, name in ((download.path, _file_name(file)), (table, table_file(file.split))):
             # Online, the files exist until they are uploaded. Offline, the upload may happen long after this process
@@ -337,7 +347,7 @@ class WandbRun:
             self.run._log_artifact(  # noqa: SLF001 - there is no public way; a contract test covers it
                 artifact, aliases=aliases, is_user_created=True, use_after_commit=True
             )
-        return Held(artifact, summary)
+        return Held(artifact, summary, size)
 
     def _kept(self, path: Path, file: TrainingFile, name: str) -> Path:
         """Copy a file into the folder of an offline run, where it stays until the run is uploaded."""
@@ -535,6 +545,12 @@ def summary_of(metadata: Mapping[str, Any], table_rows: int) -> DatasetSummary |
     except (KeyError, ValueError, TypeError):
         return None
     return summary if as_now else None
+
+
+def size_of(metadata: Mapping[str, Any]) -> int | None:
+    """Read from a dataset's metadata how many bytes its files had before the upload; None if that was not noted."""
+    data, table = metadata.get("bytes"), metadata.get("table_bytes")
+    return data + table if isinstance(data, int) and isinstance(table, int) else None
 
 
 def described(file: TrainingFile, raw: object) -> TrainingFile | None:
