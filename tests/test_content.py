@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ft_sync.content import Lack, RunContent, artifact, lacking, named, not_compared, tagged, texts, values
+from ft_sync.content import ONLY_OURS, Lack, RunContent, artifact, lacking, named, not_compared, tagged, texts, values
 
 if TYPE_CHECKING:
     from ft_sync.content import Item
@@ -60,6 +60,16 @@ def test_of_what_is_no_plain_json_only_the_presence_counts(odd: object) -> None:
 def test_keys_that_a_run_has_at_any_depth_in_addition_are_no_lack() -> None:
     written = RunContent(dict(values("config", {"a": {"b": {"c": 1}}})))
     assert lacking(written, RunContent(dict(values("config", {"a": {"b": {"c": 1, "mine": 2}, "mine": 3}})))) == ()
+
+
+def test_a_config_key_that_a_run_written_by_us_alone_has_in_addition_is_a_lack() -> None:
+    written = RunContent(dict(values("config", {"a": {"b": 1}, "odd": object()})), only=ONLY_OURS)
+    returned = {"a": {"b": 1, "more": 2}, "odd": {"x": 1}, "lr": 5, "_wandb": {"t": 1}, "n_train": 3}
+    found = RunContent({**dict(values("config", returned)), "config.odd": "f"})
+    assert [str(lack) for lack in lacking(written, found)] == [
+        "config.a.more (which was not written)",
+        "config.lr (which was not written)",
+    ]
 
 
 def test_a_long_value_is_kept_as_a_short_fingerprint() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 STATE, ROWS, LOG = "state", "rows", "console log"
+
+ONLY_OURS = ("config.",)
+"""How the names of items begin that a run written by ftsync alone has only as it was written."""
+
+NOT_OURS = re.compile(r"config\.(_wandb\b|n_train$|n_valid$|fine_tune_job_id$)")
+"""Items that W&B adds, and those that an earlier sync of the same job may have left."""
 
 ITEMS_NAMED = 3
 """Maximum number of lacking items of one kind that a message lists."""
@@ -33,19 +40,27 @@ class RunContent:
         items: What the run contains, by name: `state`, `rows`, `console log` (lines), `config.KEY`, `summary.KEY`,
             `tag TAG`, `notes`, `file PATH` (bytes), `artifact NAME@ID` (bytes), ….
         unknown: The first words of the names of items that W&B does not return; they cannot be compared.
+        only: How the names of items begin that may only be there as written.
     """
 
     items: Mapping[str, Item] = field(default_factory=dict)
     unknown: frozenset[str] = frozenset()
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """An item that W&B does not return as it was written; `found` is None if it does not return it at all."""
+    """An item that W&B does not return as it was written.
+
+    Attributes:
+        found: None if W&B does not return it at all.
+        is_extra: W&B returns it, although it was not written.
+    """
 
     item: str
     written: Item
     found: Item = None
+    is_extra: bool = False
 
     @property
     def is_open_end(self) -> bool:
@@ -53,6 +68,8 @@ class Lack:
         return self.item == STATE and self.found in UNCLOSED
 
     def __str__(self) -> str:
+        if self.is_extra:
+            return f"{self.item} (which was not written)"
         unit = {ROWS: "rows", LOG: "lines of the console log"}.get(self.item)
         if self.item == STATE:
             return f"state {self.written} (it is {self.found})"
@@ -63,12 +80,25 @@ class Lack:
 
 
 def lacking(written: RunContent, found: RunContent) -> tuple[Lack, ...]:
-    """Return what W&B does not return as it was written; what it returns in addition is no lack."""
-    return tuple(
+    """Return what W&B does not return as it was written; what it returns in addition is no lack, but for `only`."""
+    lacks = (
         Lack(item, value, found.items.get(item))
         for item, value in written.items.items()
         if _kind(item) not in found.unknown and (item not in found.items or _differ(value, found.items[item]))
     )
+    extra = (
+        Lack(item, None, value, is_extra=True)
+        for item, value in found.items.items()
+        if item.startswith(written.only) and not _was_written(item, written) and not NOT_OURS.match(item)
+    )
+    return (*lacks, *extra)
+
+
+def _was_written(item: str, written: RunContent) -> bool:
+    """Whether the item, or one that it may be a part of after the SDK has made something else of it, was written."""
+    parts = item.split(".")
+    above = (".".join(parts[:end]) for end in range(1, len(parts)))
+    return item in written.items or any(written.items.get(name, "") is None for name in above)
 
 
 def _differ(written: Item, found: Item) -> bool:

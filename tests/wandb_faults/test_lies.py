@@ -146,6 +146,10 @@ LIES: dict[str, tuple[Lie, str]] = {
         "config.hyperparameters.n_epochs",
     ),
     "a number in the config": (config(lambda kept: kept.update(n_train={"value": 7})), "config.n_train"),
+    "a key too many in the config": (
+        config(lambda kept: kept.get("hyperparameters", {}).get("value", {}).update(theirs=1)),
+        "config.hyperparameters.theirs (which was not written)",
+    ),
     "summary": (summary(only_the_mark), "summary."),
     "summary and mark": (summary(lambda _: {}), "summary."),
     "a key of the summary": (summary(lambda kept: {**kept, "status": None}), "summary.status"),

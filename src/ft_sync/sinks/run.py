@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from ft_sync import content, datasets, redaction
 from ft_sync._version import __version__
-from ft_sync.content import LOG, ROWS, STATE, RunContent
+from ft_sync.content import LOG, ONLY_OURS, ROWS, STATE, RunContent
 from ft_sync.convert import STATUS_KEYS, best_of, model_content, portable
 from ft_sync.datasets import DatasetFormat, DatasetSummary
 from ft_sync.errors import AuthError, ConfigError, SinkRejected
@@ -132,6 +132,7 @@ class WandbRun:
         saved: Sizes in bytes of the files saved in the run, by path.
         lines: Lines that the run's console log already has; None if this W&B server does not return them.
         content: What the run contains, once it is complete.
+        only: See `RunContent`.
         replacing: Entered around the upload of a dataset, with its draft; see `OnlineSink.renew`.
     """
 
@@ -147,6 +148,7 @@ class WandbRun:
     saved: dict[str, int] = field(default_factory=dict)
     lines: Collection[str] | None = ()
     content: RunContent = field(default_factory=RunContent)
+    only: tuple[str, ...] = ()
     replacing: Callable[[wandb.Artifact], AbstractContextManager[object]] = nullcontext
     _defined: set[str] = field(default_factory=set)
     _models: list[wandb.Artifact] = field(default_factory=list)
@@ -245,7 +247,7 @@ class WandbRun:
             self.run.summary.update(summary)
             self.run.summary.update({"ftsync": asdict(mark)})
         self._summary |= {**summary, "ftsync": asdict(mark)}
-        self.content = RunContent(dict(self._written(record)))
+        self.content = RunContent(dict(self._written(record)), only=self.only)
         return self.content
 
     def _written(self, record: RunRecord) -> Iterator[tuple[str, Item]]:
@@ -423,6 +425,7 @@ def opened(  # noqa: PLR0913 - what two sinks know of a run
                 rows, left_alone = len(record.rows), frozenset()
             writer = WandbRun(run, options, held, rows, left_alone, arguments, lines=native.get("log", ()))
             if not isinstance(plan, Enrich):
+                writer.only = ONLY_OURS
                 writer.define(record.best)
             yield writer
         except BaseException as error:
