@@ -72,6 +72,13 @@ def test_a_config_key_that_a_run_written_by_us_alone_has_in_addition_is_a_lack()
     ]
 
 
+def test_a_tag_by_which_ftsync_would_take_a_run_for_another_is_a_lack() -> None:
+    found = RunContent(dict(tagged(["openai", "mine", "ftsync-replaced", "openai/fine-tune"])))
+    written = RunContent(dict(tagged(["openai"])), only=ONLY_OURS)
+    assert [lack.item for lack in lacking(written, found)] == ["tag ftsync-replaced", "tag openai/fine-tune"]
+    assert lacking(RunContent(found.items, only=ONLY_OURS), found) == ()
+
+
 def test_a_long_value_is_kept_as_a_short_fingerprint() -> None:
     (fingerprint,) = dict(values("config", {"x": "a" * 100_000})).values()
     assert len(str(fingerprint)) == 16

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ft_sync.models import UNCLOSED
+from ft_sync.names import NATIVE_TAG, REPLACED_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 STATE, ROWS, LOG = "state", "rows", "console log"
 
-ONLY_OURS = ("config.",)
+ONLY_OURS = ("config.", f"tag {REPLACED_TAG}", f"tag {NATIVE_TAG}")
 """How the names of items begin that a run written by ftsync alone has only as it was written."""
 
 NOT_OURS = re.compile(r"config\.(_wandb\b|n_train$|n_valid$|fine_tune_job_id$)")

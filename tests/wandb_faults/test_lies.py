@@ -236,6 +236,23 @@ def test_what_wandb_did_not_keep_of_what_was_added_to_a_run_of_openais_own_integ
     assert (len(run.console), run.state, "supervised" in run.tags) == (13, "finished", True)
 
 
+@pytest.mark.parametrize("tag", ["ftsync-replaced", "openai/fine-tune"])
+def test_a_tag_that_was_not_written_and_means_something_is_named(
+    ftsync: Ftsync, backend: WandbBackend, project: str, tag: str
+) -> None:
+    def asked(body: dict[str, Any]) -> None:
+        if tags := body["variables"].get("tags"):
+            tags.append(tag)
+
+    backend.lie("UpsertBucket", asked=asked)
+    said = ftsync("sync")
+    assert (said.code, said.out.count(f"tag {tag} (which was not written)")) == (3, 2)
+    backend.heal()
+    assert ftsync("sync").code == 0
+    assert "2 skipped" in ftsync("sync").err
+    assert {run.state for run in backend.runs(project)} == {"finished"}
+
+
 # The end of a run
 
 
