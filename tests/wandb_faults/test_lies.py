@@ -165,6 +165,7 @@ LIES: dict[str, tuple[Lie, str]] = {
     "inputs": (no_lineage("used"), "artifact train-"),
     "outputs": (no_lineage("logged"), "artifact model_metadata@"),
     "a file of an input": (manifest(without_table), "bytes)"),
+    "the file of an output": (manifest(lambda contents: contents.pop("model_metadata.json", None)), "bytes)"),
     "the commit of an input": (uncommitted("training_files"), "it did not commit the artifact train-"),
     "the commit of an output": (uncommitted("model"), "artifact model_metadata@"),
     "half of a file": (upload("events.jsonl", lambda body: body[: len(body) // 2]), "file fine_tuning/events.jsonl ("),

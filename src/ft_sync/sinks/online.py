@@ -23,7 +23,7 @@ from ft_sync.sinks.apis import Apis
 from ft_sync.sinks.gate import Gate
 from ft_sync.sinks.held import A_PAGE, Reader, collection, console_log, history, run_files
 from ft_sync.sinks.locks import forget_lock, is_being_written
-from ft_sync.sinks.run import Held, described, filterable, notes_of, opened, reference, size_of, summary_of
+from ft_sync.sinks.run import Held, described, filterable, model_file, notes_of, opened, reference, size_of, summary_of
 from ft_sync.sinks.sdk import create_run, delete_run, listed_artifacts, remove_folder
 from ft_sync.sinks.stored import RUNS_AT_ONCE, StoredRuns
 from ft_sync.sinks.wandb import JOB_ID, JOB_TYPE, MARK, RunOptions, elsewhere, mark_from, translated
@@ -170,11 +170,16 @@ class OnlineSink:
         """Whether the run has used only artifacts of `inputs`, and logged only the record's model."""
         used, used_drafts = listed_artifacts(there.used_artifacts(A_PAGE))
         logged, logged_drafts = listed_artifacts(there.logged_artifacts(A_PAGE))
-        model = record.model_metadata and filterable(model_content(record.model_metadata, there.id, inputs))
+        if record.model_metadata is None:
+            metadata = size = None
+        else:
+            model = model_content(record.model_metadata, there.id, inputs)
+            metadata, size = filterable(model), len(model_file(model))
         return (
-            not (used_drafts or logged_drafts)  # under another run id, the model is another artifact
+            # Under another run id, the model is another artifact; under this one, W&B would reuse what it lists.
+            not (used_drafts or logged_drafts)
             and set(map(collection, used)) <= set(map(dataset_name, inputs))
-            and all(one.metadata == model for one in logged)
+            and all(one.metadata == metadata and one.size == size for one in logged)
         )
 
     def dataset(self, file: TrainingFile) -> DatasetSummary | None:

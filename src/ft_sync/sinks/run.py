@@ -232,9 +232,8 @@ class WandbRun:
 
     def _model(self, name: str, content: JsonObject) -> wandb.Artifact:
         artifact = wandb.Artifact(name, type=self.options.model_artifact_type, metadata=filterable(content))
-        text = json.dumps(content, indent=2, ensure_ascii=False)
         path = self._own_file(name, MODEL_FILE)
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(model_file(content))
         artifact.manifest.add_entry(entry(path, MODEL_FILE))
         return artifact
 
@@ -567,6 +566,11 @@ def described(file: TrainingFile, raw: object) -> TrainingFile | None:
         size=size if isinstance(size, int) else None,
         raw=raw,
     )
+
+
+def model_file(content: JsonObject) -> bytes:
+    """Return the content as `model_metadata.json`."""
+    return json.dumps(content, indent=2, ensure_ascii=False).encode()
 
 
 def filterable(content: Mapping[str, Any]) -> dict[str, Any]:
