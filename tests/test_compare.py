@@ -22,7 +22,7 @@ from ft_sync.models import MetricRow, RunFile
 from tests.builders import DATASET, digest_of, held_dataset, held_run, record, training_file
 
 if TYPE_CHECKING:
-    from ft_sync.compare import HeldRun
+    from ft_sync.compare import HeldRun, Stored
 
 ROWS = tuple(MetricRow(step, {"train_loss": 1 / step}, 1_700_000_000.0 + step) for step in range(1, 11))
 FILES = (
@@ -289,6 +289,24 @@ def test_a_row_that_never_was_the_sources_is_nothing_to_be_kept() -> None:
 def test_a_row_that_may_have_been_the_sources_would_be_lost() -> None:
     run = held(rows=(*ROWS, MetricRow(99, {"train_loss": 9.0})), files={})
     assert lost(expected(), run) == ("the metrics of 1 steps",)
+
+
+@pytest.mark.parametrize("path", [file.path for file in FILES])
+@pytest.mark.parametrize("stored", [NO_BYTES, digest_of(b"")])
+def test_a_step_that_was_altered_is_not_lost_by_the_source_though_a_file_is_damaged(path: str, stored: Stored) -> None:
+    rows = (*ROWS[:-1], replace(ROWS[-1], step=99))
+    assert lost(expected(), held(rows=rows, files={**held().files, path: stored})) == ()
+
+
+def test_a_job_that_is_served_otherwise_now_is_no_evidence_of_lost_metrics() -> None:
+    run = held(rows=(*ROWS, MetricRow(99, {"train_loss": 9.0})))
+    assert lost(expected(files=(RunFile(FILES[0].path, [b""]), *FILES[1:])), run) == ()
+
+
+def test_steps_of_a_longer_result_file_would_be_lost() -> None:
+    run = held(rows=(*ROWS[:-1], replace(ROWS[-1], step=99)))
+    shorter = (*FILES[:2], RunFile(FILES[2].path, [b"step"]))
+    assert lost(expected(files=shorter), run) == ("the metrics of 1 steps",)
 
 
 def test_the_history_of_a_run_that_is_only_added_to_is_its_own() -> None:

@@ -16,6 +16,7 @@ from ft_sync.names import (
     CHECKPOINTS,
     DATASET_TYPES,
     EVENTS,
+    JOB_FILE,
     MODEL_FILE,
     alias,
     dataset_name,
@@ -279,7 +280,8 @@ def lost(expected: Expected, held: HeldRun) -> tuple[str, ...]:
     """Name what W&B holds of the job and the source no longer gives: rewriting the run would lose it.
 
     Evidence are the saved files and the console log, which has one line per event. Rows at steps that the source does
-    not have count only if the saved files differ, too; with identical files such rows never came from the source.
+    not have count only if there are too many rows, or the source gives less of a file with metrics, or the run has no
+    files; with identical files such rows never came from the source.
     """
     record = expected.record
     # The same bytes may have another name: a file is called `content` if its description could not be fetched.
@@ -295,12 +297,21 @@ def lost(expected: Expected, held: HeldRun) -> tuple[str, ...]:
         gone += [f"{fewer} checkpoints"] if fewer > 0 else []
     if held.model and record.model_metadata is None:
         gone.append("the model")
-    is_all_there = bool(held.files) and held.files == expected.digests
-    if not (expected.is_native or is_all_there):
+    kept, offered = _with_metrics(held.files), _with_metrics(expected.digests)
+    gives_less = any(
+        one not in given and (path not in offered or one.size > offered[path].size) for path, one in kept.items()
+    )
+    has_more = len(held.rows) > len(record.rows) and kept != offered
+    if not expected.is_native and (has_more or gives_less or not held.files):
         # Another program may have written the run with other metric names, so compare the steps.
         steps = {row.step for row in held.rows} - {row.step for row in record.rows}
         gone += [f"the metrics of {len(steps)} steps"] if steps else []
     return tuple(gone)
+
+
+def _with_metrics(files: Mapping[str, Stored]) -> dict[str, Digest]:
+    """Return the files that may tell metrics, as far as they are stored: all but the job itself."""
+    return {path: one for path, one in files.items() if isinstance(one, Digest) and path != JOB_FILE}
 
 
 def _items(expected: Expected, held: HeldRun) -> Iterator[tuple[str, Any, Any]]:

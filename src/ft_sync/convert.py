@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ft_sync.file_names import file_name, folder_name
 from ft_sync.models import OF_SERVICE, RunFile, RunRecord
-from ft_sync.names import CHECKPOINTS, EVENTS, FOLDER, NATIVE_TAG, REPLACED_TAG, alias, dataset_name
+from ft_sync.names import CHECKPOINTS, EVENTS, FOLDER, JOB_FILE, NATIVE_TAG, REPLACED_TAG, alias, dataset_name
 from ft_sync.redaction import redact, redacted
 from ft_sync.results import merge
 from ft_sync.spool import each
@@ -236,7 +236,7 @@ def _model_metadata(job: Job, checkpoints: Iterable[Checkpoint], metrics: Mappin
 
 def _files(snapshot: JobSnapshot) -> Iterator[RunFile]:
     """Yield copies of what the service served: unchanged JSON objects, and result files byte for byte."""
-    yield RunFile(f"{FOLDER}/job.json", [_json(snapshot.job.raw, indent=2)])
+    yield RunFile(JOB_FILE, [_json(snapshot.job.raw, indent=2)])
     if snapshot.events:
         yield RunFile(EVENTS, each(_json_line, snapshot.events))
     if snapshot.checkpoints:

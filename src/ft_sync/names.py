@@ -28,6 +28,9 @@ MODEL_FILE = "model_metadata.json"
 FOLDER = "fine_tuning"
 """The folder in a run for copies of what the service served; named like the first part of the API's routes."""
 
+JOB_FILE = f"{FOLDER}/job.json"
+"""The job itself, in that folder."""
+
 EVENTS = f"{FOLDER}/events.jsonl"
 CHECKPOINTS = f"{FOLDER}/checkpoints.jsonl"
 """Files in that folder that hold lists which a service may truncate later."""

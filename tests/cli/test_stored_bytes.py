@@ -218,6 +218,7 @@ def test_a_damaged_file_that_the_source_does_not_give_any_more_is_named_and_left
     assert ftsync("sync").code == 0
     backend.heal()
     world.remove(str(job.job["training_file"]))
+    assert "--repair" not in ftsync("verify").err
     for _ in range(2):
         said = ftsync("verify", "--repair")
         assert said.code == 3

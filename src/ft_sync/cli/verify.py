@@ -146,7 +146,7 @@ def _shown(value: object) -> str | None:
 
 
 def _summarize(verification: "Verification", *, repair: bool) -> None:
-    from ft_sync.compare import Unreadable  # noqa: PLC0415 - as above
+    from ft_sync.compare import Missing, Unreadable  # noqa: PLC0415 - as above
 
     noted: dict[str, list[str]] = {}
     for verdict in verification.verdicts:
@@ -156,7 +156,8 @@ def _summarize(verification: "Verification", *, repair: bool) -> None:
         render.tell(f"{jobs[0] if len(jobs) == 1 else f'{len(jobs)} jobs'}: note: {note}")
     counts = verification.counts
     render.tell(", ".join(f"{number} {kind}" for kind, number in counts.items()) or "nothing to verify")
-    if not repair and (counts.get("differs") or counts.get("missing")):
+    helps = (isinstance(one, Missing) or getattr(one, "is_repairable", False) for one in verification.verdicts)
+    if not repair and any(helps):
         render.tell("  next: the same command with --repair writes again what differs or is missing")
     errors = (verdict.error for verdict in verification.verdicts if isinstance(verdict, Unreadable))
     for hint in dict.fromkeys(error.hint for error in errors if error.hint):
