@@ -176,8 +176,9 @@ class OnlineSink:
             model = model_content(record.model_metadata, there.id, inputs)
             metadata, size = filterable(model), len(model_file(model))
         return (
-            # Under another run id, the model is another artifact; under this one, W&B would reuse what it lists.
-            not (used_drafts or logged_drafts)
+            # Under another run id, the model is another artifact; under this one, W&B would reuse what it lists. The
+            # drafts of an interrupted run are harmless, those of a run whose upload had ended are not.
+            not ((used_drafts or logged_drafts) and there.summary_metrics.get(MARK) == REJECTED)
             and set(map(collection, used)) <= set(map(dataset_name, inputs))
             and all(one.metadata == metadata and one.size == size for one in logged)
         )
