@@ -394,6 +394,16 @@ def test_what_an_older_server_does_not_list_is_asked_run_by_run(
     assert (said.code, said.out.count("artifact train-")) == (3, 2)
 
 
+def test_an_artifact_whose_state_a_server_does_not_return_counts(ftsync: Ftsync, backend: WandbBackend) -> None:
+    def stateless(node: dict[str, Any]) -> None:
+        for field in ("inputArtifacts", "outputArtifacts"):
+            for edge in node.get(field, {}).get("edges", ()):
+                edge["node"]["state"] = None
+
+    backend.lie("Runs", answered=listing(stateless))
+    assert ftsync("sync").code == 0
+
+
 def test_what_a_server_does_not_return_at_all_is_noted(ftsync: Ftsync, backend: WandbBackend) -> None:
     null(backend)
     backend.fail("RunConsoleLogPage", status=400)

@@ -134,7 +134,7 @@ def _files(node: Mapping[str, Any], run: Run) -> Iterator[tuple[str, int]]:
 def _artifacts(node: Mapping[str, Any], run: Run) -> Iterator[tuple[str, Item]]:
     for field, read in (("inputArtifacts", run.used_artifacts), ("outputArtifacts", run.logged_artifacts)):
         if _is_whole(listed := node.get(field)):
-            for one in (one for one in _nodes(listed) if one.get("state", COMMITTED) == COMMITTED):
+            for one in (one for one in _nodes(listed) if (one.get("state") or COMMITTED) == COMMITTED):
                 size = one.get("size")
                 yield content.artifact(one["artifactSequence"]["name"], one["id"], None if size is None else int(size))
         else:
