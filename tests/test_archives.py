@@ -10,8 +10,7 @@ import re
 import resource
 import signal
 import stat
-import tracemalloc
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, cast
@@ -25,9 +24,10 @@ from ft_sync.confined import Folder
 from ft_sync.errors import BadData, ConfigError, DiskError, Forbidden, FtSyncError, NotFound, Refused, Unavailable
 from ft_sync.models import Download
 from ft_sync.scratch import private
+from tests.memory import taking_at_most
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -160,17 +160,6 @@ def test_a_line_that_is_no_entry_is_kept_by_whoever_writes(folder: Path) -> None
         archive.store("job", "ftjob-2", [b"{}"])
     assert b'{"kind": "soul"}\n' in (folder / MANIFEST).read_bytes()
     assert set(Archive(folder).entries("job")) == {"ftjob-1", "ftjob-2"}
-
-
-@contextmanager
-def taking_at_most(size: int) -> Iterator[None]:
-    """Fail if more bytes than this are held at any time."""
-    tracemalloc.start()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < size
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("tail", [b"", b"\n"])

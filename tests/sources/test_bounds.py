@@ -5,9 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
-import tracemalloc
 import zlib
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import repeat
@@ -26,6 +24,7 @@ from ft_sync.sources.bounds import MIB, MOST_OBJECTS, ONE, PAGE, REFUSAL
 from ft_sync.sources.openai import OpenAISource
 from ft_sync.sources.pace import Pace
 from tests.fakes import FakeClock
+from tests.memory import taking_at_most
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -92,17 +91,6 @@ def source(bomb: Bomb, request: pytest.FixtureRequest) -> Iterator[OpenAISource]
     http = httpx.Client() if request.param == "httpx" else openai.DefaultHttpx2Client()
     with openai.OpenAI(base_url=bomb.url, api_key=KEY, http_client=http) as client:  # type: ignore[arg-type]
         yield OpenAISource(client, Pace(FakeClock(), lambda _: None))
-
-
-@contextmanager
-def taking_at_most(size: int) -> Iterator[None]:
-    """Fail if more bytes than this are held at any time."""
-    tracemalloc.start()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < size
-    finally:
-        tracemalloc.stop()
 
 
 GZIP = {"Content-Encoding": "gzip"}

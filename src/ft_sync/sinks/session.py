@@ -253,7 +253,7 @@ class _Session:
             "WANDB_DIR": str(folder),  # for what the SDK downloads of runs that are read
             "WANDB_DISABLE_WEAVE": "true",  # it would trace the caller's program into our run
             # The core would post its telemetry to the configured server on its only request loop, and every run of the
-            # process would wait for that. When it does not start, recording that would wait for ever (wandb 0.31.0).
+            # process would wait for that. If it does not start, recording that never returns (wandb 0.31.0).
             "WANDB_ERROR_REPORTING": environment.get("WANDB_ERROR_REPORTING") or "false",
         }
         if home := scratch.home():
